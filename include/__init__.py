@@ -1,0 +1,1 @@
+"""What datasets-server maintenance does, in plain Python: nothing below this package knows Airflow."""

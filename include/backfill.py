@@ -1,0 +1,202 @@
+"""The action ``backfill``: bring the cache of many datasets up to date, a batch at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from include.asset_storage import dataset_folder
+from include.batches import Progress, batched, read_ahead
+from include.cache_store import CacheStore
+from include.dataset_state import CachedDataset, Job, Priority
+from include.errors import DatasetError
+from include.hub import Hub, Support, Supported, Unsupported
+from include.maintenance_store import MaintenanceStore
+from include.plan import Plan, plan_dataset
+from include.processing_graph import Release
+from include.queue_store import QueueStore
+from include.removal import Remover
+from include.summaries import BackfillSummary, add_to_sample
+
+#: Several requests at once hide the time that the Hub takes; more would gain nothing against its rate limit.
+HUB_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillOptions:
+    """How to backfill.
+
+    :param priority: of the jobs to create.
+    :param batch_size: the number of datasets that are read, planned and written at a time.
+    :param trust_listing: leave a dataset alone, without asking the Hub about it, if its plan for the revision
+        in the Hub's listing is empty. Otherwise, the Hub is asked about every dataset.
+    :param dry_run: plan and count everything, write nothing.
+    """
+
+    priority: Priority = Priority.LOW
+    batch_size: int = 500
+    trust_listing: bool = True
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchState:
+    """What the cache and the queue hold of the datasets of a batch, and what the listing proves of them."""
+
+    cached: Mapping[str, CachedDataset | DatasetError]
+    jobs: Mapping[str, list[Job] | DatasetError]
+    listed_revisions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Plans datasets and writes the plans. Those to be removed are only written down for ``run``."""
+
+    run_name: str
+    release: Release
+    cache: CacheStore
+    queue: QueueStore
+    maintenance: MaintenanceStore
+    hub: Hub
+    remover: Remover
+    options: BackfillOptions = BackfillOptions()
+
+    def run(self, names: Iterable[str]) -> BackfillSummary:
+        """Backfill datasets, and tell what was done.
+
+        It may be killed at any point and run again: the jobs of a batch are written as a whole or not at all,
+        and what was written is then no longer to be done.
+        """
+        summary = BackfillSummary()
+        progress = Progress("datasets")
+        requests_before = self.hub.requests
+        with ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as asking:
+            for batch, candidates in self._candidates(batched(names, self.options.batch_size)):
+                summary.untouched += len(batch) - len(candidates)
+                answers = dict(zip(candidates, asking.map(self._ask_hub, candidates), strict=True))
+                self._backfill(answers, summary)
+                progress.advance(len(batch))
+        summary.hub_requests = self.hub.requests - requests_before
+        return summary
+
+    def _candidates(self, batches: Iterable[list[str]]) -> Iterator[tuple[list[str], list[str]]]:
+        """Give each batch, and those of it about which the Hub has to be asked."""
+        if not self.options.trust_listing:
+            yield from ((batch, batch) for batch in batches)
+            return
+        for batch, state in read_ahead(batches, self._read_with_listing):
+            yield batch, [name for name in batch if not self._is_proven_up_to_date(name, state)]
+
+    def _read_with_listing(self, names: Sequence[str]) -> _BatchState:
+        return self._read(names, self.maintenance.listed_revisions(names))
+
+    def _read(self, names: Sequence[str], listed_revisions: Mapping[str, str]) -> _BatchState:
+        return _BatchState(self.cache.read(names), self.queue.pending_jobs(names), listed_revisions)
+
+    def _is_proven_up_to_date(self, name: str, state: _BatchState) -> bool:
+        revision = state.listed_revisions.get(name)
+        if revision is None or self.hub.blocked.blocks(name):
+            return False
+        try:
+            return self._plan(name, revision, state).is_empty
+        except DatasetError:
+            return False
+
+    def _plan(self, name: str, revision: str, state: _BatchState) -> Plan:
+        cached, jobs = state.cached[name], state.jobs.get(name, [])
+        if isinstance(cached, DatasetError):
+            raise cached
+        if isinstance(jobs, DatasetError):
+            raise jobs
+        try:
+            plan = plan_dataset(self.release, cached, jobs, revision)
+        except TypeError as error:
+            raise DatasetError(f"malformed cache entry: a field is of a wrong type ({error})") from error
+        if plan.incoherent:
+            dataset_folder(
+                name
+            )  # it is to be removed first: an unsafe name has to fail before anything is done
+        return plan
+
+    def _ask_hub(self, name: str) -> Support | DatasetError:
+        try:
+            return self.hub.support(name)
+        except DatasetError as error:
+            return error
+
+    def _backfill(self, answers: Mapping[str, Support | DatasetError], summary: BackfillSummary) -> None:
+        """Do what the Hub's answers ask for, on what the cache and the queue hold now."""
+        revisions: dict[str, str] = {}
+        reasons: dict[str, str] = {}
+        for name, answer in answers.items():
+            match answer:
+                case Supported(revision):
+                    revisions[name] = revision
+                case Unsupported(reason):
+                    reasons[name] = reason
+                case DatasetError():
+                    _count_failure(name, answer, summary)
+        self._note_unsupported(reasons, summary)
+        if revisions:
+            self._write(self._plans(revisions, summary), summary)
+
+    def _note_unsupported(self, reasons: Mapping[str, str], summary: BackfillSummary) -> None:
+        summary.unsupported += len(reasons)
+        for name, reason in reasons.items():
+            add_to_sample(summary.unsupported_sample, name, reason)
+        if reasons and not self.options.dry_run:
+            self.maintenance.add_removal_candidates(self.run_name, reasons)
+
+    def _plans(self, revisions: Mapping[str, str], summary: BackfillSummary) -> list[Plan]:
+        """Plan datasets, count them, and give the plans that are not empty."""
+        state = self._read(list(revisions), {})
+        plans = []
+        for name, revision in revisions.items():
+            try:
+                plan = self._plan(name, revision, state)
+            except DatasetError as error:
+                _count_failure(name, error, summary)
+                continue
+            if plan.is_empty:
+                summary.untouched += 1
+            else:
+                plans.append(plan)
+                _count_plan(plan, summary)
+        return plans
+
+    def _write(self, plans: Sequence[Plan], summary: BackfillSummary) -> None:
+        if self.options.dry_run:
+            summary.jobs_created += sum(len(plan.new_jobs) for plan in plans)
+            summary.jobs_deleted += sum(len(plan.deleted_jobs) for plan in plans)
+            return
+        incoherent = [plan.dataset for plan in plans if plan.incoherent]
+        if incoherent:
+            self.maintenance.start_rebuilds(incoherent)
+            summary.add_errors_of(self.remover.remove(incoherent))
+        if plans:
+            changes = self.queue.apply(plans, self.options.priority)
+            summary.jobs_created += changes.created
+            summary.jobs_deleted += changes.deleted
+        if incoherent:
+            self.maintenance.finish_rebuilds(incoherent)
+
+
+def _count_plan(plan: Plan, summary: BackfillSummary) -> None:
+    summary.backfilled += 1
+    reasons = Counter(job.reason.value for job in plan.new_jobs)
+    summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) + reasons)
+    parts = ["is incoherent: remove it first"] if plan.incoherent else []
+    if reasons:
+        parts.append(
+            f"create {len(plan.new_jobs)} jobs ({', '.join(f'{n} {why}' for why, n in reasons.items())})"
+        )
+    if plan.deleted_jobs:
+        parts.append(f"delete {len(plan.deleted_jobs)} waiting jobs")
+    add_to_sample(summary.plan_sample, plan.dataset, "; ".join(parts))
+
+
+def _count_failure(name: str, error: DatasetError, summary: BackfillSummary) -> None:
+    summary.failed += 1
+    add_to_sample(summary.error_sample, name, error)

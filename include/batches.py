@@ -1,0 +1,60 @@
+"""Going through many datasets a batch at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+SECONDS_BETWEEN_PROGRESS_LINES = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Cut items into lists of ``size`` (the last one may be shorter), as they come."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def read_ahead(items: Iterable[Item], read: Callable[[Item], Read]) -> Iterator[tuple[Item, Read]]:
+    """Give each item with what is read for it; the next one is read while the caller works on this one."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
+        ahead = None
+        for item in items:
+            following = (item, reader.submit(read, item))
+            if ahead is not None:
+                yield ahead[0], ahead[1].result()
+            ahead = following
+        if ahead is not None:
+            yield ahead[0], ahead[1].result()
+
+
+class Progress:
+    """Logs how far the work is, out of how much if that is known, and at what rate, every ten seconds."""
+
+    def __init__(
+        self, what: str, total: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._what = what
+        self._total = total
+        self._clock = clock
+        self._started = self._logged = clock()
+        self._done = 0
+
+    def advance(self, by: int) -> None:
+        """Count what was done since the last call."""
+        self._done += by
+        now = self._clock()
+        if now - self._logged >= SECONDS_BETWEEN_PROGRESS_LINES:
+            self._logged = now
+            rate = self._done / (now - self._started)
+            total = "" if self._total is None else f" of {self._total:,}"
+            logger.info("%s%s %s done, %s a second", f"{self._done:,}", total, self._what, f"{rate:,.0f}")

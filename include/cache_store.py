@@ -1,0 +1,264 @@
+"""The cache database: the only place that knows ``cachedResponsesBlue`` and ``cacheTotalMetric``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from operator import itemgetter
+from typing import Any
+
+from bson import MinKey
+from pymongo import UpdateOne
+from pymongo.database import Database
+
+from include.dataset_state import CachedDataset, Entry
+from include.errors import DatasetError
+from include.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE, Session, in_transaction
+
+Document = dict[str, Any]
+#: A part of the sorted names: from the first, included, to the second, excluded. None is no bound.
+NameRange = tuple[str | None, str | None]
+
+WHOLE_CACHE: NameRange = (None, None)
+
+_CONFIG_NAMES_KIND = "dataset-config-names"
+_SPLIT_NAMES_KIND = "config-split-names"
+_INFO_KIND = "config-info"
+
+_ENTRY_FIELDS = (
+    "kind",
+    "config",
+    "split",
+    "http_status",
+    "error_code",
+    "dataset_git_revision",
+    "job_runner_version",
+    "failed_runs",
+    "updated_at",
+)
+_NULLABLE_ENTRY_FIELDS = frozenset({"config", "split", "error_code", "job_runner_version"})
+_entry_values = itemgetter(*_ENTRY_FIELDS)
+
+_METADATA = {"_id": 0, "dataset": 1, **dict.fromkeys(_ENTRY_FIELDS, 1)}
+_LISTS_AND_SIZES = {
+    "_id": 0,
+    "kind": 1,
+    "dataset": 1,
+    "config": 1,
+    "content.config_names": 1,
+    "content.splits": 1,
+    "content.dataset_info.dataset_size": 1,
+}
+
+_NAMES_PER_REPLY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which cached datasets a run is about: those that meet all that is given.
+
+    ``names`` are names or shell wildcards (``org/*``; a star matches a slash too); with none, any name will
+    do. ``updated_from`` (included) and ``updated_to`` (excluded), in UTC, ask for an entry updated between.
+    """
+
+    names: tuple[str, ...] = ()
+    updated_from: datetime | None = None
+    updated_to: datetime | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every cached dataset is selected."""
+        return not self.names and self.updated_from is None and self.updated_to is None
+
+    def has_name(self, dataset: str) -> bool:
+        """Tell whether the name of a dataset is one of those selected."""
+        return not self.names or any(fnmatchcase(dataset, name) for name in self.names)
+
+
+class CacheStore:
+    """Reads and removes cache entries, for many datasets at a time.
+
+    :param database: the cache database of datasets-server.
+    """
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._database = database
+        self._entries = database["cachedResponsesBlue"]
+        self._totals = database["cacheTotalMetric"]
+
+    def entry_count(self) -> int:
+        """Give the number of entries, from the collection's own count, which is quick and nearly exact."""
+        return self._entries.estimated_document_count()
+
+    def shards(self, count: int) -> list[NameRange]:
+        """Cut the names of the cached datasets into at most ``count`` ranges of about as many entries each.
+
+        Every name falls in exactly one range. A dataset with more entries than a range should have makes
+        for fewer ranges.
+        """
+        entries_per_shard = max(1, -(-self.entry_count() // count))
+        bounds: list[str] = []
+        bound = self._name_at(entries_per_shard, {})
+        while bound is not None and len(bounds) < count - 1:
+            bounds.append(bound)
+            bound = self._name_at(entries_per_shard, {"dataset": {"$gte": bound}})
+            if bound == bounds[-1]:
+                bound = self._name_at(0, {"dataset": {"$gt": bound}})
+        return list(zip([None, *bounds], [*bounds, None], strict=True))
+
+    def _name_at(self, position: int, query: Document) -> str | None:
+        found = self._entries.find(query, {"_id": 0, "dataset": 1}).sort("dataset").skip(position).limit(1)
+        return next((document["dataset"] for document in found), None)
+
+    def dataset_names(self, names: NameRange = WHOLE_CACHE) -> Iterator[str]:
+        """Give the names of the cached datasets in a range, each once, as they come from the index."""
+        return self._names_where(in_range(names))
+
+    def selected_names(self, selection: Selection) -> Iterator[str]:
+        """Give the names of the selected datasets, each once.
+
+        Indexes answer it: (dataset, kind, http_status) where names are given without wildcards, otherwise
+        (http_status, error_code, kind, updated_at), whose other fields are skipped over, for the times.
+        """
+        names = self._names_where(_selection_query(selection))
+        return (name for name in names if selection.has_name(name))
+
+    def _names_where(self, query: Document) -> Iterator[str]:
+        pipeline = [{"$match": query}, {"$group": {"_id": "$dataset"}}]
+        for document in self._entries.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
+            yield document["_id"]
+
+    def read(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
+        """Read what the cache holds of some datasets, with two queries.
+
+        :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
+        """
+        in_names = {"dataset": {"$in": names}}
+        entries, errors = self._read_entries(in_names)
+        configs, splits, sizes = self._read_lists_and_sizes(in_names)
+        cached: dict[str, CachedDataset | DatasetError] = {
+            name: CachedDataset(
+                name, entries.get(name, ()), configs.get(name, ()), splits.get(name, {}), sizes.get(name, {})
+            )
+            for name in names
+        }
+        return cached | errors
+
+    def _read_entries(self, query: Document) -> tuple[dict[str, list[Entry]], dict[str, DatasetError]]:
+        entries: dict[str, list[Entry]] = defaultdict(list)
+        errors: dict[str, DatasetError] = {}
+        for document in self._entries.find(query, _METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
+            try:
+                entry = Entry._make(_entry_values(document))
+            except KeyError:  # a nullable field may be absent
+                try:
+                    entry = _entry_with_absent_fields(document)
+                except DatasetError as error:
+                    errors[document["dataset"]] = error
+                    continue
+            entries[document["dataset"]].append(entry)
+        return entries, errors
+
+    def _read_lists_and_sizes(
+        self, query: Document
+    ) -> tuple[dict[str, Sequence[str]], dict[str, dict[str, Sequence[str]]], dict[str, dict[str, int]]]:
+        configs: dict[str, Sequence[str]] = {}
+        splits: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
+        sizes: dict[str, dict[str, int]] = defaultdict(dict)
+        kinds = {"kind": {"$in": [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND]}}
+        for document in self._entries.find(
+            query | kinds, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
+        ):
+            dataset, kind, content = document["dataset"], document["kind"], document.get("content")
+            config: Any = document.get("config")
+            if kind == _CONFIG_NAMES_KIND:
+                configs[dataset] = _listed_names(content, "config_names", "config")
+            elif kind == _SPLIT_NAMES_KIND:
+                splits[dataset][config] = _listed_names(content, "splits", "split")
+            elif (size := _dataset_size(content)) is not None:
+                sizes[dataset][config] = size
+        return configs, splits, sizes
+
+    def remove(self, names: Sequence[str]) -> int:
+        """Remove all entries of some datasets, and take them off the counts, as a whole or not at all.
+
+        :return: the number of entries removed.
+        """
+        return in_transaction(self._database.client, lambda session: self._remove(names, session))
+
+    def _remove(self, names: Sequence[str], session: Session) -> int:
+        in_names = {"dataset": {"$in": names}}
+        group = {
+            "_id": {key: f"${key}" for key in ("kind", "http_status", "error_code")},
+            "total": {"$sum": 1},
+        }
+        pipeline: list[Document] = [{"$match": in_names}, {"$group": group}]
+        totals = {
+            (key["_id"]["kind"], key["_id"]["http_status"], key["_id"].get("error_code")): key["total"]
+            for key in self._entries.aggregate(pipeline, session=session)
+        }
+        if not totals:
+            return 0
+        removed = self._entries.delete_many(in_names, session=session).deleted_count
+        self._totals.bulk_write([_decrease(key, total) for key, total in totals.items()], session=session)
+        return removed
+
+
+def _decrease(key: tuple[str, int, str | None], total: int) -> UpdateOne:
+    kind, http_status, error_code = key
+    return UpdateOne(
+        {"kind": kind, "http_status": http_status, "error_code": error_code},
+        {"$inc": {"total": -total}, "$setOnInsert": {"created_at": datetime.now(UTC)}},
+        upsert=True,
+    )
+
+
+def in_range(names: NameRange) -> Document:
+    """Give the query for documents whose ``dataset`` is in a range of names."""
+    first, end = names
+    bounds = {operator: name for operator, name in (("$gte", first), ("$lt", end)) if name is not None}
+    return {"dataset": bounds} if bounds else {}
+
+
+def _selection_query(selection: Selection) -> Document:
+    query: Document = {}
+    if selection.names and not any(_has_wildcard(name) for name in selection.names):
+        query["dataset"] = {"$in": list(selection.names)}
+    times = (("$gte", selection.updated_from), ("$lt", selection.updated_to))
+    updated_at = {operator: time for operator, time in times if time is not None}
+    if updated_at:
+        # Any status will do: without this condition on its first field, no index would be used.
+        query |= {"http_status": {"$gte": MinKey()}, "updated_at": updated_at}
+    return query
+
+
+def _has_wildcard(name: str) -> bool:
+    return any(character in name for character in "*?[")
+
+
+def _entry_with_absent_fields(document: Mapping[str, Any]) -> Entry:
+    absent = [field for field in _ENTRY_FIELDS if field not in document]
+    required = [field for field in absent if field not in _NULLABLE_ENTRY_FIELDS]
+    if required:
+        kind = document.get("kind")
+        raise DatasetError(f"malformed cache entry of kind {kind!r}: it has no {', '.join(required)}")
+    return Entry._make(document.get(field) for field in _ENTRY_FIELDS)
+
+
+def _listed_names(content: object, list_field: str, name_field: str) -> Sequence[str]:
+    """Read the names in a list of objects; none at all if anything about it is malformed."""
+    items = content.get(list_field) if isinstance(content, dict) else None
+    if not isinstance(items, list):
+        return ()
+    names = [item.get(name_field) if isinstance(item, dict) else None for item in items]
+    listed = [name for name in names if isinstance(name, str)]
+    return listed if len(listed) == len(items) else ()
+
+
+def _dataset_size(content: object) -> int | None:
+    info = content.get("dataset_info") if isinstance(content, dict) else None
+    size = info.get("dataset_size") if isinstance(info, dict) else None
+    return size if isinstance(size, int) else None

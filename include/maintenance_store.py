@@ -1,0 +1,136 @@
+"""Our own database: what the tasks of a run hand to one another when it is too much for Airflow.
+
+It lies beside the queue, and is the only one of the three whose collections and indexes are ours to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.database import Database
+
+from include.batches import batched
+from include.cache_store import WHOLE_CACHE, NameRange, in_range
+from include.hub import ListedDataset
+
+Document = dict[str, Any]
+
+MAINTENANCE_DATABASE = "datasets_server_maintenance"
+DOCUMENTS_PER_WRITE = 5_000
+KEPT_FOR = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalCandidate:
+    """A dataset that the Hub, asked by itself at ``asked_at`` (UTC), calls unsupported, and why."""
+
+    dataset: str
+    reason: str
+    asked_at: datetime
+
+
+class MaintenanceStore:
+    """Keeps the Hub's listing, and the datasets that a run is about, is to remove, or rebuilds.
+
+    :param database: the database ``datasets_server_maintenance``. A ``run`` is any text that names one run.
+    """
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._database = database
+        self._listing = database["hubListing"]
+        self._new_listing = database["hubListingToCome"]
+        self._selected = database["selectedDatasets"]
+        self._candidates = database["removalCandidates"]
+        self._rebuilds = database["unfinishedRebuilds"]
+
+    def create_indexes(self) -> None:
+        """Make the indexes, where they are not yet there."""
+        for collection in (self._selected, self._candidates):
+            collection.create_index([("run", 1), ("dataset", 1)], unique=True)
+            collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
+
+    def replace_listing(self, datasets: Iterable[ListedDataset]) -> int:
+        """Replace the listing as a whole, once it has come in completely; until then the old one stands.
+
+        :return: the number of datasets listed.
+        """
+        self._new_listing.drop()
+        listed = 0
+        for batch in batched(datasets, DOCUMENTS_PER_WRITE):
+            # The Hub may give a dataset twice, when the listing changes under its pages.
+            writes = [
+                ReplaceOne({"_id": item.name}, {"revision": item.revision}, upsert=True) for item in batch
+            ]
+            self._new_listing.bulk_write(writes, ordered=False)
+            listed += len(batch)
+        if listed:
+            self._new_listing.rename(self._listing.name, dropTarget=True)
+        return listed
+
+    def listed_revisions(self, names: Sequence[str]) -> dict[str, str]:
+        """Give the revisions of those datasets that the listing proves to be supported."""
+        found = self._listing.find({"_id": {"$in": names}, "revision": {"$ne": None}})
+        return {document["_id"]: document["revision"] for document in found}
+
+    def select(self, run: str, names: Iterable[str]) -> int:
+        """Write down the datasets that a run is about, in place of what was written down for it before.
+
+        :return: their number.
+        """
+        self._selected.delete_many({"run": run})
+        selected = 0
+        for batch in batched(names, DOCUMENTS_PER_WRITE):
+            now = datetime.now(UTC)
+            self._selected.insert_many({"run": run, "dataset": name, "asked_at": now} for name in batch)
+            selected += len(batch)
+        return selected
+
+    def selected(self, run: str, names: NameRange = WHOLE_CACHE) -> Iterator[str]:
+        """Give the datasets that a run is about, in a range of names."""
+        for document in self._selected.find({"run": run} | in_range(names), {"_id": 0, "dataset": 1}):
+            yield document["dataset"]
+
+    def add_removal_candidates(self, run: str, reasons: Mapping[str, str]) -> None:
+        """Write down the datasets (with the reasons) that a run is to remove."""
+        now = datetime.now(UTC)
+        self._candidates.bulk_write(
+            [
+                ReplaceOne(
+                    {"run": run, "dataset": dataset},
+                    {"run": run, "dataset": dataset, "reason": reason, "asked_at": now},
+                    upsert=True,
+                )
+                for dataset, reason in reasons.items()
+            ],
+            ordered=False,
+        )
+
+    def removal_candidate_count(self, run: str) -> int:
+        """Give the number of datasets that a run is to remove."""
+        return self._candidates.count_documents({"run": run})
+
+    def removal_candidates(self, run: str, limit: int = 0) -> Iterator[RemovalCandidate]:
+        """Give the datasets that a run is to remove, in the order of their names; 0 is no limit."""
+        for document in self._candidates.find({"run": run}).sort("dataset").limit(limit):
+            yield RemovalCandidate(
+                document["dataset"], document["reason"], document["asked_at"].replace(tzinfo=UTC)
+            )
+
+    def start_rebuilds(self, names: Iterable[str]) -> None:
+        """Write down datasets before their removal, which leaves no trace of them in the cache."""
+        self._rebuilds.bulk_write(
+            [ReplaceOne({"_id": name}, {"dataset": name}, upsert=True) for name in names]
+        )
+
+    def finish_rebuilds(self, names: Iterable[str]) -> None:
+        """Cross off the datasets whose jobs are made."""
+        self._rebuilds.delete_many({"_id": {"$in": list(names)}})
+
+    def unfinished_rebuilds(self, names: NameRange = WHOLE_CACHE) -> Iterator[str]:
+        """Give the datasets whose rebuild was cut short: removed, and perhaps without jobs."""
+        for document in self._rebuilds.find(in_range(names)):
+            yield document["_id"]

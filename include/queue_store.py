@@ -1,0 +1,194 @@
+"""The queue database: the only place that knows ``jobsBlue``, its counts, the locks and the blockages."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.database import Database
+
+from include.dataset_state import Job, JobStatus, Priority
+from include.errors import DatasetError
+from include.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE, Session, in_transaction
+from include.plan import NewJob, Plan
+from include.processing_graph import Release
+
+Document = dict[str, Any]
+
+_JOB_FIELDS = dict.fromkeys(
+    (
+        "type",
+        "dataset",
+        "revision",
+        "config",
+        "split",
+        "unicity_id",
+        "status",
+        "priority",
+        "difficulty",
+        "created_at",
+    ),
+    1,
+)
+_PENDING = [status.value for status in JobStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanges:
+    """How many jobs were created, and how many waiting ones deleted."""
+
+    created: int = 0
+    deleted: int = 0
+
+
+class QueueStore:
+    """Reads, creates and deletes jobs, for many datasets at a time, and keeps their counts right.
+
+    :param database: the queue database of datasets-server.
+    :param release: tells whether the jobs of blocked datasets are set apart.
+    """
+
+    def __init__(self, database: Database[Document], release: Release) -> None:
+        self._database = database
+        self._release = release
+        self._jobs = database["jobsBlue"]
+        self._locks = database["locks"]
+        self._blockages = database["datasetBlockages"]
+        self._totals = database["jobTotalMetric"]
+        self._worker_sizes = database["workerTypeJobCounts"]
+
+    def pending_jobs(self, names: Sequence[str]) -> dict[str, list[Job] | DatasetError]:
+        """Read the waiting and the started jobs of some datasets, with one query.
+
+        :return: by name, for each dataset that has any; an error for a dataset with a malformed job.
+        """
+        jobs: dict[str, list[Job]] = defaultdict(list)
+        errors: dict[str, DatasetError] = {}
+        query = {"dataset": {"$in": names}, "status": {"$in": _PENDING}}
+        for document in self._jobs.find(query, _JOB_FIELDS, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
+            try:
+                jobs[document["dataset"]].append(_job(document))
+            except (KeyError, ValueError) as error:
+                errors[document["dataset"]] = DatasetError(f"malformed job {document['_id']}: {error!r}")
+        return {**jobs, **errors}
+
+    def apply(self, plans: Sequence[Plan], priority: Priority) -> JobChanges:
+        """Delete and create the jobs of some plans, as a whole or not at all; deletions come first.
+
+        A job that a worker has started since the plan was made is left alone.
+        """
+        return in_transaction(self._database.client, lambda session: self._apply(plans, priority, session))
+
+    def _apply(self, plans: Sequence[Plan], priority: Priority, session: Session) -> JobChanges:
+        planned = [job.id for plan in plans for job in plan.deleted_jobs]
+        deleted = self._delete_waiting({"_id": {"$in": planned}}, session) if planned else []
+        now = datetime.now(UTC)
+        created = [_new_document(plan, job, priority, now) for plan in plans for job in plan.new_jobs]
+        if created:
+            self._jobs.insert_many(created, session=session)
+        self._count(created, deleted, session)
+        return JobChanges(len(created), len(deleted))
+
+    def remove(self, names: Sequence[str]) -> int:
+        """Delete the waiting jobs of some datasets and release their locks, as a whole or not at all.
+
+        Started jobs are left to their workers.
+
+        :return: the number of jobs deleted.
+        """
+        return in_transaction(self._database.client, lambda session: self._remove(names, session))
+
+    def _remove(self, names: Sequence[str], session: Session) -> int:
+        deleted = self._delete_waiting({"dataset": {"$in": names}}, session)
+        if deleted:
+            self._locks.update_many(
+                {"_id": {"$in": [job["unicity_id"] for job in deleted]}},
+                {"$set": {"owner": None, "updated_at": datetime.now(UTC)}},
+                session=session,
+            )
+        self._count([], deleted, session)
+        return len(deleted)
+
+    def _delete_waiting(self, query: Document, session: Session) -> list[Document]:
+        """Delete the jobs that meet the query and still wait, and give what counts and locks need of them."""
+        fields = {"type": 1, "dataset": 1, "difficulty": 1, "unicity_id": 1}
+        jobs = list(self._jobs.find(query | {"status": JobStatus.WAITING.value}, fields, session=session))
+        if jobs:
+            self._jobs.delete_many({"_id": {"$in": [job["_id"] for job in jobs]}}, session=session)
+        return jobs
+
+    def _count(self, created: Sequence[Document], deleted: Sequence[Document], session: Session) -> None:
+        """Move the counts of waiting jobs, by type, and of jobs, by worker size, with one update for each.
+
+        Last in its transaction, because the workers move the same counts, and wait as long as it lasts.
+        """
+        types = Counter(job["type"] for job in created)
+        types.subtract(job["type"] for job in deleted)
+        blocked = self._blocked({job["dataset"] for job in created}, session)
+        sizes = Counter(worker_size(job["difficulty"]) for job in created if job["dataset"] not in blocked)
+        sizes.subtract(worker_size(job["difficulty"]) for job in deleted)
+        if moves := [_move(self._total_key(type_), "total", by) for type_, by in types.items() if by]:
+            self._totals.bulk_write(moves, session=session)
+        if moves := [_move({"worker_size": size}, "jobs_count", by) for size, by in sizes.items() if by]:
+            self._worker_sizes.bulk_write(moves, session=session)
+
+    def _total_key(self, job_type: str) -> Document:
+        key = {"job_type": job_type, "status": JobStatus.WAITING.value}
+        return key | {"dataset_status": "normal"} if self._release.knows_blocked_datasets else key
+
+    def _blocked(self, names: Iterable[str], session: Session) -> set[str]:
+        if not self._release.knows_blocked_datasets:
+            return set()
+        found = self._blockages.find({"dataset": {"$in": list(names)}}, {"dataset": 1}, session=session)
+        return {document["dataset"] for document in found}
+
+
+def worker_size(difficulty: int) -> str:
+    """Tell the size of the workers that take jobs of a difficulty from 1 to 100."""
+    if difficulty <= 40:
+        return "light"
+    return "medium" if difficulty <= 70 else "heavy"
+
+
+def _move(key: Document, count: str, by: int) -> UpdateOne:
+    return UpdateOne(
+        key, {"$inc": {count: by}, "$setOnInsert": {"created_at": datetime.now(UTC)}}, upsert=True
+    )
+
+
+def _job(document: Document) -> Job:
+    return Job(
+        id=document["_id"],
+        type=document["type"],
+        dataset=document["dataset"],
+        revision=document["revision"],
+        config=document.get("config"),
+        split=document.get("split"),
+        unicity_id=document["unicity_id"],
+        status=JobStatus(document["status"]),
+        priority=Priority(document["priority"]),
+        difficulty=document["difficulty"],
+        created_at=document["created_at"],
+    )
+
+
+def _new_document(plan: Plan, job: NewJob, priority: Priority, now: datetime) -> Document:
+    """Make the document of a new job: without ``config`` and ``split`` where they do not apply."""
+    config_and_split = {"config": job.config, "split": job.split}
+    place = {field: name for field, name in config_and_split.items() if name is not None}
+    return {
+        "type": job.type,
+        "dataset": plan.dataset,
+        "revision": plan.revision,
+        **place,
+        "unicity_id": ",".join([job.type, plan.dataset, plan.revision, *place.values()]),
+        "namespace": plan.dataset.split("/")[0],
+        "priority": priority.value,
+        "status": JobStatus.WAITING.value,
+        "difficulty": job.difficulty,
+        "created_at": now,
+    }

@@ -1,0 +1,83 @@
+"""What an action did, in numbers and a few examples: small, JSON-ready, and summed up over its tasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+SAMPLE_SIZE = 20
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts, and samples of at most ``SAMPLE_SIZE`` lines, each of which names a dataset."""
+
+    def add(self, other: Summary) -> None:
+        """Add the counts and the samples of another summary of the same kind."""
+        for name, theirs in other.as_json().items():
+            mine = getattr(self, name)
+            if isinstance(mine, list):
+                setattr(self, name, (mine + theirs)[:SAMPLE_SIZE])
+            elif isinstance(mine, dict):
+                setattr(self, name, dict(Counter(mine) + Counter(theirs)))
+            else:
+                setattr(self, name, mine + theirs)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the summary as an object that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def total(cls, summaries: Iterable[Mapping[str, Any]]) -> Self:
+        """Sum up summaries that went through JSON."""
+        total = cls()
+        for summary in summaries:
+            total.add(cls(**summary))
+        return total
+
+
+@dataclass(slots=True)
+class BackfillSummary(Summary):
+    """What a backfill did, or in a dry run would do: how many datasets ended how, and how many jobs.
+
+    ``jobs_by_reason`` counts the created jobs. ``hub_requests`` leaves out those for the listing.
+    """
+
+    untouched: int = 0
+    backfilled: int = 0
+    unsupported: int = 0
+    failed: int = 0
+    jobs_created: int = 0
+    jobs_deleted: int = 0
+    hub_requests: int = 0
+    jobs_by_reason: dict[str, int] = field(default_factory=dict)
+    plan_sample: list[str] = field(default_factory=list)
+    unsupported_sample: list[str] = field(default_factory=list)
+    error_sample: list[str] = field(default_factory=list)
+
+    def add_errors_of(self, removal: RemovalSummary) -> None:
+        """Count what went wrong in the removal of datasets that are backfilled from nothing."""
+        self.failed += removal.failed
+        self.error_sample = (self.error_sample + removal.error_sample)[:SAMPLE_SIZE]
+
+
+@dataclass(slots=True)
+class RemovalSummary(Summary):
+    """What a removal of datasets did. ``spared`` are those that the Hub has called supported since."""
+
+    removed: int = 0
+    failed: int = 0
+    spared: int = 0
+    waiting_jobs: int = 0
+    cache_entries: int = 0
+    asset_folders: int = 0
+    hub_requests: int = 0
+    error_sample: list[str] = field(default_factory=list)
+
+
+def add_to_sample(sample: list[str], dataset: str, what: object) -> None:
+    """Add a line to a sample, unless it is full."""
+    if len(sample) < SAMPLE_SIZE:
+        sample.append(f"{dataset}: {what}")
