@@ -17,13 +17,9 @@ from pymongo.database import Database
 from include.dataset_state import CachedDataset, Entry
 from include.errors import DatasetError
 from include.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE, Session, in_transaction
+from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
 
 Document = dict[str, Any]
-#: A part of the sorted names: from the first, included, to the second, excluded. None is no bound.
-NameRange = tuple[str | None, str | None]
-
-WHOLE_CACHE: NameRange = (None, None)
-
 _CONFIG_NAMES_KIND = "dataset-config-names"
 _SPLIT_NAMES_KIND = "config-split-names"
 _INFO_KIND = "config-info"
@@ -96,24 +92,15 @@ class CacheStore:
     def shards(self, count: int) -> list[NameRange]:
         """Cut the names of the cached datasets into at most ``count`` ranges of about as many entries each.
 
-        Every name falls in exactly one range. A dataset with more entries than a range should have makes
-        for fewer ranges.
+        Every name falls in exactly one range.
         """
-        entries_per_shard = max(1, -(-self.entry_count() // count))
-        bounds: list[str] = []
-        bound = self._name_at(entries_per_shard, {})
-        while bound is not None and len(bounds) < count - 1:
-            bounds.append(bound)
-            bound = self._name_at(entries_per_shard, {"dataset": {"$gte": bound}})
-            if bound == bounds[-1]:
-                bound = self._name_at(0, {"dataset": {"$gt": bound}})
-        return list(zip([None, *bounds], [*bounds, None], strict=True))
+        return cut(self.entry_count(), count, self._name_at)
 
     def _name_at(self, position: int, query: Document) -> str | None:
         found = self._entries.find(query, {"_id": 0, "dataset": 1}).sort("dataset").skip(position).limit(1)
         return next((document["dataset"] for document in found), None)
 
-    def dataset_names(self, names: NameRange = WHOLE_CACHE) -> Iterator[str]:
+    def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Give the names of the cached datasets in a range, each once, as they come from the index."""
         return self._names_where(in_range(names))
 
@@ -214,13 +201,6 @@ def _decrease(key: tuple[str, int, str | None], total: int) -> UpdateOne:
         {"$inc": {"total": -total}, "$setOnInsert": {"created_at": datetime.now(UTC)}},
         upsert=True,
     )
-
-
-def in_range(names: NameRange) -> Document:
-    """Give the query for documents whose ``dataset`` is in a range of names."""
-    first, end = names
-    bounds = {operator: name for operator, name in (("$gte", first), ("$lt", end)) if name is not None}
-    return {"dataset": bounds} if bounds else {}
 
 
 def _selection_query(selection: Selection) -> Document:

@@ -71,14 +71,14 @@ class BlockList:
     def parse(cls, patterns: Iterable[str]) -> BlockList:
         """Check the patterns.
 
-        :raises ConfigurationError: for a wildcard before the slash, a second slash, or an empty part.
+        :raises ConfigurationError: for a wildcard before the slash, more slashes, or an empty part.
         """
         checked = tuple(pattern.strip() for pattern in patterns)
         for pattern in checked:
             namespace, *rest = pattern.split("/")
             if len(rest) > 1 or "" in (namespace, *rest) or any(sign in namespace for sign in "*?["):
                 raise ConfigurationError(
-                    f"The block list holds {pattern!r}: write the name of a dataset, or namespace/pattern with"
+                    f"The block list holds {pattern!r}: write a name, or namespace/pattern with"
                     " wildcards (*, ?, [...]) after the slash only."
                 )
         return cls(checked)

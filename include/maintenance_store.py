@@ -14,8 +14,8 @@ from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from include.batches import batched
-from include.cache_store import WHOLE_CACHE, NameRange, in_range
 from include.hub import ListedDataset
+from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
 
 Document = dict[str, Any]
 
@@ -89,7 +89,16 @@ class MaintenanceStore:
             selected += len(batch)
         return selected
 
-    def selected(self, run: str, names: NameRange = WHOLE_CACHE) -> Iterator[str]:
+    def selection_shards(self, run: str, selected: int, count: int) -> list[NameRange]:
+        """Cut the names into at most ``count`` ranges, for a run with ``selected`` datasets."""
+
+        def name_at(position: int, query: Document) -> str | None:
+            found = self._selected.find({"run": run} | query).sort("dataset").skip(position).limit(1)
+            return next((document["dataset"] for document in found), None)
+
+        return cut(selected, count, name_at)
+
+    def selected(self, run: str, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Give the datasets that a run is about, in a range of names."""
         for document in self._selected.find({"run": run} | in_range(names), {"_id": 0, "dataset": 1}):
             yield document["dataset"]
@@ -130,7 +139,7 @@ class MaintenanceStore:
         """Cross off the datasets whose jobs are made."""
         self._rebuilds.delete_many({"_id": {"$in": list(names)}})
 
-    def unfinished_rebuilds(self, names: NameRange = WHOLE_CACHE) -> Iterator[str]:
+    def unfinished_rebuilds(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Give the datasets whose rebuild was cut short: removed, and perhaps without jobs."""
         for document in self._rebuilds.find(in_range(names)):
             yield document["_id"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from include.asset_storage import AssetStorage, dataset_folder
 from include.batches import Progress, batched
 from include.cache_store import CacheStore
 from include.errors import DatasetError
+from include.hub import Hub, Supported
+from include.maintenance_store import RemovalCandidate
 from include.queue_store import QueueStore
 from include.summaries import RemovalSummary, add_to_sample
 
 DATASETS_PER_TRANSACTION = 100
+#: The Hub is asked again about a dataset to be removed when its answer is older, as after an approval.
+ANSWERS_LAST = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +62,21 @@ class Remover:
             add_to_sample(summary.error_sample, name, error)
         else:
             summary.removed += 1
+
+
+def confirmed(candidates: Iterable[RemovalCandidate], hub: Hub, summary: RemovalSummary) -> Iterator[str]:
+    """Give the datasets that are still to be removed; where the Hub's answer is old, ask it again."""
+    for candidate in candidates:
+        if datetime.now(UTC) - candidate.asked_at < ANSWERS_LAST:
+            yield candidate.dataset
+            continue
+        try:
+            answer = hub.support(candidate.dataset)
+        except DatasetError as error:
+            summary.failed += 1
+            add_to_sample(summary.error_sample, candidate.dataset, error)
+            continue
+        if isinstance(answer, Supported):
+            summary.spared += 1
+        else:
+            yield candidate.dataset

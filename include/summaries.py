@@ -81,3 +81,44 @@ def add_to_sample(sample: list[str], dataset: str, what: object) -> None:
     """Add a line to a sample, unless it is full."""
     if len(sample) < SAMPLE_SIZE:
         sample.append(f"{dataset}: {what}")
+
+
+def backfill_report(
+    backfill: BackfillSummary, removal: RemovalSummary, seconds: float, *, dry_run: bool
+) -> dict[str, Any]:
+    """Sum up a run, as an object that JSON can hold. In a dry run, it is what would be done."""
+    return {
+        "dry_run": dry_run,
+        "duration_seconds": round(seconds, 1),
+        "datasets": {
+            "untouched": backfill.untouched,
+            "backfilled": backfill.backfilled,
+            "unsupported": backfill.unsupported,
+            "removed": removal.removed,
+            "failed": backfill.failed + removal.failed,
+        },
+        "jobs": {"created": backfill.jobs_created, "deleted": backfill.jobs_deleted},
+        "jobs_by_reason": backfill.jobs_by_reason,
+        "removed": {
+            "waiting_jobs": removal.waiting_jobs,
+            "cache_entries": removal.cache_entries,
+            "asset_folders": removal.asset_folders,
+        },
+        "hub_requests": backfill.hub_requests + removal.hub_requests,
+        "plan_sample": backfill.plan_sample,
+        "unsupported_sample": backfill.unsupported_sample,
+        "error_sample": (backfill.error_sample + removal.error_sample)[:SAMPLE_SIZE],
+    }
+
+
+def as_text(report: Mapping[str, Any]) -> str:
+    """Write a report for people, one line for each number or sample."""
+    lines = ["Dry run: nothing was written. It would do this:" if report["dry_run"] else "The run did this:"]
+    for name, value in report.items():
+        if isinstance(value, dict):
+            lines += [f"  {name.replace('_', ' ')}, {key}: {number:,}" for key, number in value.items()]
+        elif isinstance(value, list):
+            lines += [f"  {name.replace('_', ' ')}: {line}" for line in value]
+        elif name != "dry_run":
+            lines.append(f"  {name.replace('_', ' ')}: {value:,}")
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+# Needs git, make and Python 3.11 or newer; writes to .venv and .local alone.
+
+PYTHON ?= python3
+VENV := .venv
+LOCAL := .local
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+READY := $(VENV)/.ready
+LISTS := requirements/production.in requirements/containers.in requirements/development.in
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Airflow takes settings and connections from the environment: keep those of the caller's own Airflow out.
+unexport $(filter AIRFLOW%,$(.VARIABLES))
+export AIRFLOW_HOME := $(CURDIR)/$(LOCAL)/airflow
+export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+run test bench format: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
+export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(LOCAL)/cache/hypothesis
+
+APT := apt-get install python3-venv libcurl4
+step = @printf '\n── %s\n' '$(1)'
+need = @$(1) >/dev/null 2>&1 || { echo '$(2)' >&2; exit 1; }
+or_stop = || { echo 'Stopped: $(1). The lines above say why.' >&2; exit 1; }
+compile = $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --annotation-style line \
+	--custom-compile-command 'make requirements' $(if $(UPGRADE),--upgrade)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(READY) ## Start the local stack and Airflow (ONCE=1: one backfill, then stop; MONGOD=/path: another mongod)
+	@python -m include.local_stack.run $(if $(ONCE),--once)
+
+.PHONY: test
+test: $(READY) ## Check style and types, run all tests
+	$(call step,ruff check)
+	@ruff check .
+	$(call step,ruff format)
+	@ruff format --check .
+	$(call step,mypy)
+	@mypy
+	$(call step,pytest)
+	@pytest
+
+.PHONY: bench
+bench: $(READY) ## Measure how fast a large backfill is
+	@pytest -m bench --capture=no
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what the linter can mend
+	@ruff check --fix .
+	@ruff format .
+
+.PHONY: setup
+setup: $(READY) ## Install the pinned packages into .venv (run, test, bench and format do so by themselves)
+
+.PHONY: requirements
+requirements: $(UV) ## Compile the pinned package lists anew (UPGRADE=1: with newer indirect packages)
+	@echo 'Compiling the package lists ...'
+	@$(compile) requirements/production.in --output-file requirements.txt
+	@$(compile) requirements/containers.in --constraints requirements.txt --output-file requirements/containers.txt
+	@$(compile) requirements/production.in requirements/development.in --constraints requirements.txt \
+		--output-file requirements/development.txt
+
+.PHONY: clean
+clean: ## Remove .venv and all local data
+	rm -rf $(VENV) $(LOCAL)
+
+$(READY): requirements/development.txt | $(UV)
+	@echo 'Installing the pinned packages into $(VENV) (about a minute the first time) ...'
+	@$(UV) pip sync --quiet --python $(BIN)/python $< $(call or_stop,installing the packages of $< failed)
+	@touch $@
+
+$(UV):
+	$(call need,$(PYTHON) -c 'import sys; assert sys.hexversion >= 0x030B0000',Python 3.11 or newer is needed: make PYTHON=/path/to/python3)
+	$(call need,$(PYTHON) -c 'import ensurepip',$(PYTHON) cannot make virtual environments: $(APT))
+ifeq ($(shell uname -sm),Linux x86_64)
+	$(call need,$(PYTHON) -c 'import ctypes; ctypes.CDLL("libcurl.so.4")',MongoDB cannot start without libcurl: $(APT))
+endif
+	@echo 'Making the virtual environment $(VENV) ...'
+	@$(PYTHON) -m venv --clear $(VENV) $(call or_stop,making $(VENV) failed)
+	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements/development.in)" \
+		$(call or_stop,installing uv failed)

@@ -1,0 +1,83 @@
+"""Bring the cache up to date, and remove what the Hub no longer supports.
+
+Creates the jobs that add missing and update outdated cache entries.
+
+**When it runs.** Every evening, over the whole cache. Run it by hand after a release with new job runner
+versions, after an incident, or for a few datasets that look wrong. With Airflow's *backfill* by date range,
+each run takes the datasets with a cache entry updated in its interval.
+
+**Before a run that worries you**, tick *Dry run*: the task `report` then shows what would be done.
+
+| parameter | |
+| --- | --- |
+| `datasets` | names or wildcards (`org/*`), one a line; empty for all |
+| `updated_from`, `updated_to` | only the datasets with a cache entry updated between these times |
+| `dry_run` | plan and count everything, write nothing |
+| `priority` | of the jobs to create |
+| `removal_limit` | above this number of removals, `approve_removals` waits for a person |
+| `error_limit` | a task with more errors than this fails, at its end |
+| `shards`, `batch_size` | how the work is cut up |
+
+**What it does.** `list_hub` keeps the Hub's listing, which proves most datasets to be up to date.
+`list_shards` cuts the cached datasets into ranges of names. Each `backfill_shard` plans its datasets and
+writes the jobs. `remove_datasets` removes what the Hub, asked by itself, no longer supports. `report` sums
+up, in its log and its XCom.
+
+**When it fails.** The error says what to do. A service that does not answer is tried again by itself; a wrong
+Connection or Variable has to be mended first. Then clear the failed tasks: each may be run again at any time,
+and does only what is left to do.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from datasets_server.operators.backfill import (
+    ApproveRemovalsOperator,
+    BackfillShardOperator,
+    ListHubOperator,
+    ListShardsOperator,
+    RemoveDatasetsOperator,
+    ReportOperator,
+)
+from datasets_server.params import BACKFILL_PARAMS, SELECTION
+from datasets_server.retries import RETRIES
+
+with DAG(
+    dag_id="backfill",
+    description="Create the jobs that bring the cache up to date, and remove unsupported datasets.",
+    doc_md=__doc__,
+    schedule=CronDataIntervalTimetable("45 21 * * *", timezone="UTC"),
+    start_date=datetime(2024, 3, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=RETRIES,
+    params=BACKFILL_PARAMS,
+    render_template_as_native_obj=True,
+    tags=["datasets-server"],
+):
+    list_hub = ListHubOperator(task_id="list_hub", **SELECTION)
+    list_shards = ListShardsOperator(task_id="list_shards", shards="{{ params.shards }}", **SELECTION)
+    backfill_shard = BackfillShardOperator.partial(
+        task_id="backfill_shard",
+        listed=list_hub.output,
+        priority="{{ params.priority }}",
+        batch_size="{{ params.batch_size }}",
+        preview="{{ params.dry_run }}",
+        error_limit="{{ params.error_limit }}",
+    ).expand(shard=list_shards.output)
+    approve_removals = ApproveRemovalsOperator(task_id="approve_removals", limit="{{ params.removal_limit }}")
+    remove_datasets = RemoveDatasetsOperator(
+        task_id="remove_datasets", error_limit="{{ params.error_limit }}", trigger_rule="none_failed"
+    )
+    report = ReportOperator(
+        task_id="report",
+        shard_task_id="backfill_shard",
+        removal_task_id="remove_datasets",
+        preview="{{ params.dry_run }}",
+        trigger_rule="all_done",
+    )
+    list_hub >> list_shards >> backfill_shard >> approve_removals >> remove_datasets >> report

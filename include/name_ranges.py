@@ -1,0 +1,40 @@
+"""Ranges of dataset names: how the work is cut into shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+#: A part of the sorted names: from the first, included, to the second, excluded. None is no bound.
+NameRange = tuple[str | None, str | None]
+
+ALL_NAMES: NameRange = (None, None)
+
+
+def in_range(names: NameRange) -> dict[str, Any]:
+    """Give the query for documents whose ``dataset`` is in a range of names.
+
+    MongoDB compares the names, never Python, so that each falls in exactly one range whatever its characters.
+    """
+    first, end = names
+    bounds = {operator: name for operator, name in (("$gte", first), ("$lt", end)) if name is not None}
+    return {"dataset": bounds} if bounds else {}
+
+
+def cut(total: int, count: int, name_at: Callable[[int, dict[str, Any]], str | None]) -> list[NameRange]:
+    """Cut all names into at most ``count`` ranges with about as many documents each.
+
+    A dataset with more documents than a range should have makes for fewer ranges.
+
+    :param total: the number of documents.
+    :param name_at: gives the name at a position among the sorted names of the documents that meet a query.
+    """
+    documents = max(1, -(-total // count))
+    bounds: list[str] = []
+    bound = name_at(documents, {})
+    while bound is not None and len(bounds) < count - 1:
+        bounds.append(bound)
+        bound = name_at(documents, {"dataset": {"$gte": bound}})
+        if bound == bounds[-1]:
+            bound = name_at(0, {"dataset": {"$gt": bound}})
+    return list(zip([None, *bounds], [*bounds, None], strict=True))

@@ -1,0 +1,39 @@
+"""The storages of assets and cached assets, from the Variables that say where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import BaseHook
+
+from datasets_server import settings
+from datasets_server.hooks.connections import required_connection
+from include.asset_storage import AssetStorage, BucketStorage, FolderStorage
+
+S3_CONNECTION = "datasets_server_s3"
+
+
+class AssetsHook(BaseHook):
+    """The two storages. The Connection is needed only if one of them is in S3.
+
+    :param conn_id: a Connection of type aws.
+    """
+
+    def __init__(self, conn_id: str = S3_CONNECTION) -> None:
+        super().__init__()
+        self._conn_id = conn_id
+
+    def storages(self) -> list[AssetStorage]:
+        """Give the storages of assets and of cached assets, in this order."""
+        return [
+            self._storage(settings.ASSETS_PROTOCOL.read(), settings.ASSETS_ROOT.read()),
+            self._storage(settings.CACHED_ASSETS_PROTOCOL.read(), settings.CACHED_ASSETS_ROOT.read()),
+        ]
+
+    def _storage(self, protocol: str, root: str) -> AssetStorage:
+        if protocol == "file":
+            return FolderStorage(Path(root))
+        required_connection(self._conn_id, conn_type="aws")
+        bucket, _, prefix = root.removeprefix("s3://").strip("/").partition("/")
+        return BucketStorage(S3Hook(aws_conn_id=self._conn_id).get_conn(), bucket, prefix)

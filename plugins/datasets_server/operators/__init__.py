@@ -1,0 +1,1 @@
+"""Operators: one for each task of an action."""

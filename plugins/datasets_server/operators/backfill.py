@@ -1,0 +1,328 @@
+"""The tasks of a backfill: list the Hub, cut the cache into shards, backfill each, remove, report.
+
+What one task hands to the next goes through XCom if it is small, and else through our own database, under the
+name of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from datasets_server.services import open_services
+from include.backfill import Backfill, BackfillOptions
+from include.cache_store import Selection
+from include.dataset_state import Priority
+from include.errors import ConfigurationError, ServiceError
+from include.maintenance_store import RemovalCandidate
+from include.name_ranges import NameRange
+from include.removal import confirmed
+from include.summaries import BackfillSummary, RemovalSummary, as_text, backfill_report
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ENTRIES_PER_SHARD = 250_000
+SELECTED_DATASETS_PER_SHARD = 5_000
+NAMES_SHOWN_FOR_APPROVAL = 200
+
+
+def run_name(context: Context) -> str:
+    """Give the name under which the tasks of a run find what they left for one another."""
+    run = context["dag_run"]
+    return f"{run.dag_id} {run.run_id}"
+
+
+class SelectingOperator(BaseOperator):
+    """Knows which datasets a run is about.
+
+    :param datasets: names or shell wildcards; none for all.
+    :param updated_from: the datasets with an entry updated at this time (ISO 8601, UTC if no zone) or later.
+    :param updated_to: ... and before this time.
+    """
+
+    template_fields: Sequence[str] = ("datasets", "updated_from", "updated_to")
+
+    def __init__(
+        self, *, datasets: Any = None, updated_from: Any = None, updated_to: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.datasets = datasets
+        self.updated_from = updated_from
+        self.updated_to = updated_to
+
+    @property
+    def selection(self) -> Selection:
+        """The datasets that the run is about.
+
+        :raises ConfigurationError: if the times are in the wrong order, or no times.
+        """
+        selection = Selection(tuple(self.datasets or ()), _time(self.updated_from), _time(self.updated_to))
+        if selection.updated_from and selection.updated_to and selection.updated_from >= selection.updated_to:
+            raise ConfigurationError(
+                f"updated_from ({self.updated_from}) must be before updated_to ({self.updated_to})."
+            )
+        return selection
+
+
+def _time(value: str | datetime | None) -> datetime | None:
+    if not value:
+        return None
+    try:
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{value!r} is no time: write it as 2026-01-31T18:00:00.") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+class ListHubOperator(SelectingOperator):
+    """Checks the token, and keeps the Hub's listing, which proves most datasets to be up to date.
+
+    Returns the number of datasets listed; None, without a listing, if the run is not about the whole cache.
+    """
+
+    def execute(self, context: Context) -> int | None:
+        """List the Hub."""
+        with open_services() as services:
+            hub = services.hub()
+            hub.check_token()
+            if not self.selection.is_everything:
+                self.log.info("Not the whole cache: the Hub will be asked about each dataset.")
+                return None
+            listed = services.maintenance.replace_listing(hub.listing())
+            self.log.info("The Hub at %s lists %s datasets.", hub.endpoint, f"{listed:,}")
+            return listed
+
+
+class ListShardsOperator(SelectingOperator):
+    """Cuts the datasets that the run is about into shards: ranges of names, one for each mapped task.
+
+    Returns a list of ``{"first": name or None, "end": name or None, "selected": bool}``. The end is not in
+    the range; ``selected`` tells that only the names written down for the run count, not the whole cache.
+
+    :param shards: their number; by default, one for each 250,000 entries.
+    """
+
+    template_fields: Sequence[str] = (*SelectingOperator.template_fields, "shards")
+
+    def __init__(self, *, shards: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shards = shards
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Find the datasets and cut them up."""
+        selection = self.selection
+        with open_services() as services:
+            cache, maintenance = services.cache, services.maintenance
+            if selection.is_everything:
+                entries = cache.entry_count()
+                ranges = cache.shards(self._count(entries, ENTRIES_PER_SHARD))
+                self.log.info("%s shards over about %s entries.", len(ranges), f"{entries:,}")
+            else:
+                run = run_name(context)
+                number = maintenance.select(run, cache.selected_names(selection))
+                ranges = maintenance.selection_shards(
+                    run, number, self._count(number, SELECTED_DATASETS_PER_SHARD)
+                )
+                self.log.info("%s shards over %s selected datasets.", len(ranges), f"{number:,}")
+        selected = not selection.is_everything
+        return [{"first": first, "end": end, "selected": selected} for first, end in ranges]
+
+    def _count(self, size: int, size_of_a_shard: int) -> int:
+        return int(self.shards) if self.shards else max(1, -(-size // size_of_a_shard))
+
+
+class BackfillShardOperator(BaseOperator):
+    """Backfills the datasets of one shard. Those to be removed are only written down.
+
+    Returns the fields of :class:`include.summaries.BackfillSummary`.
+
+    :param shard: one item of what ListShardsOperator returned.
+    :param listed: what ListHubOperator returned; None asks the Hub about every dataset.
+    :param priority: of the jobs to create: low, normal or high.
+    :param batch_size: the number of datasets that are read, planned and written at a time.
+    :param preview: plan and count everything, write nothing.
+    :param error_limit: fail, at the end, if more datasets than this could not be handled.
+    """
+
+    template_fields: Sequence[str] = ("shard", "listed", "priority", "batch_size", "preview", "error_limit")
+
+    def __init__(
+        self,
+        *,
+        shard: Any,
+        listed: Any = None,
+        priority: str = Priority.LOW.value,
+        batch_size: Any = 500,
+        preview: Any = False,
+        error_limit: Any = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+        self.listed = listed
+        self.priority = priority
+        self.batch_size = batch_size
+        self.preview = preview
+        self.error_limit = error_limit
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Backfill the shard."""
+        names: NameRange = (self.shard["first"], self.shard["end"])
+        options = BackfillOptions(
+            priority=Priority(self.priority),
+            batch_size=int(self.batch_size),
+            trust_listing=self.listed is not None,
+            dry_run=bool(self.preview),
+        )
+        with open_services() as services:
+            maintenance = services.maintenance
+            backfill = Backfill(
+                run_name(context),
+                services.release,
+                services.cache,
+                services.queue,
+                maintenance,
+                services.hub(),
+                services.remover(),
+                options,
+            )
+            if self.shard["selected"]:
+                found = maintenance.selected(run_name(context), names)
+            else:
+                found = services.cache.dataset_names(names)
+            summary = backfill.run(chain(maintenance.unfinished_rebuilds(names), found))
+        return _checked(summary, context, int(self.error_limit))
+
+
+class ApproveRemovalsOperator(ApprovalOperator):
+    """Lets a person approve the removals, in Airflow's UI, if there are more than ``limit`` of them.
+
+    If the person rejects them, the removal is skipped.
+
+    :param limit: the number of removals that need no approval.
+    """
+
+    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "limit")
+
+    def __init__(self, *, limit: Any, **kwargs: Any) -> None:
+        super().__init__(subject="Remove datasets that the Hub no longer supports?", **kwargs)
+        self.limit = limit
+
+    def execute(self, context: Context) -> Any:
+        """Count the removals, and wait for a person if they are too many."""
+        run = run_name(context)
+        with open_services() as services:
+            number = services.maintenance.removal_candidate_count(run)
+            if number <= int(self.limit):
+                self.log.info("%s datasets to remove, within the limit of %s.", number, self.limit)
+                return None
+            shown = list(services.maintenance.removal_candidates(run, limit=NAMES_SHOWN_FOR_APPROVAL))
+        self.log.warning(
+            "%s datasets to remove, above the limit of %s: a person decides.", number, self.limit
+        )
+        self.subject = f"Remove {number:,} datasets that the Hub no longer supports?"
+        self.body = _list_for_approval(shown, number)
+        return super().execute(context)
+
+
+def _list_for_approval(shown: Sequence[RemovalCandidate], number: int) -> str:
+    more = f"\n\n... and {number - len(shown):,} more." if number > len(shown) else ""
+    lines = [f"- `{candidate.dataset}`: {candidate.reason}" for candidate in shown]
+    return (
+        "Their waiting jobs, cache entries and files will be removed. If these datasets should be there,"
+        " reject, and check the token of the Connection `huggingface_hub`.\n\n" + "\n".join(lines) + more
+    )
+
+
+class RemoveDatasetsOperator(BaseOperator):
+    """Removes the datasets that the shards of the run have written down.
+
+    Where their answer is old, as after an approval, the Hub is asked again, and what it supports is spared.
+    Returns the fields of :class:`include.summaries.RemovalSummary`.
+
+    :param error_limit: fail, at the end, if more datasets than this could not be removed.
+    """
+
+    template_fields: Sequence[str] = ("error_limit",)
+
+    def __init__(self, *, error_limit: Any = 100, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error_limit = error_limit
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Remove the datasets."""
+        with open_services() as services:
+            candidates = services.maintenance.removal_candidates(run_name(context))
+            summary = RemovalSummary()
+            names = confirmed(candidates, services.hub(), summary)
+            summary.add(services.remover().remove(names))
+        return _checked(summary, context, int(self.error_limit))
+
+
+def _checked(summary: BackfillSummary | RemovalSummary, context: Context, error_limit: int) -> dict[str, Any]:
+    """Give the summary, unless it tells of too many errors; it is then in XCom all the same."""
+    if summary.failed > error_limit:
+        context["ti"].xcom_push("return_value", summary.as_json())
+        raise ServiceError(
+            f"{summary.failed:,} datasets could not be handled, more than the error_limit of {error_limit}."
+            f" The first: {'; '.join(summary.error_sample[:3])}"
+        )
+    return summary.as_json()
+
+
+class ReportOperator(BaseOperator):
+    """Sums up what the tasks of a run did, logs it, and fails if one of them failed.
+
+    :param shard_task_id: the mapped task of the shards.
+    :param removal_task_id: the task of the removal.
+    :param preview: whether nothing was written.
+    """
+
+    template_fields: Sequence[str] = ("preview",)
+
+    def __init__(
+        self, *, shard_task_id: str, removal_task_id: str, preview: Any = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shard_task_id = shard_task_id
+        self.removal_task_id = removal_task_id
+        self.preview = preview
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Sum up, and give the report of :func:`report`."""
+        shards = context["ti"].xcom_pull(task_ids=self.shard_task_id) or []
+        removal = context["ti"].xcom_pull(task_ids=self.removal_task_id)
+        found = backfill_report(
+            BackfillSummary.total(shards),
+            RemovalSummary.total([removal] if removal else []),
+            _seconds_since_start(context),
+            dry_run=bool(self.preview),
+        )
+        self.log.info("%s", as_text(found))
+        context["ti"].xcom_push("return_value", found)
+        _fail_if_a_task_failed(context)
+        return found
+
+
+def _seconds_since_start(context: Context) -> float:
+    start = context["dag_run"].start_date
+    return (datetime.now(UTC) - start).total_seconds() if start else 0.0
+
+
+def _fail_if_a_task_failed(context: Context) -> None:
+    """Fail the run, which ends as its last task does, where another task has failed."""
+    run = context["dag_run"]
+    states = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])[run.run_id]
+    failed = sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
+    if failed:
+        raise AirflowFailException(
+            f"This is what was done, but not all was: {', '.join(failed)} failed. Their logs say why."
+            " Clear them to run them again."
+        )

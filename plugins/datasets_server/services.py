@@ -1,0 +1,48 @@
+"""What the operators work with: the release and the stores, opened together and closed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from datasets_server import settings
+from datasets_server.hooks.assets import AssetsHook
+from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mongo_errors
+from datasets_server.hooks.hub import HubHook
+from include.cache_store import CacheStore
+from include.hub import Hub
+from include.maintenance_store import MaintenanceStore
+from include.processing_graph import Release
+from include.queue_store import QueueStore
+from include.removal import Remover
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The release and the stores of one task."""
+
+    release: Release
+    cache: CacheStore
+    queue: QueueStore
+    maintenance: MaintenanceStore
+
+    def hub(self) -> Hub:
+        """Give the client of the Hub, with the block list."""
+        return HubHook().hub(self.release, settings.BLOCKED_DATASETS.read())
+
+    def remover(self) -> Remover:
+        """Give what removes datasets."""
+        return Remover(self.cache, self.queue, AssetsHook().storages())
+
+
+@contextmanager
+def open_services() -> Iterator[Services]:
+    """Open the databases, and explain whatever error of MongoDB comes up until they are closed.
+
+    :raises ConfigurationError: for a wrong Variable or Connection.
+    :raises ServiceError: if a database fails.
+    """
+    release = settings.RELEASE.read()
+    with CacheHook() as cache, QueueHook() as queue, explained_mongo_errors(cache, queue):
+        yield Services(release, cache.store(), queue.store(release), queue.maintenance())
