@@ -1,0 +1,49 @@
+"""Ports of this machine's loopback interface."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+HOST = "127.0.0.1"
+
+logger = logging.getLogger(__name__)
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on this port now."""
+    with socket.socket() as probe:
+        # As servers do, so that a port is not called taken for the connections that it had a moment ago.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether a server accepts connections on this port now."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def claim(preferred: int, what: str) -> int:
+    """Give the preferred port if it is free, and otherwise another one, which a log line tells of.
+
+    :param what: who is to listen there, for the log line.
+    """
+    if is_free(preferred):
+        return preferred
+    port = free_port()
+    logger.warning("Port %s is taken by another program: %s listens on port %s.", preferred, what, port)
+    return port

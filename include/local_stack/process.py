@@ -1,0 +1,126 @@
+"""A server that runs as a child process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from include.errors import ServiceError
+
+PROJECT_ROOT = Path(__file__).parents[2]
+
+_LOG_TAIL_LINES = 20
+_POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class ServerProcess:
+    """A child process that is ready once ``is_ready`` says so, and whose output goes to a log file.
+
+    It leads a process group of its own, so that ``stop`` ends its children too. It is also ended when the
+    thread that started it ends, however that happens (Linux ties it to the thread, not to the process).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log_file: Path,
+        is_ready: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Describe the process.
+
+        :param name: what the errors call it.
+        :param log_file: where its output is appended; the folder is made if needed.
+        :param is_ready: asked again and again after the start, until it is true; it must not raise.
+        :param environment: variables on top of those of this process.
+        """
+        self.name = name
+        self.log_file = log_file
+        self._command = [str(part) for part in command]
+        self._is_ready = is_ready
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has neither ended nor been stopped."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None where it was not started."""
+        return self._process.pid if self._process else None
+
+    def start(self, timeout: float = 60) -> None:
+        """Start it and wait until it is ready.
+
+        :param timeout: in seconds.
+        :raises ServiceError: if it ends, or is not ready in time; its log's last lines are in the message.
+        """
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT_ROOT,
+                env=os.environ | self._environment,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        try:
+            self._wait_until_ready(self._process, timeout)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, timeout: float = 20) -> None:
+        """Ask it to end, wait, and kill what is left of it and its children. Harmless where nothing runs."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout)
+        with suppress(ProcessLookupError):  # Nobody of the group is left.
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not self._is_ready():
+            if process.poll() is not None:
+                raise ServiceError(f"{self.name} ended with code {process.returncode}. {self._log_tail()}")
+            if time.monotonic() > deadline:
+                raise ServiceError(f"{self.name} was not ready within {timeout:g} s. {self._log_tail()}")
+            time.sleep(_POLL_SECONDS)
+
+    def _log_tail(self) -> str:
+        lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([f"The last lines of {self.log_file}:", *lines[-_LOG_TAIL_LINES:]])
