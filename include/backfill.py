@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from include.asset_storage import dataset_folder
 from include.batches import Progress, batched, read_ahead
@@ -22,6 +23,8 @@ from include.summaries import BackfillSummary, add_to_sample
 
 #: Several requests at once hide the time that the Hub takes; more would gain nothing against its rate limit.
 HUB_THREADS = 8
+#: How old the state of a dataset may be when jobs are written by it.
+STATE_LASTS_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class _BatchState:
     cached: Mapping[str, CachedDataset | DatasetError]
     jobs: Mapping[str, list[Job] | DatasetError]
     listed_revisions: Mapping[str, str]
+    read_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether jobs may be written by it: the workers go on, and waiting for the Hub may take long."""
+        return time.monotonic() - self.read_at < STATE_LASTS_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +82,33 @@ class Backfill:
         progress = Progress("datasets")
         requests_before = self.hub.requests
         with ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as asking:
-            for batch, candidates in self._candidates(batched(names, self.options.batch_size)):
+            for batch, state in self._batches(names):
+                candidates = [name for name in batch if not self._is_proven_up_to_date(name, state)]
                 summary.untouched += len(batch) - len(candidates)
                 answers = dict(zip(candidates, asking.map(self._ask_hub, candidates), strict=True))
-                self._backfill(answers, summary)
+                self._backfill(answers, state, summary)
                 progress.advance(len(batch))
         summary.hub_requests = self.hub.requests - requests_before
         return summary
 
-    def _candidates(self, batches: Iterable[list[str]]) -> Iterator[tuple[list[str], list[str]]]:
-        """Give each batch, and those of it about which the Hub has to be asked."""
-        if not self.options.trust_listing:
-            yield from ((batch, batch) for batch in batches)
-            return
-        for batch, state in read_ahead(batches, self._read_with_listing):
-            yield batch, [name for name in batch if not self._is_proven_up_to_date(name, state)]
+    def _batches(self, names: Iterable[str]) -> Iterator[tuple[list[str], _BatchState | None]]:
+        """Give each batch, with its state if the listing may make it needless to ask the Hub."""
+        batches = batched(names, self.options.batch_size)
+        if self.options.trust_listing:
+            yield from read_ahead(batches, self._read)
+        else:
+            yield from ((batch, None) for batch in batches)
 
-    def _read_with_listing(self, names: Sequence[str]) -> _BatchState:
-        return self._read(names, self.maintenance.listed_revisions(names))
+    def _read(self, names: Sequence[str]) -> _BatchState:
+        return _BatchState(
+            cached=self.cache.read(names),
+            jobs=self.queue.pending_jobs(names),
+            listed_revisions=self.maintenance.listed_revisions(names) if self.options.trust_listing else {},
+        )
 
-    def _read(self, names: Sequence[str], listed_revisions: Mapping[str, str]) -> _BatchState:
-        return _BatchState(self.cache.read(names), self.queue.pending_jobs(names), listed_revisions)
-
-    def _is_proven_up_to_date(self, name: str, state: _BatchState) -> bool:
-        revision = state.listed_revisions.get(name)
-        if revision is None or self.hub.blocked.blocks(name):
+    def _is_proven_up_to_date(self, name: str, state: _BatchState | None) -> bool:
+        revision = state.listed_revisions.get(name) if state else None
+        if state is None or revision is None or self.hub.blocked.blocks(name):
             return False
         try:
             return self._plan(name, revision, state).is_empty
@@ -126,8 +137,13 @@ class Backfill:
         except DatasetError as error:
             return error
 
-    def _backfill(self, answers: Mapping[str, Support | DatasetError], summary: BackfillSummary) -> None:
-        """Do what the Hub's answers ask for, on what the cache and the queue hold now."""
+    def _backfill(
+        self,
+        answers: Mapping[str, Support | DatasetError],
+        state: _BatchState | None,
+        summary: BackfillSummary,
+    ) -> None:
+        """Do what the Hub's answers ask for."""
         revisions: dict[str, str] = {}
         reasons: dict[str, str] = {}
         for name, answer in answers.items():
@@ -140,7 +156,9 @@ class Backfill:
                     _count_failure(name, answer, summary)
         self._note_unsupported(reasons, summary)
         if revisions:
-            self._write(self._plans(revisions, summary), summary)
+            if state is None or not state.is_fresh:
+                state = self._read(list(revisions))
+            self._write(self._plans(revisions, state, summary), summary)
 
     def _note_unsupported(self, reasons: Mapping[str, str], summary: BackfillSummary) -> None:
         summary.unsupported += len(reasons)
@@ -149,9 +167,10 @@ class Backfill:
         if reasons and not self.options.dry_run:
             self.maintenance.add_removal_candidates(self.run_name, reasons)
 
-    def _plans(self, revisions: Mapping[str, str], summary: BackfillSummary) -> list[Plan]:
+    def _plans(
+        self, revisions: Mapping[str, str], state: _BatchState, summary: BackfillSummary
+    ) -> list[Plan]:
         """Plan datasets, count them, and give the plans that are not empty."""
-        state = self._read(list(revisions), {})
         plans = []
         for name, revision in revisions.items():
             try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -35,8 +37,10 @@ _ENTRY_FIELDS = (
     "failed_runs",
     "updated_at",
 )
-_NULLABLE_ENTRY_FIELDS = frozenset({"config", "split", "error_code", "job_runner_version"})
+_NULLS: Document = dict.fromkeys(("config", "split", "error_code", "job_runner_version"))
 _entry_values = itemgetter(*_ENTRY_FIELDS)
+# As Entry._make, but without its check of the length, which takes as long again.
+_make_entry = partial(tuple.__new__, Entry)
 
 _METADATA = {"_id": 0, "dataset": 1, **dict.fromkeys(_ENTRY_FIELDS, 1)}
 _LISTS_AND_SIZES = {
@@ -124,30 +128,26 @@ class CacheStore:
         :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
         """
         in_names = {"dataset": {"$in": names}}
-        entries, errors = self._read_entries(in_names)
         configs, splits, sizes = self._read_lists_and_sizes(in_names)
-        cached: dict[str, CachedDataset | DatasetError] = {
-            name: CachedDataset(
-                name, entries.get(name, ()), configs.get(name, ()), splits.get(name, {}), sizes.get(name, {})
+        cached: dict[str, CachedDataset | DatasetError] = {name: CachedDataset(name) for name in names}
+        for name, entries in self._read_entries(in_names):
+            cached[name] = (
+                entries
+                if isinstance(entries, DatasetError)
+                else CachedDataset(
+                    name, entries, configs.get(name, ()), splits.get(name, {}), sizes.get(name, {})
+                )
             )
-            for name in names
-        }
-        return cached | errors
+        return cached
 
-    def _read_entries(self, query: Document) -> tuple[dict[str, list[Entry]], dict[str, DatasetError]]:
-        entries: dict[str, list[Entry]] = defaultdict(list)
-        errors: dict[str, DatasetError] = {}
-        for document in self._entries.find(query, _METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
+    def _read_entries(self, query: Document) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
+        documents = self._entries.find(query, _METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        # The index gives them in this order at no cost, and grouping them so is quicker than by a dictionary.
+        for name, group in groupby(documents.sort("dataset"), key=itemgetter("dataset")):
             try:
-                entry = Entry._make(_entry_values(document))
-            except KeyError:  # a nullable field may be absent
-                try:
-                    entry = _entry_with_absent_fields(document)
-                except DatasetError as error:
-                    errors[document["dataset"]] = error
-                    continue
-            entries[document["dataset"]].append(entry)
-        return entries, errors
+                yield name, _entries(list(group))
+            except DatasetError as error:
+                yield name, error
 
     def _read_lists_and_sizes(
         self, query: Document
@@ -219,13 +219,20 @@ def _has_wildcard(name: str) -> bool:
     return any(character in name for character in "*?[")
 
 
-def _entry_with_absent_fields(document: Mapping[str, Any]) -> Entry:
-    absent = [field for field in _ENTRY_FIELDS if field not in document]
-    required = [field for field in absent if field not in _NULLABLE_ENTRY_FIELDS]
-    if required:
+def _entries(documents: Sequence[Document]) -> list[Entry]:
+    try:
+        return list(map(_make_entry, map(_entry_values, documents)))
+    except KeyError:  # a field is absent
+        return [_entry_with_absent_fields(document) for document in documents]
+
+
+def _entry_with_absent_fields(document: Document) -> Entry:
+    """Read an entry whose nullable fields may be absent instead of null."""
+    absent = [field for field in _ENTRY_FIELDS if field not in document | _NULLS]
+    if absent:
         kind = document.get("kind")
-        raise DatasetError(f"malformed cache entry of kind {kind!r}: it has no {', '.join(required)}")
-    return Entry._make(document.get(field) for field in _ENTRY_FIELDS)
+        raise DatasetError(f"malformed cache entry of kind {kind!r}: it has no {', '.join(absent)}")
+    return Entry._make(_entry_values(_NULLS | document))
 
 
 def _listed_names(content: object, list_field: str, name_field: str) -> Sequence[str]:

@@ -21,10 +21,13 @@ MAX_DIFFICULTY = 100
 
 #: A place in a dataset: (None, None) is the dataset itself, (config, None) a config, (config, split) a split.
 Place = tuple[str | None, str | None]
+#: A place after the wider ones that it lies in, so that its index is its level.
+Path = tuple[Place, ...]
+#: The entries of a parent, by place, and the level of these places.
+ParentEntries = tuple[Level, Mapping[Place, Entry]]
 #: What identifies an artifact in its dataset: the step's name, the config and the split.
 ArtifactKey = tuple[str, str | None, str | None]
 
-_WIDEST_FIRST = tuple(Level)
 _PRIORITY_RANK = {priority: rank for rank, priority in enumerate(Priority)}
 
 
@@ -111,30 +114,30 @@ def _needed_jobs(release: Release, cached: CachedDataset, revision: str) -> dict
     """Find the artifacts that need a job, in the order in which the jobs are to be inserted."""
     places = _places(cached)
     entries = _entries_by_step(cached.entries)
-    newest = _NewestUpdates(places, entries)
     found: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
     for step in release.steps:
         own = entries.get(step.name, {})
-        parents = [newest.of(parent, seen_from=step.input_type) for parent in step.parents]
-        for place in places[step.input_type]:
+        parents = [_parent_entries(parent, step.input_type, places, entries) for parent in step.parents]
+        for path in places[step.input_type]:
+            place = path[-1]
             entry = own.get(place)
-            reason = _reason_for_a_job(release, step, place, entry, parents, revision)
+            reason = _reason_for_a_job(release, step, path, entry, parents, revision)
             if reason is not None:
                 job = NewJob(step.name, *place, _difficulty(step, place, entry, cached.sizes), reason)
                 found[reason][step.name, *place] = job
     return {key: job for jobs in found.values() for key, job in jobs.items()}
 
 
-def _places(cached: CachedDataset) -> dict[Level, list[Place]]:
-    """Give the places of the expected artifacts, each once, in the order in which they are listed."""
-    configs = list(dict.fromkeys(cached.configs))
-    return {
-        Level.DATASET: [(None, None)],
-        Level.CONFIG: [(config, None) for config in configs],
-        Level.SPLIT: [
-            (config, split) for config in configs for split in dict.fromkeys(cached.splits.get(config, ()))
-        ],
-    }
+def _places(cached: CachedDataset) -> tuple[list[Path], list[Path], list[Path]]:
+    """Give the paths to the expected artifacts, by level, each once, in their listed order."""
+    dataset: Place = (None, None)
+    config_paths: list[Path] = []
+    split_paths: list[Path] = []
+    for config in dict.fromkeys(cached.configs):
+        path = (dataset, (config, None))
+        config_paths.append(path)
+        split_paths += [(*path, (config, split)) for split in dict.fromkeys(cached.splits.get(config, ()))]
+    return [(dataset,)], config_paths, split_paths
 
 
 def _entries_by_step(entries: Iterable[Entry]) -> dict[str, dict[Place, Entry]]:
@@ -144,60 +147,37 @@ def _entries_by_step(entries: Iterable[Entry]) -> dict[str, dict[Place, Entry]]:
     return by_step
 
 
-def _at(place: Place, level: Level) -> Place:
-    """Widen a place to a level that is as wide as its own, or wider."""
-    if level is Level.SPLIT:
-        return place
-    return (place[0], None) if level is Level.CONFIG else (None, None)
-
-
-#: When the entries of a parent were last updated, by place at the level given first.
-ParentUpdates = tuple[Level, Mapping[Place, datetime]]
-
-
-class _NewestUpdates:
-    """When the entries of each step were last updated, summed up at the level that a child looks from."""
-
-    def __init__(
-        self, places: Mapping[Level, Sequence[Place]], entries: Mapping[str, Mapping[Place, Entry]]
-    ) -> None:
-        self._places = places
-        self._entries = entries
-        self._known: dict[tuple[str, Level], ParentUpdates] = {}
-
-    def of(self, parent: Step, *, seen_from: Level) -> ParentUpdates:
-        """Sum up a parent's entries at its own level, or at the child's where that is the wider one."""
-        level = min(parent.input_type, seen_from, key=_WIDEST_FIRST.index)
-        known = self._known.get((parent.name, level))
-        if known is None:
-            known = self._known[parent.name, level] = (level, self._newest(parent, level))
-        return known
-
-    def _newest(self, parent: Step, level: Level) -> dict[Place, datetime]:
-        newest: dict[Place, datetime] = {}
-        own = self._entries.get(parent.name, {})
-        for place in self._places[parent.input_type]:
-            entry = own.get(place)
-            if entry is not None:
-                wide = _at(place, level)
-                newest[wide] = max(entry.updated_at, newest.get(wide, entry.updated_at))
-        return newest
+def _parent_entries(
+    parent: Step, level: Level, places: Sequence[Sequence[Path]], entries: Mapping[str, Mapping[Place, Entry]]
+) -> ParentEntries:
+    """Give a parent's entries as a child at ``level`` sees them: of a narrower one, the newest."""
+    own = entries.get(parent.name, {})
+    if parent.input_type <= level:
+        return parent.input_type, own
+    newest: dict[Place, Entry] = {}
+    for path in places[parent.input_type]:
+        entry = own.get(path[-1])
+        if entry is not None:
+            known = newest.get(path[level])
+            if known is None or known.updated_at < entry.updated_at:
+                newest[path[level]] = entry
+    return level, newest
 
 
 def _reason_for_a_job(
     release: Release,
     step: Step,
-    place: Place,
+    path: Path,
     entry: Entry | None,
-    parents: Iterable[ParentUpdates],
+    parents: Iterable[ParentEntries],
     revision: str,
 ) -> Reason | None:
     """Find the first reason that holds; None if the artifact is up to date."""
     if entry is None:
         return Reason.EMPTY
-    for level, newest in parents:
-        parent_updated_at = newest.get(_at(place, level))
-        if parent_updated_at is not None and entry.updated_at < parent_updated_at:
+    for level, entries in parents:
+        parent = entries.get(path[level])
+        if parent is not None and entry.updated_at < parent.updated_at:
             return Reason.OUTDATED_BY_PARENT
     if entry.http_status >= 400 and entry.failed_runs < release.max_failed_runs.get(
         entry.error_code or "", 0

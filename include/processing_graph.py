@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -26,12 +26,15 @@ STEP_FIELDS = frozenset({"input_type", "triggered_by", "job_runner_version", "di
 OPTIONAL_STEP_FIELDS = frozenset({"bonus_difficulty_if_dataset_is_big"})
 
 
-class Level(StrEnum):
-    """What a step makes one artifact of: each dataset, each config or each split."""
+class Level(IntEnum):
+    """What a step makes one artifact of: each dataset, each config or each split. The widest is the least."""
 
-    DATASET = "dataset"
-    CONFIG = "config"
-    SPLIT = "split"
+    DATASET = 0
+    CONFIG = 1
+    SPLIT = 2
+
+
+LEVELS = {level.name.lower(): level for level in Level}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def _steps(fields_by_name: Mapping[str, Mapping[str, Any]], order: Sequence[str]
         fields = fields_by_name[name]
         steps[name] = Step(
             name=name,
-            input_type=Level(fields["input_type"]),
+            input_type=LEVELS[fields["input_type"]],
             parents=tuple(steps[parent] for parent in fields["triggered_by"]),
             job_runner_version=fields["job_runner_version"],
             difficulty=fields["difficulty"],
@@ -140,9 +143,9 @@ def _steps(fields_by_name: Mapping[str, Mapping[str, Any]], order: Sequence[str]
 
 def _check_step(name: str, fields: Mapping[str, Any]) -> None:
     _check_fields(f"step {name!r}", fields, required=STEP_FIELDS, optional=OPTIONAL_STEP_FIELDS)
-    if fields["input_type"] not in list(Level):
+    if fields["input_type"] not in LEVELS:
         raise ConfigurationError(
-            f"step {name!r} has input_type {fields['input_type']!r}: it must be one of {', '.join(Level)}."
+            f"step {name!r} has input_type {fields['input_type']!r}: it must be one of {', '.join(LEVELS)}."
         )
     _check_integer(f"job_runner_version of step {name!r}", fields["job_runner_version"], lowest=1)
     _check_integer(f"difficulty of step {name!r}", fields["difficulty"], lowest=1)
@@ -178,7 +181,7 @@ def _check_parents(steps: Mapping[str, Mapping[str, Any]]) -> None:
 def _check_order(steps: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
     if sorted(order) != sorted(steps):
         raise ConfigurationError("topological_order must name each step once.")
-    if not order or steps[order[0]]["input_type"] != Level.DATASET:
+    if not order or steps[order[0]]["input_type"] != "dataset":
         raise ConfigurationError("the first step of topological_order must be of input_type dataset.")
     place = {name: index for index, name in enumerate(order)}
     for name, fields in steps.items():

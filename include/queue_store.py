@@ -34,7 +34,6 @@ _JOB_FIELDS = dict.fromkeys(
     ),
     1,
 )
-_PENDING = [status.value for status in JobStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class QueueStore:
         """
         jobs: dict[str, list[Job]] = defaultdict(list)
         errors: dict[str, DatasetError] = {}
-        query = {"dataset": {"$in": names}, "status": {"$in": _PENDING}}
+        query = {"dataset": {"$in": names}}  # all jobs are pending: those that have finished are deleted
         for document in self._jobs.find(query, _JOB_FIELDS, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
             try:
                 jobs[document["dataset"]].append(_job(document))

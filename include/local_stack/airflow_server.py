@@ -1,0 +1,267 @@
+"""Airflow on one machine: its four processes with a fresh database, and the REST API that they serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from include.errors import ServiceError
+from include.local_stack.ports import HOST, free_port
+from include.local_stack.process import PROJECT_ROOT, ServerProcess
+
+USER = "admin"
+
+_COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "api-server": (),
+    "scheduler": ("--skip-serve-logs",),
+    "dag-processor": (),
+    "triggerer": ("--skip-serve-logs",),
+}
+_HEALTH_OF = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+_TASKS_AT_ONCE = 3
+_START_SECONDS = 300
+_STOP_SECONDS = 10
+_POLL_SECONDS = 0.5
+
+
+class AirflowServer:
+    """Airflow at ``url``, where ``USER`` may do everything with ``password``.
+
+    It has the DAGs of this project and runs what it is asked to; their schedules are off. What its processes
+    say is in ``log_folder``, a file each.
+    """
+
+    def __init__(self, folder: Path, *, log_folder: Path, port: int | None = None) -> None:
+        """Describe the server.
+
+        :param folder: where it keeps its database and the logs of tasks; it must be empty or not exist.
+        :param port: where the UI and the API are; a free one if not given.
+        """
+        port = port or free_port()
+        self.url = f"http://{HOST}:{port}"
+        self.password = secrets.token_hex(4)
+        self.log_folder = log_folder
+        self._folder = folder.absolute()
+        self._environment = self._settings(port)
+        self._processes = {
+            name: ServerProcess(
+                f"Airflow's {name}",
+                [sys.executable, "-m", "airflow", name, *options],
+                log_file=log_folder / f"airflow-{name}.log",
+                # They start at the same time, and tell in their common health whether they are ready.
+                is_ready=lambda: True,
+                environment=self._environment,
+            )
+            for name, options in _COMPONENTS.items()
+        }
+
+    def _settings(self, port: int) -> dict[str, str]:
+        settings = {
+            "API__BASE_URL": self.url,
+            "API__HOST": HOST,
+            "API__PORT": str(port),
+            "API__SECRET_KEY": secrets.token_hex(32),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__PARALLELISM": str(_TASKS_AT_ONCE),
+            "CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "SCHEDULER__USE_JOB_SCHEDULE": "False",
+        }
+        python_path = os.pathsep.join([str(PROJECT_ROOT), str(PROJECT_ROOT / "plugins")])
+        environment = {f"AIRFLOW__{name}": value for name, value in settings.items()}
+        return {"AIRFLOW_HOME": str(self._folder), "PYTHONPATH": python_path, **environment}
+
+    @property
+    def _password_file(self) -> Path:
+        return self._folder / "password.json"
+
+    def migrate(self) -> None:
+        """Make the database, which must be there before the start.
+
+        :raises ServiceError: if that fails.
+        """
+        self._folder.mkdir(parents=True)
+        self._password_file.write_text(json.dumps({USER: self.password}), encoding="utf-8")
+        log_file = self.log_folder / "airflow-db-migrate.log"
+        with log_file.open("wb") as log:
+            migration = subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT_ROOT,
+                env=os.environ | self._environment,
+                check=False,
+            )
+        if migration.returncode:
+            raise ServiceError(f"Airflow's database cannot be made: see {log_file}.")
+
+    def start(self) -> None:
+        """Start its processes, and wait until all are healthy.
+
+        :raises ServiceError: if one of them ends, or is not healthy in time.
+        """
+        for process in self._processes.values():
+            process.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while unhealthy := self._unhealthy():
+            self.check()
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"Airflow's {', '.join(unhealthy)} did not come up: see {self.log_folder}."
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _unhealthy(self) -> list[str]:
+        try:
+            answer = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10, trust_env=False)
+        except httpx.HTTPError:
+            return list(_COMPONENTS)
+        health = answer.json() if answer.is_success else {}
+        return [name for name, key in _HEALTH_OF.items() if health.get(key, {}).get("status") != "healthy"]
+
+    def check(self) -> None:
+        """Check that its processes run.
+
+        :raises ServiceError: if one has ended.
+        """
+        for process in self._processes.values():
+            if not process.is_running:
+                raise ServiceError(f"{process.name} has ended by itself: see {process.log_file}.")
+
+    def stop(self) -> None:
+        """Stop its processes, and the tasks that they run."""
+        leaders = [process.pid for process in self._processes.values() if process.pid]
+        with ThreadPoolExecutor(len(_COMPONENTS)) as pool:
+            list(pool.map(lambda process: process.stop(_STOP_SECONDS), self._processes.values()))
+        for leader in leaders:
+            _kill_session(leader)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @contextmanager
+    def api(self) -> Iterator[AirflowApi]:
+        """Log in, and open a client of the REST API.
+
+        :raises ServiceError: if that fails.
+        """
+        with _explained_errors(), httpx.Client(base_url=self.url, timeout=60, trust_env=False) as client:
+            login = client.post("/auth/token", json={"username": USER, "password": self.password})
+            client.headers["Authorization"] = f"Bearer {login.raise_for_status().json()['access_token']}"
+            yield AirflowApi(client)
+
+
+def _kill_session(leader: int) -> None:
+    """Kill what is left of a session: a task leads a process group of its own, but stays in the session."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
+
+
+class AirflowApi:
+    """The part of Airflow's REST API that is needed to set up an action, run it, and see what it did."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def create_connection(self, conn_id: str, **fields: Any) -> None:  # noqa: ANN401 (JSON)
+        """Create a Connection. Its ``extra`` is a JSON object."""
+        fields["extra"] = json.dumps(fields.get("extra", {}))
+        self._post("/connections", {"connection_id": conn_id, **fields})
+
+    def create_variable(self, key: str, value: str) -> None:
+        """Create a Variable."""
+        self._post("/variables", {"key": key, "value": value})
+
+    def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
+        """Wait until the DAG has been read from its file.
+
+        :param timeout: in seconds.
+        :raises ServiceError: if its file cannot be imported, or it is not there in time.
+        """
+        deadline = time.monotonic() + timeout
+        while self._client.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.NOT_FOUND:
+            if errors := self._get("/importErrors")["import_errors"]:
+                raise ServiceError(
+                    "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
+                )
+            if time.monotonic() > deadline:
+                raise ServiceError(f"Airflow has not read the DAG {dag_id} within {timeout:g} s.")
+            time.sleep(_POLL_SECONDS)
+
+    def trigger(self, dag_id: str) -> str:
+        """Start a run with the default parameters, and give its id."""
+        run: str = self._post(f"/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"]
+        return run
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Give a run: its ``state``, ``start_date``, ``end_date``, ..."""
+        return self._get(f"/dags/{dag_id}/dagRuns/{run_id}")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Give the tasks of a run, each with its ``task_id`` and ``state``."""
+        tasks: list[dict[str, Any]] = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")[
+            "task_instances"
+        ]
+        return tasks
+
+    def result(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """Give what a task returned; None if it did not get so far."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        answer = self._client.get(f"/api/v2{path}", params={"deserialize": True})
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        value: dict[str, Any] = _checked(answer)["value"]
+        return value
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return _checked(self._client.get(f"/api/v2{path}"))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return _checked(self._client.post(f"/api/v2{path}", json=body))
+
+
+def _checked(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_error:
+        request = answer.request
+        raise ServiceError(
+            f"Airflow answers {request.method} {request.url.path} with {answer.status_code}: {answer.text}"
+        )
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+@contextmanager
+def _explained_errors() -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise ServiceError(f"Airflow's API does not answer: {error}") from error

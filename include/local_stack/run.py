@@ -1,0 +1,321 @@
+"""``make run``: everything on one machine, with a sample state, and a run of each action on it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pymongo import MongoClient
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from include.errors import ConfigurationError, ServiceError
+from include.local_stack.airflow_server import USER, AirflowApi, AirflowServer
+from include.local_stack.hub_server import HubServer
+from include.local_stack.mongod import Mongod, find_mongod
+from include.local_stack.ports import claim
+from include.local_stack.process import PROJECT_ROOT
+from include.local_stack.s3_server import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, S3Server
+from include.local_stack.sample_state import BLOCKED_DATASETS, CACHED_ASSETS_PREFIX, DATASETS, HUB_TOKEN, fill
+from include.processing_graph import load_release
+
+CACHE_DATABASE = "datasets_server_cache"
+QUEUE_DATABASE = "datasets_server_queue"
+BUCKET = "hf-datasets-server-statics"
+
+_DATA = PROJECT_ROOT / ".local" / "run"
+_PORT = 8080
+_POLL_SECONDS = 0.5
+_SAMPLE_LINES = 3
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+console = Console(highlight=False)
+
+
+# What is run, and how it is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A DAG to run, the task that returns what it did, and the table that shows it."""
+
+    dag_id: str
+    result_task: str
+    table: Callable[[Mapping[str, Any]], Table]
+
+
+def backfill_table(report: Mapping[str, Any]) -> Table:
+    """Show the report of a backfill, which ``include.summaries.backfill_report`` describes."""
+    datasets, jobs, removed = report["datasets"], report["jobs"], report["removed"]
+    sections = (
+        {f"datasets {name}": datasets[name] for name in ("untouched", "backfilled", "removed", "failed")},
+        {f"jobs {name}": jobs[name] for name in ("created", "deleted")},
+        {
+            "cache entries removed": removed["cache_entries"],
+            "waiting jobs removed": removed["waiting_jobs"],
+            "storage folders removed": removed["asset_folders"],
+        },
+    )
+    table = Table("what", title="backfill", show_header=False, min_width=40)
+    table.add_column("how many", justify="right")
+    for section in sections:
+        for label, number in section.items():
+            table.add_row(label, f"{number:,}")
+        table.add_section()
+    table.add_row("duration", f"{report['duration_seconds']:.1f} s")
+    return table
+
+
+ACTIONS = (Action("backfill", "report", backfill_table),)
+
+
+def run_action(api: AirflowApi, action: Action) -> bool:
+    """Run an action, show what it did, and tell whether it succeeded."""
+    with _step(f"{action.dag_id} triggered and finished") as tell:
+        api.wait_for_dag(action.dag_id)
+        run_id = api.trigger(action.dag_id)
+        while (state := api.run(action.dag_id, run_id)["state"]) not in ("success", "failed"):
+            tell(f"{action.dag_id}: {_progress(api, action, run_id)}")
+            time.sleep(_POLL_SECONDS)
+    report = api.result(action.dag_id, run_id, action.result_task)
+    if report is not None:
+        console.print()
+        console.print(action.table(report))
+        _show_samples(report)
+    if state == "failed":
+        failed = [task["task_id"] for task in api.tasks(action.dag_id, run_id) if task["state"] == "failed"]
+        console.print(f"\n[red]The run failed, in {', '.join(failed)}.[/] Airflow has the logs of its tasks.")
+    return bool(state == "success")
+
+
+def _progress(api: AirflowApi, action: Action, run_id: str) -> str:
+    tasks = api.tasks(action.dag_id, run_id)
+    running = sorted({task["task_id"] for task in tasks if task["state"] in ("running", "deferred")})
+    done = sum(task["state"] in ("success", "skipped", "failed", "upstream_failed") for task in tasks)
+    return f"{done} of {len(tasks)} tasks done, {', '.join(running) or 'the next one starts'}"
+
+
+def _show_samples(report: Mapping[str, Any]) -> None:
+    for key, label in (
+        ("plan_sample", "planned"),
+        ("unsupported_sample", "removed"),
+        ("error_sample", "failed"),
+    ):
+        for line in report[key][:_SAMPLE_LINES]:
+            text = f"{label:>8}  [dim]{escape(line)}[/]"
+            console.print(text, overflow="ellipsis", no_wrap=True)
+
+
+# What is set up
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the DAGs talk to, started and filled with the sample state."""
+
+    mongod: Mongod
+    s3: S3Server
+    hub: HubServer
+    assets: Path
+
+    def introduce(self, api: AirflowApi) -> None:
+        """Create the Connections and the Variables with which Airflow finds them."""
+        for what, database in (("cache", CACHE_DATABASE), ("queue", QUEUE_DATABASE)):
+            api.create_connection(
+                f"datasets_server_{what}",
+                conn_type="mongo",
+                host=self.mongod.host,
+                port=self.mongod.port,
+                schema=database,
+                extra={"directConnection": True},
+            )
+        api.create_connection(
+            "datasets_server_s3",
+            conn_type="aws",
+            login=ACCESS_KEY_ID,
+            password=SECRET_ACCESS_KEY,
+            extra={"endpoint_url": self.s3.endpoint_url, "region_name": REGION},
+        )
+        api.create_connection("huggingface_hub", conn_type="generic", host=self.hub.url, password=HUB_TOKEN)
+        variables = {
+            "common_blocked_datasets": BLOCKED_DATASETS,
+            "assets_storage_protocol": "file",
+            "assets_storage_root": str(self.assets),
+            "cached_assets_storage_protocol": "s3",
+            "cached_assets_storage_root": f"s3://{BUCKET}/{CACHED_ASSETS_PREFIX}",
+        }
+        for name, value in variables.items():
+            api.create_variable(f"datasets_server_{name}", value)
+
+
+def _start_services(data: Path, stack: ExitStack) -> Services:
+    logs = data / "logs"
+    with _step("MongoDB started"):
+        mongod = stack.enter_context(
+            Mongod(data / "mongod", log_file=logs / "mongod.log", cache_gigabytes=0.5)
+        )
+    with _step("S3 server started"):
+        s3 = stack.enter_context(S3Server(log_file=logs / "s3.log"))
+        s3.create_bucket(BUCKET)
+    assets = (data / "assets").absolute()
+    with _step(f"{DATASETS} sample datasets written"), MongoClient[dict[str, Any]](mongod.uri) as client:
+        databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
+        hub_state = fill(*databases, assets, s3.client(), BUCKET, load_release())
+    with _step("Hub stand-in started"):
+        hub = stack.enter_context(HubServer(hub_state))
+    return Services(mongod, s3, hub, assets)
+
+
+def _start_airflow(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, Services]:
+    """Start everything. Airflow's database, which takes longest, is made in the meantime."""
+    airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port)
+    with ThreadPoolExecutor(1) as pool:
+        migration = pool.submit(airflow.migrate)
+        services = _start_services(data, stack)
+        with _step("Airflow's database made"):
+            migration.result()
+    stack.callback(airflow.stop)
+    with _step("Airflow started (UI, scheduler, DAG processor, triggerer)"):
+        airflow.start()
+    return airflow, services
+
+
+def run(data: Path, port: int, *, once: bool) -> bool:
+    """Set everything up, run the actions, and wait for a signal unless it is for once.
+
+    :param data: the folder of all data; what a run before left there is removed.
+    :param port: of Airflow's UI; another one is taken if it is not free.
+    :return: whether every action succeeded.
+    :raises ConfigurationError: if there is no mongod, or the folder is in use.
+    :raises ServiceError: if a server does not come up, or ends.
+    :raises KeyboardInterrupt: on a signal to stop.
+    """
+    find_mongod()
+    with _fresh(data), ExitStack() as stack:
+        try:
+            airflow, services = _start_airflow(data, claim(port, "Airflow's UI"), stack)
+            with airflow.api() as api:
+                with _step("Connections and Variables created"):
+                    services.introduce(api)
+                succeeded = all([run_action(api, action) for action in ACTIONS])
+            if not once:
+                _show_addresses(airflow, services)
+                while True:
+                    airflow.check()
+                    time.sleep(_POLL_SECONDS)
+        finally:
+            _ignore_signals()
+            with suppress(OSError):  # The terminal may be gone.
+                console.print("\nStopping ...")
+    return succeeded
+
+
+def _show_addresses(airflow: AirflowServer, services: Services) -> None:
+    console.print(
+        f"\n[bold]Airflow's UI  {airflow.url}[/]  user [bold]{USER}[/], password [bold]{airflow.password}[/]"
+    )
+    console.print(f"MongoDB       {services.mongod.uri}")
+    console.print(f"S3            {services.s3.endpoint_url}")
+    console.print(f"Hub stand-in  {services.hub.url}")
+    console.print(f"Logs          {airflow.log_folder}")
+    console.print("\nCtrl-C stops everything.")
+
+
+@contextmanager
+def _fresh(data: Path) -> Iterator[None]:
+    """Make the folder ready for a run of our own, which starts from nothing."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"Another run uses {data}: stop it first, or name another folder with --data."
+            ) from error
+        for name in ("airflow", "assets", "logs", "mongod"):
+            shutil.rmtree(data / name, ignore_errors=True)
+        (data / "logs").mkdir()
+        yield
+
+
+@contextmanager
+def _step(done: str) -> Iterator[Callable[[str], None]]:
+    """Show that something is being done, and then that it is, with the seconds it took.
+
+    Gives a function that shows something else in the meantime.
+    """
+    start = time.monotonic()
+    with console.status(f"{done} ...") as status:
+        yield status.update
+    console.print(f"[green]✓[/] {done} [dim]{time.monotonic() - start:.1f} s[/]")
+
+
+# How it is stopped
+
+
+def _catch_signals() -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        _ignore_signals()
+        raise KeyboardInterrupt
+
+    for each in _SIGNALS:
+        if each != signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:  # nohup is left alone.
+            signal.signal(each, stop)
+
+
+def _ignore_signals() -> None:
+    """Let nothing disturb the stopping of the servers."""
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+
+
+def _clean_environment() -> None:
+    """Keep the caller's own Airflow out, and our servers away from a proxy."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+        del os.environ[name]
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
+
+
+def main() -> None:
+    """Run from the command line. The exit code is 1 if an action or a server failed."""
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="stop after the actions")
+    parser.add_argument(
+        "--data", type=Path, default=_DATA, help="the folder of all data (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=_PORT, help="of Airflow's UI (default: %(default)s)")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)]
+    )
+    _clean_environment()
+    _catch_signals()
+    succeeded = True
+    try:
+        succeeded = run(arguments.data, arguments.port, once=arguments.once)
+    except KeyboardInterrupt:
+        succeeded = not arguments.once
+    except (ConfigurationError, ServiceError) as error:
+        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        succeeded = False
+    sys.exit(0 if succeeded else 1)
+
+
+if __name__ == "__main__":
+    main()
