@@ -53,7 +53,7 @@ test: $(READY) ## Check style and types, run all tests
 
 .PHONY: bench
 bench: $(READY) ## Measure how fast a large backfill is
-	@pytest -m bench --capture=no
+	@python -m include.local_stack.bench
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can mend

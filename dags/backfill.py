@@ -43,7 +43,7 @@ from datasets_server.operators.backfill import (
     RemoveDatasetsOperator,
     ReportOperator,
 )
-from datasets_server.params import BACKFILL_PARAMS, SELECTION
+from datasets_server.params import SELECTION, backfill_params
 from datasets_server.retries import RETRIES
 
 with DAG(
@@ -55,7 +55,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args=RETRIES,
-    params=BACKFILL_PARAMS,
+    params=backfill_params(),
     render_template_as_native_obj=True,
     tags=["datasets-server"],
 ):
@@ -63,7 +63,7 @@ with DAG(
     list_shards = ListShardsOperator(task_id="list_shards", shards="{{ params.shards }}", **SELECTION)
     backfill_shard = BackfillShardOperator.partial(
         task_id="backfill_shard",
-        listed=list_hub.output,
+        listing=list_hub.output,
         priority="{{ params.priority }}",
         batch_size="{{ params.batch_size }}",
         preview="{{ params.dry_run }}",

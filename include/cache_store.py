@@ -42,7 +42,8 @@ _entry_values = itemgetter(*_ENTRY_FIELDS)
 # As Entry._make, but without its check of the length, which takes as long again.
 _make_entry = partial(tuple.__new__, Entry)
 
-_METADATA = {"_id": 0, "dataset": 1, **dict.fromkeys(_ENTRY_FIELDS, 1)}
+#: The projection of an entry without its content.
+ENTRY_METADATA = {"_id": 0, "dataset": 1, **dict.fromkeys(_ENTRY_FIELDS, 1)}
 _LISTS_AND_SIZES = {
     "_id": 0,
     "kind": 1,
@@ -141,7 +142,7 @@ class CacheStore:
         return cached
 
     def _read_entries(self, query: Document) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
-        documents = self._entries.find(query, _METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        documents = self._entries.find(query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
         # The index gives them in this order at no cost, and grouping them so is quicker than by a dictionary.
         for name, group in groupby(documents.sort("dataset"), key=itemgetter("dataset")):
             try:

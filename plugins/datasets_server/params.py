@@ -4,76 +4,80 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-BACKFILL_PARAMS = {
-    "datasets": Param(
-        [],
-        type=["array", "null"],
-        items={"type": "string", "minLength": 1, "pattern": r"^\S+$"},
-        title="Datasets",
-        description="One name a line, or a wildcard such as `org/*`. Empty: all datasets of the cache.",
-    ),
-    "updated_from": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Updated from",
-        description="Only the datasets with a cache entry updated at this time or later.",
-    ),
-    "updated_to": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Updated before",
-        description="Only the datasets with a cache entry updated before this time.",
-    ),
-    "dry_run": Param(
-        False,
-        type="boolean",
-        title="Dry run",
-        description="Plan and count everything and show a sample, but write nothing and remove nothing.",
-    ),
-    "priority": Param(
-        "low",
-        type="string",
-        enum=["low", "normal", "high"],
-        title="Priority",
-        description="The priority of the jobs to create. Workers take high before normal before low.",
-    ),
-    "removal_limit": Param(
-        100,
-        type="integer",
-        minimum=0,
-        title="Removals without approval",
-        description="If more datasets than this are to be removed, the run waits for a person to approve.",
-        section="Limits",
-    ),
-    "error_limit": Param(
-        100,
-        type="integer",
-        minimum=0,
-        title="Errors allowed",
-        description="A task fails, at its end, if it could not handle more datasets than this.",
-        section="Limits",
-    ),
-    "shards": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        maximum=1000,
-        title="Shards",
-        description="The number of tasks that share the work. Empty: one for each 250,000 cache entries.",
-        section="Limits",
-    ),
-    "batch_size": Param(
-        500,
-        type="integer",
-        minimum=1,
-        maximum=5000,
-        title="Batch size",
-        description="The number of datasets that are read, planned and written at a time.",
-        section="Limits",
-    ),
-}
+
+def backfill_params() -> dict[str, Param]:
+    """Give the parameters of a backfill: new ones for each DAG, because Airflow changes their values."""
+    return {
+        "datasets": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string", "minLength": 1, "pattern": r"^\S+$"},
+            title="Datasets",
+            description="One name a line, or a wildcard such as `org/*`. Empty: all datasets of the cache.",
+        ),
+        "updated_from": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Updated from",
+            description="Only the datasets with a cache entry updated at this time or later.",
+        ),
+        "updated_to": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Updated before",
+            description="Only the datasets with a cache entry updated before this time.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Plan and count everything and show a sample, but write nothing and remove nothing.",
+        ),
+        "priority": Param(
+            "low",
+            type="string",
+            enum=["low", "normal", "high"],
+            title="Priority",
+            description="The priority of the jobs to create. Workers take high before normal before low.",
+        ),
+        "removal_limit": Param(
+            100,
+            type="integer",
+            minimum=0,
+            title="Removals without approval",
+            description="If more datasets than this are to be removed, a person has to approve first.",
+            section="Limits",
+        ),
+        "error_limit": Param(
+            100,
+            type="integer",
+            minimum=0,
+            title="Errors allowed",
+            description="A task fails, at its end, if it could not handle more datasets than this.",
+            section="Limits",
+        ),
+        "shards": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=1000,
+            title="Shards",
+            description="The number of tasks that share the work. Empty: one for each 250,000 cache entries.",
+            section="Limits",
+        ),
+        "batch_size": Param(
+            500,
+            type="integer",
+            minimum=1,
+            maximum=5000,
+            title="Batch size",
+            description="The number of datasets that are read, planned and written at a time.",
+            section="Limits",
+        ),
+    }
+
 
 #: Which datasets a run is about: its parameters say it, or in Airflow's backfill by date range, its interval.
 SELECTION = {

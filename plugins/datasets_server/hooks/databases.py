@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from airflow.exceptions import AirflowConfigException
 from airflow.providers.mongo.hooks.mongo import MongoHook
-from airflow.sdk.exceptions import AirflowException
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError as InvalidMongoUri
 from pymongo.errors import InvalidURI, OperationFailure, PyMongoError
@@ -37,7 +37,7 @@ class DatabaseHook(MongoHook):
         required_connection(conn_id, conn_type="mongo")
         try:
             super().__init__(mongo_conn_id=conn_id)
-        except AirflowException as error:
+        except AirflowConfigException as error:
             raise ConfigurationError(f"The Connection {conn_id} cannot be used: {error}") from error
         if self.connection.login:
             self.extras.setdefault("authSource", "admin")

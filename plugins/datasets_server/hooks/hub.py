@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
@@ -24,6 +25,8 @@ class HubHook(BaseHook):
 
     def __init__(self, conn_id: str = HUB_CONNECTION) -> None:
         super().__init__()
+        # The client logs every request, which would be a line for each dataset.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         self._connection = required_connection(conn_id, conn_type="generic")
 
     def hub(self, release: Release, blocked: BlockList) -> Hub:

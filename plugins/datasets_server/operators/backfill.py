@@ -84,20 +84,21 @@ def _time(value: str | datetime | None) -> datetime | None:
 class ListHubOperator(SelectingOperator):
     """Checks the token, and keeps the Hub's listing, which proves most datasets to be up to date.
 
-    Returns the number of datasets listed; None, without a listing, if the run is not about the whole cache.
+    Returns ``{"listed": the number of datasets}``. It is None, and the Hub will be asked about each dataset,
+    if the run is not about the whole cache.
     """
 
-    def execute(self, context: Context) -> int | None:
+    def execute(self, context: Context) -> dict[str, int | None]:
         """List the Hub."""
         with open_services() as services:
             hub = services.hub()
             hub.check_token()
             if not self.selection.is_everything:
                 self.log.info("Not the whole cache: the Hub will be asked about each dataset.")
-                return None
+                return {"listed": None}
             listed = services.maintenance.replace_listing(hub.listing())
             self.log.info("The Hub at %s lists %s datasets.", hub.endpoint, f"{listed:,}")
-            return listed
+            return {"listed": listed}
 
 
 class ListShardsOperator(SelectingOperator):
@@ -144,20 +145,20 @@ class BackfillShardOperator(BaseOperator):
     Returns the fields of :class:`include.summaries.BackfillSummary`.
 
     :param shard: one item of what ListShardsOperator returned.
-    :param listed: what ListHubOperator returned; None asks the Hub about every dataset.
+    :param listing: what ListHubOperator returned.
     :param priority: of the jobs to create: low, normal or high.
     :param batch_size: the number of datasets that are read, planned and written at a time.
     :param preview: plan and count everything, write nothing.
     :param error_limit: fail, at the end, if more datasets than this could not be handled.
     """
 
-    template_fields: Sequence[str] = ("shard", "listed", "priority", "batch_size", "preview", "error_limit")
+    template_fields: Sequence[str] = ("shard", "listing", "priority", "batch_size", "preview", "error_limit")
 
     def __init__(
         self,
         *,
         shard: Any,
-        listed: Any = None,
+        listing: Any,
         priority: str = Priority.LOW.value,
         batch_size: Any = 500,
         preview: Any = False,
@@ -166,7 +167,7 @@ class BackfillShardOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.shard = shard
-        self.listed = listed
+        self.listing = listing
         self.priority = priority
         self.batch_size = batch_size
         self.preview = preview
@@ -178,7 +179,7 @@ class BackfillShardOperator(BaseOperator):
         options = BackfillOptions(
             priority=Priority(self.priority),
             batch_size=int(self.batch_size),
-            trust_listing=self.listed is not None,
+            trust_listing=self.listing["listed"] is not None,
             dry_run=bool(self.preview),
         )
         with open_services() as services:
@@ -297,10 +298,11 @@ class ReportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Sum up, and give the report of :func:`report`."""
-        shards = context["ti"].xcom_pull(task_ids=self.shard_task_id) or []
+        # A list of task ids gives a list, even where there is one shard.
+        shards = context["ti"].xcom_pull(task_ids=[self.shard_task_id])
         removal = context["ti"].xcom_pull(task_ids=self.removal_task_id)
         found = backfill_report(
-            BackfillSummary.total(shards),
+            BackfillSummary.total(shard for shard in shards if shard),
             RemovalSummary.total([removal] if removal else []),
             _seconds_since_start(context),
             dry_run=bool(self.preview),

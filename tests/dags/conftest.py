@@ -1,0 +1,116 @@
+"""A real Airflow of the tests' own, with a database in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from include.local_stack.hub_server import HubServer
+from include.local_stack.mongod import Mongod
+from include.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
+from tests.conftest import Databases
+
+PROJECT = Path(__file__).parents[2]
+
+# Airflow reads its settings when it is first imported, which the modules of this folder do.
+AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ |= {
+    "AIRFLOW_HOME": AIRFLOW_HOME.name,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+}
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """How a run of a DAG ended: its state, that of each task, and what its task ``report`` returned."""
+
+    state: str
+    tasks: dict[str, str]
+    report: dict[str, Any]
+
+
+class RunDag(Protocol):
+    def __call__(self, dag_id: str, **params: Any) -> FinishedRun: ...
+
+
+@pytest.fixture
+def run_dag(airflow_database: None) -> RunDag:
+    """Run a DAG by hand, as Airflow does, but in this process and without another attempt."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    def run(dag_id: str, **params: Any) -> FinishedRun:
+        dag = DagBag(PROJECT / "dags").dags[dag_id]
+        for task in dag.tasks:
+            task.retries = 0
+        dag_run = dag.test(run_conf=params, logical_date=None, run_after=datetime.now(UTC))
+        tasks = dag_run.get_task_instances()
+        [report] = [task for task in tasks if task.task_id == "report"]
+        return FinishedRun(
+            state=dag_run.state,
+            tasks={task.task_id: str(task.state) for task in tasks},
+            report=report.xcom_pull(task_ids="report"),
+        )
+
+    return run
+
+
+@pytest.fixture
+def connections(
+    monkeypatch: pytest.MonkeyPatch,
+    mongod: Mongod,
+    databases: Databases,
+    hub_server: HubServer,
+    s3_server: S3Server,
+    tmp_path: Path,
+) -> Iterator[None]:
+    """Connections and Variables for the real parts of one test."""
+    mongo = {
+        "conn_type": "mongo",
+        "host": mongod.host,
+        "port": mongod.port,
+        "extra": {"directConnection": True},
+    }
+    set_connection(monkeypatch, "datasets_server_cache", **mongo, schema=databases.cache.name)
+    set_connection(monkeypatch, "datasets_server_queue", **mongo, schema=databases.queue.name)
+    set_connection(
+        monkeypatch, "huggingface_hub", conn_type="generic", host=hub_server.url, password="hf_token"
+    )
+    set_connection(
+        monkeypatch,
+        "datasets_server_s3",
+        conn_type="aws",
+        login=ACCESS_KEY_ID,
+        password=SECRET_ACCESS_KEY,
+        extra={"endpoint_url": s3_server.endpoint_url, "region_name": "us-east-1"},
+    )
+    set_variable(monkeypatch, "datasets_server_assets_storage_root", str(tmp_path / "assets"))
+    set_variable(monkeypatch, "datasets_server_cached_assets_storage_protocol", "s3")
+    set_variable(monkeypatch, "datasets_server_cached_assets_storage_root", "dataset-assets/cached-assets")
+    yield
+    databases.cache.client.drop_database("datasets_server_maintenance")
+
+
+def set_connection(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: Any) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+
+def set_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"AIRFLOW_VAR_{name.upper()}", value)

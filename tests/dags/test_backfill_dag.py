@@ -1,0 +1,199 @@
+"""The DAG ``backfill``, run whole on a real Airflow, MongoDB, S3 server and client of the Hub."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from include.local_stack import sample_state
+from include.local_stack.hub_server import HubServer
+from include.local_stack.s3_server import S3Server
+from include.local_stack.sample_state import Outcome, datasets_by_outcome
+from include.processing_graph import load_release
+from tests.conftest import Databases
+from tests.dags.conftest import RunDag, set_variable
+
+BUCKET = "dataset-assets"
+RELEASE = load_release("2024-03")
+
+
+@pytest.fixture
+def sample(
+    connections: None,
+    monkeypatch: pytest.MonkeyPatch,
+    databases: Databases,
+    hub_server: HubServer,
+    s3_server: S3Server,
+    tmp_path: Path,
+) -> None:
+    """Fill everything with the state that ``make run`` shows, where each rule is at work."""
+    client = s3_server.client()
+    if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=BUCKET)
+    state = sample_state.fill(databases.cache, databases.queue, tmp_path / "assets", client, BUCKET, RELEASE)
+    for field in state.__slots__:
+        setattr(hub_server.state, field, getattr(state, field))
+    hub_server.state.tokens = None
+    set_variable(monkeypatch, "datasets_server_common_blocked_datasets", sample_state.BLOCKED_DATASETS)
+
+
+def dump(*databases: Database[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        f"{database.name}.{name}": list(database[name].find().sort("_id"))
+        for database in databases
+        for name in sorted(database.list_collection_names())
+    }
+
+
+def test_it_does_to_each_dataset_what_the_rules_ask_for(
+    sample: None, run_dag: RunDag, databases: Databases, tmp_path: Path, s3_server: S3Server
+) -> None:
+    expected = datasets_by_outcome(RELEASE)
+    jobs_before = set(databases.queue.jobsBlue.distinct("_id"))
+    entries_before = databases.cache.cachedResponsesBlue.count_documents({})
+
+    finished = run_dag("backfill")
+
+    report = finished.report
+    assert finished.state == "success"
+    assert report["datasets"] == {
+        "untouched": len(expected[Outcome.UNTOUCHED]),
+        "backfilled": len(expected[Outcome.BACKFILLED]),
+        "unsupported": len(expected[Outcome.REMOVED]),
+        "removed": len(expected[Outcome.REMOVED]),
+        "failed": len(expected[Outcome.FAILED]),
+    }
+    cached = set(databases.cache.cachedResponsesBlue.distinct("dataset"))
+    assert not cached & expected[Outcome.REMOVED]
+    assert cached >= expected[Outcome.UNTOUCHED]
+    entries = databases.cache.cachedResponsesBlue.count_documents({})
+    assert report["removed"]["cache_entries"] == entries_before - entries
+    jobs = list(databases.queue.jobsBlue.find())
+    created = [job for job in jobs if job["_id"] not in jobs_before]
+    assert report["jobs"]["created"] == len(created) == sum(report["jobs_by_reason"].values())
+    assert {job["dataset"] for job in created} <= expected[Outcome.BACKFILLED]
+    gone = len(jobs_before) - (len(jobs) - len(created))
+    assert report["jobs"]["deleted"] + report["removed"]["waiting_jobs"] == gone
+    for name in expected[Outcome.REMOVED]:
+        assert not (tmp_path / "assets" / name / "--").exists()
+        prefix = f"cached-assets/{name}/--/"
+        assert s3_server.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)["KeyCount"] == 0
+
+
+def test_a_second_run_finds_nothing_left_to_do(sample: None, run_dag: RunDag, databases: Databases) -> None:
+    run_dag("backfill")
+    before = dump(databases.cache, databases.queue)
+
+    finished = run_dag("backfill")
+
+    report = finished.report
+    assert finished.state == "success"
+    assert report["datasets"]["backfilled"] == report["datasets"]["removed"] == 0
+    assert dump(databases.cache, databases.queue) == before
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(
+    sample: None, run_dag: RunDag, databases: Databases
+) -> None:
+    before = dump(databases.cache, databases.queue)
+
+    finished = run_dag("backfill", dry_run=True)
+
+    assert finished.state == "success"
+    assert dump(databases.cache, databases.queue) == before
+    dry = finished.report
+    real = run_dag("backfill").report
+    assert dump(databases.cache, databases.queue) != before
+    assert dry["dry_run"]
+    assert not real["dry_run"]
+    assert dry["datasets"] | {"removed": real["datasets"]["removed"]} == real["datasets"]
+    assert dry["jobs"] == real["jobs"]
+    assert dry["plan_sample"] == real["plan_sample"] != []
+    assert dry["removed"] == {"waiting_jobs": 0, "cache_entries": 0, "asset_folders": 0}
+
+
+def test_named_datasets_alone_are_touched(
+    sample: None, run_dag: RunDag, databases: Databases, hub_server: HubServer
+) -> None:
+    lonely, *others = sorted(datasets_by_outcome(RELEASE)[Outcome.BACKFILLED])
+    jobs_before = set(databases.queue.jobsBlue.distinct("_id"))
+
+    finished = run_dag("backfill", datasets=[lonely], priority="high")
+
+    report = finished.report
+    assert finished.state == "success"
+    assert report["datasets"]["backfilled"] == sum(report["datasets"].values()) == 1
+    created = databases.queue.jobsBlue.find({"_id": {"$nin": list(jobs_before)}})
+    assert {(job["dataset"], job["priority"]) for job in created} == {(lonely, "high")}
+    assert hub_server.state.requests_by_route["listing"] == 0
+    assert others
+
+
+def test_a_wildcard_names_the_datasets_of_a_namespace(sample: None, run_dag: RunDag) -> None:
+    names = [name for names in datasets_by_outcome(RELEASE).values() for name in names]
+    namespace = "biomed-nlp"
+
+    report = run_dag("backfill", datasets=[f"{namespace}/*"], dry_run=True).report
+
+    datasets = report["datasets"]
+    seen = sum(datasets[outcome] for outcome in ("untouched", "backfilled", "unsupported", "failed"))
+    assert seen == sum(name.startswith(f"{namespace}/") for name in names) > 0
+
+
+def test_a_time_range_takes_the_datasets_with_an_entry_updated_in_it(
+    sample: None, run_dag: RunDag, databases: Databases
+) -> None:
+    newest = databases.cache.cachedResponsesBlue.find_one(sort=[("updated_at", -1)])
+    assert newest is not None
+    since = newest["updated_at"].replace(tzinfo=UTC)
+
+    report = run_dag("backfill", updated_from=since.isoformat(), dry_run=True).report
+
+    datasets = report["datasets"]
+    seen = sum(datasets[outcome] for outcome in ("untouched", "backfilled", "unsupported", "failed"))
+    assert seen == len(
+        databases.cache.cachedResponsesBlue.distinct("dataset", {"updated_at": {"$gte": since}})
+    )
+
+
+def test_times_in_the_wrong_order_are_refused(sample: None, run_dag: RunDag) -> None:
+    finished = run_dag("backfill", updated_from="2026-02-01T00:00:00Z", updated_to="2026-01-01T00:00:00Z")
+
+    assert finished.state == "failed"
+    assert finished.tasks["list_hub"] == "failed"
+    assert finished.tasks["backfill_shard"] == "upstream_failed"
+
+
+def test_a_revoked_token_removes_nothing(
+    sample: None, run_dag: RunDag, databases: Databases, hub_server: HubServer
+) -> None:
+    before = dump(databases.cache, databases.queue)
+    hub_server.state.tokens = {}
+
+    finished = run_dag("backfill")
+
+    assert finished.state == "failed"
+    assert dump(databases.cache, databases.queue) == before
+
+
+def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, databases: Databases) -> None:
+
+    one = run_dag("backfill", dry_run=True, shards=1).report
+    seven = run_dag("backfill", dry_run=True, shards=7, batch_size=3).report
+
+    assert seven["datasets"] == one["datasets"]
+    assert seven["jobs"] == one["jobs"]
+    assert seven["jobs_by_reason"] == one["jobs_by_reason"]
+
+
+def test_too_many_errors_fail_the_run_at_its_end(sample: None, run_dag: RunDag, databases: Databases) -> None:
+    finished = run_dag("backfill", error_limit=0)
+
+    assert finished.state == "failed"
+    assert finished.tasks["backfill_shard"] == "failed"
+    backfilled = len(datasets_by_outcome(RELEASE)[Outcome.BACKFILLED])
+    assert finished.report["datasets"]["backfilled"] == backfilled

@@ -1,0 +1,78 @@
+"""What holds of every DAG, and of the folder of the plugins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.dags.conftest import PROJECT
+
+DAG_IDS = ["backfill"]
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_a_dag_is_documented_tagged_and_runs_once_at_a_time(airflow_database: None, dag_id: str) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(PROJECT / "dags").dags[dag_id]
+
+    assert dag.tags == {"datasets-server"}
+    assert not dag.catchup
+    assert dag.max_active_runs == 1
+    assert dag.doc_md is not None
+    for name in dag.params:
+        param = dag.params.get_param(name)
+        assert param.description, name
+        assert {"title", "type"} <= param.schema.keys(), name
+        assert f"`{name}`" in dag.doc_md
+
+
+def test_the_folder_holds_these_dags(airflow_database: None) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(PROJECT / "dags")
+
+    assert not bag.import_errors
+    assert sorted(bag.dags) == sorted(DAG_IDS)
+
+
+def test_parsing_reads_no_variable_no_connection_and_no_network() -> None:
+    """Parse the DAGs in a process of their own, where each of these would fail."""
+    code = """
+import socket
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import Connection, Variable
+
+def refuse(*args, **kwargs):
+    raise AssertionError(f"used while parsing: {args}")
+
+socket.socket.connect = refuse
+Variable.get = classmethod(refuse)
+Connection.get = classmethod(refuse)
+bag = DagBag("dags")
+print(bag.import_errors, sorted(bag.dags))
+"""
+    assert last_line(code) == f"{{}} {sorted(DAG_IDS)}"
+
+
+def test_airflow_imports_none_of_our_modules_as_plugins() -> None:
+    """Airflow's plugin manager imports each file that it finds under its bare name."""
+    code = """
+import sys
+from airflow.plugins_manager import _get_plugins
+_get_plugins()
+files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+print([name for name, file in files.items() if "/plugins/datasets_server/" in file])
+"""
+    assert last_line(code) == "[]"
+
+
+def last_line(code: str) -> str:
+    """Run Python code in a process of its own, and give the last line that it prints."""
+    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]

@@ -1,0 +1,186 @@
+"""The hooks: from the Connections to the services, and one clear error for each way in which that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction
+
+from datasets_server import settings
+from datasets_server.hooks.assets import AssetsHook
+from datasets_server.hooks.databases import CacheHook, QueueHook
+from datasets_server.hooks.hub import HubHook, endpoint
+from datasets_server.retries import RETRIES
+from datasets_server.services import open_services
+from include.asset_storage import BucketStorage, FolderStorage
+from include.errors import ConfigurationError, ServiceError
+from include.hub import BlockList
+from include.local_stack.mongod import Mongod
+from include.local_stack.ports import free_port
+from include.processing_graph import load_release
+from tests.conftest import Databases
+from tests.dags.conftest import set_connection, set_variable
+
+PASSWORD = "a-very-secret-password"
+
+
+def decision(error: Exception) -> RetryAction:
+    policy: ExceptionRetryPolicy = RETRIES["retry_policy"]
+    return policy.evaluate(error, 1, 5).action
+
+
+def test_the_schema_of_the_connection_is_the_database(connections: None, databases: Databases) -> None:
+    databases.cache.cachedResponsesBlue.insert_one({"dataset": "squad"})
+
+    with CacheHook() as cache, QueueHook() as queue:
+        assert list(cache.store().dataset_names()) == ["squad"]
+        assert queue.database().name == databases.queue.name
+
+
+def test_a_missing_connection_fails_at_once(airflow_database: None) -> None:
+    with pytest.raises(
+        ConfigurationError, match="no Connection datasets_server_cache: create it, of type mongo"
+    ) as e:
+        CacheHook()
+
+    assert decision(e.value) is RetryAction.FAIL
+
+
+def test_a_connection_of_another_type_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_connection(monkeypatch, "datasets_server_queue", conn_type="http", host="127.0.0.1")
+
+    with pytest.raises(ConfigurationError, match=r"datasets_server_queue cannot be used.*must be 'mongo'"):
+        QueueHook()
+
+
+def test_an_unreachable_database_is_retried_and_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = free_port()
+    set_connection(
+        monkeypatch,
+        "datasets_server_cache",
+        conn_type="mongo",
+        host="127.0.0.1",
+        port=port,
+        login="maintainer",
+        password=PASSWORD,
+        extra={"serverSelectionTimeoutMS": 200},
+    )
+
+    with CacheHook() as hook, pytest.raises(ServiceError) as e:
+        hook.store()
+
+    assert f"datasets_server_cache (127.0.0.1:{port}) cannot be reached" in str(e.value)
+    assert PASSWORD not in str(e.value)
+    assert decision(e.value) is not RetryAction.FAIL
+
+
+def test_a_database_that_fails_on_the_way_is_explained_too(
+    connections: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Mongod(tmp_path / "mongod", cache_gigabytes=0.25) as mongod:
+        extra = {"directConnection": True, "serverSelectionTimeoutMS": 200}
+        fields = {"conn_type": "mongo", "host": mongod.host, "port": mongod.port, "extra": extra}
+        set_connection(monkeypatch, "datasets_server_cache", **fields)
+        with pytest.raises(ServiceError, match="datasets_server_cache"):
+            read_while_it_stops(mongod)
+
+
+def read_while_it_stops(mongod: Mongod) -> None:
+    with open_services() as services:
+        mongod.stop()
+        list(services.cache.dataset_names())
+
+
+@pytest.fixture(scope="module")
+def mongod_with_users(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("mongod-with-users")
+    with Mongod(folder, cache_gigabytes=0.25, auth=("maintainer", PASSWORD)) as mongod:
+        yield mongod
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "wrong"])
+def test_credentials_are_looked_up_in_the_database_admin(
+    monkeypatch: pytest.MonkeyPatch, mongod_with_users: Mongod, password: str
+) -> None:
+    set_connection(
+        monkeypatch,
+        "datasets_server_cache",
+        conn_type="mongo",
+        host=mongod_with_users.host,
+        port=mongod_with_users.port,
+        schema="datasets_server_cache",
+        login="maintainer",
+        password=password,
+        extra={"directConnection": True},
+    )
+
+    with CacheHook() as hook:
+        if password == PASSWORD:
+            assert list(hook.store().dataset_names()) == []
+            return
+        with pytest.raises(ConfigurationError, match="refuses the user name or the password") as e:
+            hook.store()
+    assert password not in str(e.value)
+    assert decision(e.value) is RetryAction.FAIL
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "https://huggingface.co"),
+        ({"host": "https://hub.example.com"}, "https://hub.example.com"),
+        ({"host": "https://hub.example.com/"}, "https://hub.example.com"),
+        ({"host": "hub.example.com"}, "https://hub.example.com"),
+        ({"host": "hub.example.com/", "schema": "http", "port": 8080}, "http://hub.example.com:8080"),
+        ({"host": "http://127.0.0.1:5000/"}, "http://127.0.0.1:5000"),
+    ],
+)
+def test_the_endpoint_of_the_hub(fields: dict[str, Any], expected: str) -> None:
+    assert endpoint(Connection(conn_id="huggingface_hub", conn_type="generic", **fields)) == expected
+
+
+def test_an_endpoint_that_is_no_address_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_connection(monkeypatch, "huggingface_hub", conn_type="generic", host="ftp://hub", password=PASSWORD)
+
+    with pytest.raises(ConfigurationError, match=r"huggingface_hub has the host 'ftp://hub'") as e:
+        HubHook().hub(load_release(), BlockList())
+    assert PASSWORD not in str(e.value)
+
+
+def test_the_storages_are_where_the_variables_say(connections: None, tmp_path: Path) -> None:
+    assets, cached_assets = AssetsHook().storages()
+
+    assert assets == FolderStorage(tmp_path / "assets")
+    assert isinstance(cached_assets, BucketStorage)
+    assert (cached_assets.bucket, cached_assets.prefix) == ("dataset-assets", "cached-assets")
+
+
+def test_without_a_variable_its_default_holds(airflow_database: None) -> None:
+    assert settings.RELEASE.read() is load_release("2024-03")
+    assert settings.BLOCKED_DATASETS.read() == BlockList()
+    assert settings.ASSETS_PROTOCOL.read() == "file"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("datasets_server_release", "2025", "holds '2025'. It may hold 2024-03 or 2026-08."),
+        ("datasets_server_assets_storage_protocol", "ftp", "holds 'ftp'. It may hold file or s3."),
+        ("datasets_server_common_blocked_datasets", "a,*/b", "'*/b'"),
+    ],
+)
+def test_a_bad_variable_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    set_variable(monkeypatch, name, value)
+    [setting] = [setting for setting in settings.SETTINGS if setting.name == name]
+
+    with pytest.raises(ConfigurationError) as e:
+        setting.read()
+
+    assert f"The Variable {name} holds" in str(e.value)
+    assert message in str(e.value)
