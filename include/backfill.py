@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -46,11 +46,12 @@ class BackfillOptions:
 
 @dataclass(frozen=True, slots=True)
 class _BatchState:
-    """What the cache and the queue hold of the datasets of a batch, and what the listing proves of them."""
+    """What the cache and the queue hold of the datasets of a batch, and what we have written down of them."""
 
     cached: Mapping[str, CachedDataset | DatasetError]
     jobs: Mapping[str, list[Job] | DatasetError]
     listed_revisions: Mapping[str, str]
+    unfinished_rebuilds: Set[str]
     read_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -73,7 +74,7 @@ class Backfill:
     options: BackfillOptions = BackfillOptions()
 
     def run(self, names: Iterable[str]) -> BackfillSummary:
-        """Backfill datasets, and tell what was done.
+        """Backfill datasets, each named once, and tell what was done.
 
         It may be killed at any point and run again: the jobs of a batch are written as a whole or not at all,
         and what was written is then no longer to be done.
@@ -104,12 +105,13 @@ class Backfill:
             cached=self.cache.read(names),
             jobs=self.queue.pending_jobs(names),
             listed_revisions=self.maintenance.listed_revisions(names) if self.options.trust_listing else {},
+            unfinished_rebuilds=self.maintenance.unfinished_rebuilds_among(names),
         )
 
     def _is_proven_up_to_date(self, name: str, state: _BatchState | None) -> bool:
         revision = state.listed_revisions.get(name) if state else None
         if state is None or revision is None or self.hub.blocked.blocks(name):
-            return False
+            return False  # the listing does not prove that it is supported
         try:
             return self._plan(name, revision, state).is_empty
         except DatasetError:
@@ -122,13 +124,12 @@ class Backfill:
         if isinstance(jobs, DatasetError):
             raise jobs
         try:
-            plan = plan_dataset(self.release, cached, jobs, revision)
+            rebuild = name in state.unfinished_rebuilds
+            plan = plan_dataset(self.release, cached, jobs, revision, rebuild=rebuild)
         except TypeError as error:
             raise DatasetError(f"malformed cache entry: a field is of a wrong type ({error})") from error
         if plan.incoherent:
-            dataset_folder(
-                name
-            )  # it is to be removed first: an unsafe name has to fail before anything is done
+            dataset_folder(name)  # an unsafe name has to fail before anything of the dataset is removed
         return plan
 
     def _ask_hub(self, name: str) -> Support | DatasetError:
@@ -166,6 +167,7 @@ class Backfill:
             add_to_sample(summary.unsupported_sample, name, reason)
         if reasons and not self.options.dry_run:
             self.maintenance.add_removal_candidates(self.run_name, reasons)
+            self.maintenance.finish_rebuilds(reasons)
 
     def _plans(
         self, revisions: Mapping[str, str], state: _BatchState, summary: BackfillSummary
@@ -195,11 +197,13 @@ class Backfill:
             self.maintenance.start_rebuilds(incoherent)
             summary.add_errors_of(self.remover.remove(incoherent))
         if plans:
-            changes = self.queue.apply(plans, self.options.priority)
+            changes = self.queue.apply(
+                plans,
+                self.options.priority,
+                and_write=lambda session: self.maintenance.finish_rebuilds(incoherent, session),
+            )
             summary.jobs_created += changes.created
             summary.jobs_deleted += changes.deleted
-        if incoherent:
-            self.maintenance.finish_rebuilds(incoherent)
 
 
 def _count_plan(plan: Plan, summary: BackfillSummary) -> None:

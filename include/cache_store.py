@@ -161,9 +161,11 @@ class CacheStore:
             query | kinds, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
         ):
             dataset, kind, content = document["dataset"], document["kind"], document.get("content")
-            config: Any = document.get("config")
+            config = document.get("config")
             if kind == _CONFIG_NAMES_KIND:
                 configs[dataset] = _listed_names(content, "config_names", "config")
+            elif not isinstance(config, str):
+                continue  # no expected artifact: what is malformed about it, its entry tells
             elif kind == _SPLIT_NAMES_KIND:
                 splits[dataset][config] = _listed_names(content, "splits", "split")
             elif (size := _dataset_size(content)) is not None:
@@ -180,13 +182,13 @@ class CacheStore:
     def _remove(self, names: Sequence[str], session: Session) -> int:
         in_names = {"dataset": {"$in": names}}
         group = {
-            "_id": {key: f"${key}" for key in ("kind", "http_status", "error_code")},
+            "_id": {key: {"$ifNull": [f"${key}", None]} for key in ("kind", "http_status", "error_code")},
             "total": {"$sum": 1},
         }
         pipeline: list[Document] = [{"$match": in_names}, {"$group": group}]
         totals = {
-            (key["_id"]["kind"], key["_id"]["http_status"], key["_id"].get("error_code")): key["total"]
-            for key in self._entries.aggregate(pipeline, session=session)
+            (group["_id"]["kind"], group["_id"]["http_status"], group["_id"]["error_code"]): group["total"]
+            for group in self._entries.aggregate(pipeline, session=session)
         }
         if not totals:
             return 0

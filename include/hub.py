@@ -152,7 +152,8 @@ class Hub:
             return Unsupported("it is disabled on the Hub")
         except RepositoryNotFoundError:
             return Unsupported("it is not found on the Hub")
-        except (HTTPError, ValueError) as error:  # ValueError: a name that the Hub cannot have, or no JSON
+        except (HTTPError, ValueError, TypeError, KeyError, AttributeError) as error:
+            # Not only a failed request: a name that the Hub cannot have, or an answer that makes no sense.
             raise DatasetError(f"the Hub gives no answer: {_first_line(error)}") from error
 
     def listing(self) -> Iterator[ListedDataset]:

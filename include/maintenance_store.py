@@ -15,6 +15,7 @@ from pymongo.database import Database
 
 from include.batches import batched
 from include.hub import ListedDataset
+from include.mongo import Session
 from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
 
 Document = dict[str, Any]
@@ -135,9 +136,14 @@ class MaintenanceStore:
             [ReplaceOne({"_id": name}, {"dataset": name}, upsert=True) for name in names]
         )
 
-    def finish_rebuilds(self, names: Iterable[str]) -> None:
-        """Cross off the datasets whose jobs are made."""
-        self._rebuilds.delete_many({"_id": {"$in": list(names)}})
+    def finish_rebuilds(self, names: Iterable[str], session: Session = None) -> None:
+        """Cross off the datasets whose jobs are made, if there are any."""
+        if crossed_off := list(names):
+            self._rebuilds.delete_many({"_id": {"$in": crossed_off}}, session=session)
+
+    def unfinished_rebuilds_among(self, names: Sequence[str]) -> set[str]:
+        """Give those of some datasets whose rebuild was cut short."""
+        return {document["_id"] for document in self._rebuilds.find({"_id": {"$in": names}})}
 
     def unfinished_rebuilds(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Give the datasets whose rebuild was cut short: removed, and perhaps without jobs."""

@@ -15,9 +15,6 @@ Session = ClientSession | None
 #: As a cursor's batch size: the server then sends as much at a time as a reply may hold (16 MB).
 NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
 
-#: The sorts of server that know transactions. A standalone mongod does not.
-_TRANSACTIONAL_SERVERS = frozenset({"RSPrimary", "Mongos", "LoadBalancer"})
-
 logger = logging.getLogger(__name__)
 
 
@@ -38,5 +35,6 @@ def in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session
 
 
 def _knows_transactions(client: MongoClient[dict[str, Any]]) -> bool:
-    servers = client.topology_description.server_descriptions().values()
-    return any(server.server_type_name in _TRANSACTIONAL_SERVERS for server in servers)
+    hello = client.admin.command("hello")
+    is_router = hello.get("msg") == "isdbgrid"
+    return is_router or "setName" in hello

@@ -30,11 +30,11 @@ def cut(total: int, count: int, name_at: Callable[[int, dict[str, Any]], str | N
     :param name_at: gives the name at a position among the sorted names of the documents that meet a query.
     """
     documents = max(1, -(-total // count))
-    bounds: list[str] = []
-    bound = name_at(documents, {})
-    while bound is not None and len(bounds) < count - 1:
-        bounds.append(bound)
-        bound = name_at(documents, {"dataset": {"$gte": bound}})
-        if bound == bounds[-1]:
-            bound = name_at(0, {"dataset": {"$gt": bound}})
+    starts = [name_at(0, {})]
+    while starts[-1] is not None and len(starts) < count:
+        start = name_at(documents, {"dataset": {"$gte": starts[-1]}})
+        if start == starts[-1]:
+            start = name_at(0, {"dataset": {"$gt": start}})
+        starts.append(start)
+    bounds = [start for start in starts[1:] if start is not None]
     return list(zip([None, *bounds], [*bounds, None], strict=True))

@@ -72,13 +72,15 @@ class Plan:
         return not (self.new_jobs or self.deleted_jobs or self.incoherent)
 
 
-def plan_dataset(release: Release, cached: CachedDataset, jobs: Sequence[Job], revision: str) -> Plan:
+def plan_dataset(
+    release: Release, cached: CachedDataset, jobs: Sequence[Job], revision: str, *, rebuild: bool = False
+) -> Plan:
     """Plan the jobs that bring the cache of a dataset to ``revision``, the one that the Hub has.
 
-    ``jobs`` are its pending ones. The time that it takes grows in proportion to the entries, the jobs and the
-    expected artifacts.
+    ``jobs`` are its pending ones. With ``rebuild``, it is taken for incoherent, whatever its entries.
+    The time that it takes grows in proportion to the entries, the jobs and the expected artifacts.
     """
-    incoherent = release.rebuilds_incoherent_caches and is_incoherent(cached)
+    incoherent = rebuild or (release.rebuilds_incoherent_caches and is_incoherent(cached))
     if incoherent:  # its removal will leave no entry, and of the jobs only the started ones
         cached = CachedDataset(cached.dataset)
         jobs = [job for job in jobs if job.status is JobStatus.STARTED]

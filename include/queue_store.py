@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -75,12 +75,25 @@ class QueueStore:
                 errors[document["dataset"]] = DatasetError(f"malformed job {document['_id']}: {error!r}")
         return {**jobs, **errors}
 
-    def apply(self, plans: Sequence[Plan], priority: Priority) -> JobChanges:
+    def apply(
+        self,
+        plans: Sequence[Plan],
+        priority: Priority,
+        and_write: Callable[[Session], None] | None = None,
+    ) -> JobChanges:
         """Delete and create the jobs of some plans, as a whole or not at all; deletions come first.
 
-        A job that a worker has started since the plan was made is left alone.
+        A job that a worker has started since the plan was made is left alone. What ``and_write`` writes on
+        the same server happens together with it.
         """
-        return in_transaction(self._database.client, lambda session: self._apply(plans, priority, session))
+
+        def write(session: Session) -> JobChanges:
+            changes = self._apply(plans, priority, session)
+            if and_write is not None:
+                and_write(session)
+            return changes
+
+        return in_transaction(self._database.client, write)
 
     def _apply(self, plans: Sequence[Plan], priority: Priority, session: Session) -> JobChanges:
         planned = [job.id for plan in plans for job in plan.deleted_jobs]
@@ -115,9 +128,11 @@ class QueueStore:
     def _delete_waiting(self, query: Document, session: Session) -> list[Document]:
         """Delete the jobs that meet the query and still wait, and give what counts and locks need of them."""
         fields = {"type": 1, "dataset": 1, "difficulty": 1, "unicity_id": 1}
-        jobs = list(self._jobs.find(query | {"status": JobStatus.WAITING.value}, fields, session=session))
+        waiting = {"status": JobStatus.WAITING.value}
+        jobs = list(self._jobs.find(query | waiting, fields, session=session))
         if jobs:
-            self._jobs.delete_many({"_id": {"$in": [job["_id"] for job in jobs]}}, session=session)
+            ids = {"_id": {"$in": [job["_id"] for job in jobs]}}
+            self._jobs.delete_many(ids | waiting, session=session)
         return jobs
 
     def _count(self, created: Sequence[Document], deleted: Sequence[Document], session: Session) -> None:

@@ -58,8 +58,9 @@ class BackfillSummary(Summary):
     error_sample: list[str] = field(default_factory=list)
 
     def add_errors_of(self, removal: RemovalSummary) -> None:
-        """Count what went wrong in the removal of datasets that are backfilled from nothing."""
+        """Count as failed, and not as backfilled, what was to be removed first and was not in whole."""
         self.failed += removal.failed
+        self.backfilled -= removal.failed
         self.error_sample = (self.error_sample + removal.error_sample)[:SAMPLE_SIZE]
 
 

@@ -197,8 +197,11 @@ class BackfillShardOperator(BaseOperator):
             if self.shard["selected"]:
                 found = maintenance.selected(run_name(context), names)
             else:
-                found = services.cache.dataset_names(names)
-            summary = backfill.run(chain(maintenance.unfinished_rebuilds(names), found))
+                # A dataset whose rebuild was cut short may no longer be in the cache.
+                unfinished = set(maintenance.unfinished_rebuilds(names))
+                cached = services.cache.dataset_names(names)
+                found = chain(unfinished, (name for name in cached if name not in unfinished))
+            summary = backfill.run(found)
         return _checked(summary, context, int(self.error_limit))
 
 

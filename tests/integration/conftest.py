@@ -1,0 +1,83 @@
+"""Databases with the indexes of datasets-server, and the stores on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from include.cache_store import CacheStore
+from include.local_stack.documents import create_indexes
+from include.local_stack.hub_server import HubServer, HubState
+from include.maintenance_store import MaintenanceStore
+from include.processing_graph import Release, load_release, release_names
+from include.queue_store import QueueStore
+from tests.conftest import Databases
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The databases of one test, and the stores on them."""
+
+    databases: Databases
+    cache: CacheStore
+    queue: QueueStore
+    maintenance: MaintenanceStore
+
+
+@pytest.fixture(params=release_names())
+def release_name(request: pytest.FixtureRequest) -> str:
+    """Each release in turn; a test of one release alone is parametrized with its name."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def release(release_name: str) -> Release:
+    return load_release(release_name)
+
+
+@pytest.fixture(scope="session")
+def indexed_databases(mongo_client: MongoClient[dict[str, Any]]) -> dict[str, Databases]:
+    """Databases for each release, because what identifies a total of jobs differs."""
+    made = {}
+    for name in release_names():
+        databases = Databases(
+            *(mongo_client[f"indexed_{what}_{name}"] for what in ("cache", "queue", "maintenance"))
+        )
+        create_indexes(databases.cache, databases.queue, load_release(name))
+        MaintenanceStore(databases.maintenance).create_indexes()
+        made[name] = databases
+    return made
+
+
+@pytest.fixture
+def stores(indexed_databases: dict[str, Databases], release: Release) -> Iterator[Stores]:
+    databases = indexed_databases[release.name]
+    yield Stores(
+        databases,
+        CacheStore(databases.cache),
+        QueueStore(databases.queue, release),
+        MaintenanceStore(databases.maintenance),
+    )
+    for database in (databases.cache, databases.queue, databases.maintenance):
+        for collection in database.list_collection_names():
+            database[collection].delete_many({})
+
+
+@pytest.fixture(scope="session")
+def lasting_hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def shared_hub(lasting_hub: HubServer) -> HubServer:
+    """A Hub that is empty at first, on a server that all tests share, because its end takes a while."""
+    fresh = HubState()
+    for field in fields(HubState):
+        setattr(lasting_hub.state, field.name, getattr(fresh, field.name))
+    return lasting_hub

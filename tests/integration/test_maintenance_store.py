@@ -1,0 +1,146 @@
+"""Our own database: what the tasks of a run hand to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from include.errors import ServiceError
+from include.hub import ListedDataset
+from include.name_ranges import ALL_NAMES
+from tests.builders import OTHER_REVISION, REVISION
+from tests.integration.conftest import Stores
+
+NAMES = ["squad", "Squad", "user/data", "user/data2", "user/Data", "user-x/data", "user/é", "\U0001f917/data"]
+
+
+@pytest.fixture
+def release_name() -> str:
+    return "2024-03"
+
+
+class TestListing:
+    def test_proves_revisions(self, stores: Stores) -> None:
+        listed = stores.maintenance.replace_listing(
+            [ListedDataset("a", REVISION), ListedDataset("b", None), ListedDataset("c", OTHER_REVISION)]
+        )
+
+        assert listed == 3
+        assert stores.maintenance.listed_revisions(["a", "b", "unknown"]) == {"a": REVISION}
+        assert stores.maintenance.listed_revisions([]) == {}
+
+    def test_is_empty_at_first(self, stores: Stores) -> None:
+        assert stores.maintenance.listed_revisions(["a"]) == {}
+
+    def test_replaces_the_one_before_as_a_whole(self, stores: Stores) -> None:
+        stores.maintenance.replace_listing([ListedDataset("a", REVISION), ListedDataset("b", REVISION)])
+
+        stores.maintenance.replace_listing([ListedDataset("b", OTHER_REVISION)])
+
+        assert stores.maintenance.listed_revisions(["a", "b"]) == {"b": OTHER_REVISION}
+
+    def test_may_name_a_dataset_twice(self, stores: Stores) -> None:
+        stores.maintenance.replace_listing([ListedDataset("a", REVISION), ListedDataset("a", OTHER_REVISION)])
+
+        assert stores.maintenance.listed_revisions(["a"]) == {"a": OTHER_REVISION}
+
+    def test_stands_until_the_next_one_has_come_in_completely(self, stores: Stores) -> None:
+        stores.maintenance.replace_listing([ListedDataset("a", REVISION)])
+
+        def cut_short() -> Iterator[ListedDataset]:
+            for number in range(6_000):
+                yield ListedDataset(f"b{number}", REVISION)
+            raise ServiceError("the Hub stops")
+
+        with pytest.raises(ServiceError):
+            stores.maintenance.replace_listing(cut_short())
+        assert stores.maintenance.listed_revisions(["a", "b1"]) == {"a": REVISION}
+
+        stores.maintenance.replace_listing([ListedDataset("c", REVISION)])
+        assert stores.maintenance.listed_revisions(["a", "b1", "c"]) == {"c": REVISION}
+
+
+class TestSelected:
+    def test_are_kept_for_their_run(self, stores: Stores) -> None:
+        assert stores.maintenance.select("run 1", NAMES) == len(NAMES)
+        assert stores.maintenance.select("run 2", ["squad"]) == 1
+
+        assert sorted(stores.maintenance.selected("run 1")) == sorted(NAMES)
+        assert list(stores.maintenance.selected("run 2")) == ["squad"]
+        assert list(stores.maintenance.selected("run 3")) == []
+
+    def test_are_replaced_when_the_task_runs_again(self, stores: Stores) -> None:
+        stores.maintenance.select("run", ["a", "b"])
+
+        stores.maintenance.select("run", ["b", "c"])
+
+        assert sorted(stores.maintenance.selected("run")) == ["b", "c"]
+
+    @pytest.mark.parametrize("bound", NAMES)
+    def test_neighbouring_ranges_share_no_name_and_lose_none(self, stores: Stores, bound: str) -> None:
+        stores.maintenance.select("run", NAMES)
+
+        before = list(stores.maintenance.selected("run", (None, bound)))
+        after = list(stores.maintenance.selected("run", (bound, None)))
+
+        assert sorted(before + after) == sorted(NAMES)
+        assert bound in after
+
+    def test_are_cut_into_shards_of_as_many(self, stores: Stores) -> None:
+        names = [f"user/{number}" for number in range(100)]
+        stores.maintenance.select("run", names)
+        stores.maintenance.select("another run", [f"other/{number}" for number in range(50)])
+
+        shards = stores.maintenance.selection_shards("run", 100, 4)
+
+        found = [list(stores.maintenance.selected("run", part)) for part in shards]
+        assert [len(part) for part in found] == [25, 25, 25, 25]
+        assert sorted(name for part in found for name in part) == sorted(names)
+
+    def test_of_none_there_is_one_shard(self, stores: Stores) -> None:
+        assert stores.maintenance.selection_shards("run", 0, 4) == [ALL_NAMES]
+
+
+class TestRemovalCandidates:
+    def test_come_in_the_order_of_their_names(self, stores: Stores) -> None:
+        before = datetime.now(UTC)
+        stores.maintenance.add_removal_candidates("run", {"b": "it is gone", "a": "it is private"})
+        stores.maintenance.add_removal_candidates("another run", {"c": "it is gone"})
+
+        found = list(stores.maintenance.removal_candidates("run"))
+
+        assert [(candidate.dataset, candidate.reason) for candidate in found] == [
+            ("a", "it is private"),
+            ("b", "it is gone"),
+        ]
+        for candidate in found:
+            assert timedelta(seconds=-1) < candidate.asked_at - before < timedelta(seconds=60)
+        assert stores.maintenance.removal_candidate_count("run") == 2
+        assert [candidate.dataset for candidate in stores.maintenance.removal_candidates("run", limit=1)] == [
+            "a"
+        ]
+
+    def test_are_the_same_when_written_down_again(self, stores: Stores) -> None:
+        stores.maintenance.add_removal_candidates("run", {"a": "it is private"})
+        stores.maintenance.add_removal_candidates("run", {"a": "it is gone"})
+
+        [candidate] = stores.maintenance.removal_candidates("run")
+
+        assert candidate.reason == "it is gone"
+
+
+class TestRebuilds:
+    def test_are_unfinished_until_crossed_off(self, stores: Stores) -> None:
+        stores.maintenance.start_rebuilds(["a", "b", "c"])
+        stores.maintenance.start_rebuilds(["a"])
+
+        stores.maintenance.finish_rebuilds(["b"])
+
+        assert sorted(stores.maintenance.unfinished_rebuilds()) == ["a", "c"]
+
+    def test_are_found_by_their_range(self, stores: Stores) -> None:
+        stores.maintenance.start_rebuilds(["a", "b", "c"])
+
+        assert list(stores.maintenance.unfinished_rebuilds(("b", "c"))) == ["b"]

@@ -1,0 +1,125 @@
+"""Summaries: they add up over tasks, go through JSON, and stay small."""
+
+from __future__ import annotations
+
+import json
+
+from include.summaries import (
+    SAMPLE_SIZE,
+    BackfillSummary,
+    RemovalSummary,
+    add_to_sample,
+    as_text,
+    backfill_report,
+)
+
+BACKFILL = BackfillSummary(
+    untouched=5,
+    backfilled=4,
+    unsupported=3,
+    failed=2,
+    jobs_created=1_100,
+    jobs_deleted=10,
+    hub_requests=9,
+    jobs_by_reason={"empty": 1_000, "obsolete": 100},
+    plan_sample=["a: create 1 jobs (1 empty)"],
+    unsupported_sample=["b: it is not found on the Hub"],
+    error_sample=["c: the Hub gives no answer"],
+)
+REMOVAL = RemovalSummary(
+    removed=2,
+    failed=1,
+    spared=1,
+    waiting_jobs=7,
+    cache_entries=80,
+    asset_folders=3,
+    hub_requests=4,
+    error_sample=["d: its files could not be removed"],
+)
+
+
+def test_the_summaries_of_tasks_add_up_after_their_way_through_json() -> None:
+    one = BackfillSummary(untouched=1, jobs_by_reason={"empty": 1, "obsolete": 2}, error_sample=["a: b"])
+    other = BackfillSummary(untouched=10, failed=3, jobs_by_reason={"empty": 5}, error_sample=["c: d"])
+
+    total = BackfillSummary.total(json.loads(json.dumps([one.as_json(), other.as_json()])))
+
+    assert total == BackfillSummary(
+        untouched=11, failed=3, jobs_by_reason={"empty": 6, "obsolete": 2}, error_sample=["a: b", "c: d"]
+    )
+
+
+def test_the_total_of_no_task_is_zero() -> None:
+    assert RemovalSummary.total([]) == RemovalSummary()
+
+
+def test_adding_leaves_the_other_summary_as_it_was() -> None:
+    other = BackfillSummary(jobs_by_reason={"empty": 5}, plan_sample=["a: b"])
+    summary = BackfillSummary()
+
+    summary.add(other)
+    summary.add(other)
+
+    assert other == BackfillSummary(jobs_by_reason={"empty": 5}, plan_sample=["a: b"])
+    assert summary == BackfillSummary(jobs_by_reason={"empty": 10}, plan_sample=["a: b", "a: b"])
+
+
+def test_samples_stay_small() -> None:
+    summary = RemovalSummary()
+    for number in range(SAMPLE_SIZE + 5):
+        add_to_sample(summary.error_sample, f"user/data{number}", "is broken")
+
+    summary.add(summary)
+
+    assert summary.error_sample == [f"user/data{number}: is broken" for number in range(SAMPLE_SIZE)]
+
+
+def test_summaries_share_nothing() -> None:
+    add_to_sample(BackfillSummary().plan_sample, "user/data", "create 1 jobs")
+
+    assert BackfillSummary().plan_sample == []
+
+
+def test_errors_in_a_rebuild_s_removal_are_errors_of_the_backfill() -> None:
+    summary = BackfillSummary(failed=1, error_sample=["a: b"])
+
+    summary.add_errors_of(REMOVAL)
+
+    assert summary.failed == 2
+    assert summary.error_sample == ["a: b", "d: its files could not be removed"]
+
+
+def test_a_report_sums_up_the_run() -> None:
+    report = backfill_report(BACKFILL, REMOVAL, 12.345, dry_run=False)
+
+    assert json.loads(json.dumps(report)) == {
+        "dry_run": False,
+        "duration_seconds": 12.3,
+        "datasets": {"untouched": 5, "backfilled": 4, "unsupported": 3, "removed": 2, "failed": 3},
+        "jobs": {"created": 1_100, "deleted": 10},
+        "jobs_by_reason": {"empty": 1_000, "obsolete": 100},
+        "removed": {"waiting_jobs": 7, "cache_entries": 80, "asset_folders": 3},
+        "hub_requests": 13,
+        "plan_sample": ["a: create 1 jobs (1 empty)"],
+        "unsupported_sample": ["b: it is not found on the Hub"],
+        "error_sample": ["c: the Hub gives no answer", "d: its files could not be removed"],
+    }
+
+
+def test_a_report_can_be_read() -> None:
+    report = backfill_report(BACKFILL, REMOVAL, 12.345, dry_run=False)
+
+    assert as_text(report).splitlines()[:4] == [
+        "The run did this:",
+        "  duration seconds: 12.3",
+        "  datasets, untouched: 5",
+        "  datasets, backfilled: 4",
+    ]
+    assert "  jobs, created: 1,100" in as_text(report)
+    assert "  error sample: d: its files could not be removed" in as_text(report)
+
+
+def test_the_report_of_a_dry_run_says_so() -> None:
+    report = backfill_report(BackfillSummary(), RemovalSummary(), 0.0, dry_run=True)
+
+    assert as_text(report).startswith("Dry run: nothing was written. It would do this:\n")
