@@ -33,7 +33,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import DAG
-from airflow.timetables.interval import CronDataIntervalTimetable
 
 from datasets_server.operators.backfill import (
     ApproveRemovalsOperator,
@@ -45,12 +44,13 @@ from datasets_server.operators.backfill import (
 )
 from datasets_server.params import SELECTION, backfill_params
 from datasets_server.retries import RETRIES
+from datasets_server.schedules import schedule
 
 with DAG(
     dag_id="backfill",
     description="Create the jobs that bring the cache up to date, and remove unsupported datasets.",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("45 21 * * *", timezone="UTC"),
+    schedule=schedule("backfill", "45 21 * * *"),
     start_date=datetime(2024, 3, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from include.asset_storage import dataset_folder
-from include.batches import Progress, batched, read_ahead
+from include.batches import Progress, batched, rare_garbage_collection, read_ahead
 from include.cache_store import CacheStore
 from include.dataset_state import CachedDataset, Job, Priority
 from include.errors import DatasetError
@@ -82,7 +82,7 @@ class Backfill:
         summary = BackfillSummary()
         progress = Progress("datasets")
         requests_before = self.hub.requests
-        with ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as asking:
+        with rare_garbage_collection(), ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as asking:
             for batch, state in self._batches(names):
                 candidates = [name for name in batch if not self._is_proven_up_to_date(name, state)]
                 summary.untouched += len(batch) - len(candidates)
