@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +32,7 @@ _COMPONENTS: Mapping[str, tuple[str, ...]] = {
 _HEALTH_OF = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 _TASKS_AT_ONCE = 3
 _START_SECONDS = 300
-_STOP_SECONDS = 10
+_STOP_SECONDS = 5
 _POLL_SECONDS = 0.5
 
 
@@ -41,7 +40,7 @@ class AirflowServer:
     """Airflow at ``url``, where ``USER`` may do everything with ``password``.
 
     It has the DAGs of this project and runs what it is asked to; their schedules are off. What its processes
-    say is in ``log_folder``, a file each.
+    say is in ``log_folder``, a file each; what tasks say, in ``task_log_folder``.
     """
 
     def __init__(self, folder: Path, *, log_folder: Path, port: int | None = None) -> None:
@@ -54,6 +53,7 @@ class AirflowServer:
         self.url = f"http://{HOST}:{port}"
         self.password = secrets.token_hex(4)
         self.log_folder = log_folder
+        self.task_log_folder = folder / "logs"
         self._folder = folder.absolute()
         self._environment = self._settings(port)
         self._processes = {
@@ -149,12 +149,9 @@ class AirflowServer:
                 raise ServiceError(f"{process.name} has ended by itself: see {process.log_file}.")
 
     def stop(self) -> None:
-        """Stop its processes, and the tasks that they run."""
-        leaders = [process.pid for process in self._processes.values() if process.pid]
+        """Stop its processes. Tasks that run have some seconds to finish."""
         with ThreadPoolExecutor(len(_COMPONENTS)) as pool:
             list(pool.map(lambda process: process.stop(_STOP_SECONDS), self._processes.values()))
-        for leader in leaders:
-            _kill_session(leader)
 
     def __enter__(self) -> Self:
         self.start()
@@ -175,15 +172,6 @@ class AirflowServer:
             login = client.post("/auth/token", json={"username": USER, "password": self.password})
             client.headers["Authorization"] = f"Bearer {login.raise_for_status().json()['access_token']}"
             yield AirflowApi(client)
-
-
-def _kill_session(leader: int) -> None:
-    """Kill what is left of a session: a task leads a process group of its own, but stays in the session."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        pid = int(folder.name)
-        with suppress(ProcessLookupError, PermissionError):
-            if os.getsid(pid) == leader:
-                os.kill(pid, signal.SIGKILL)
 
 
 class AirflowApi:

@@ -7,15 +7,14 @@ import fcntl
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pymongo import MongoClient
@@ -27,6 +26,7 @@ from rich.table import Table
 from include.errors import ConfigurationError, ServiceError
 from include.local_stack.airflow_server import USER, AirflowApi, AirflowServer
 from include.local_stack.hub_server import HubServer
+from include.local_stack.keeper import keep
 from include.local_stack.mongod import Mongod, find_mongod
 from include.local_stack.ports import claim
 from include.local_stack.process import PROJECT_ROOT
@@ -42,7 +42,7 @@ _DATA = PROJECT_ROOT / ".local" / "run"
 _PORT = 8080
 _POLL_SECONDS = 0.5
 _SAMPLE_LINES = 3
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPED = 130  # as shells call a program that Ctrl-C has ended
 
 console = Console(highlight=False)
 
@@ -99,7 +99,7 @@ def run_action(api: AirflowApi, action: Action) -> bool:
         _show_samples(report)
     if state == "failed":
         failed = [task["task_id"] for task in api.tasks(action.dag_id, run_id) if task["state"] == "failed"]
-        console.print(f"\n[red]The run failed, in {', '.join(failed)}.[/] Airflow has the logs of its tasks.")
+        console.print(f"\n[red]The run of {action.dag_id} failed, in {', '.join(failed)}.[/]")
     return bool(state == "success")
 
 
@@ -181,7 +181,7 @@ def _start_services(data: Path, stack: ExitStack) -> Services:
     return Services(mongod, s3, hub, assets)
 
 
-def _start_airflow(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, Services]:
+def _start_all(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, Services]:
     """Start everything. Airflow's database, which takes longest, is made in the meantime."""
     airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port)
     with ThreadPoolExecutor(1) as pool:
@@ -196,33 +196,29 @@ def _start_airflow(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServ
 
 
 def run(data: Path, port: int, *, once: bool) -> bool:
-    """Set everything up, run the actions, and wait for a signal unless it is for once.
+    """Set everything up, run the actions, and then, unless it is for once, keep everything up for ever.
 
     :param data: the folder of all data; what a run before left there is removed.
     :param port: of Airflow's UI; another one is taken if it is not free.
     :return: whether every action succeeded.
     :raises ConfigurationError: if there is no mongod, or the folder is in use.
     :raises ServiceError: if a server does not come up, or ends.
-    :raises KeyboardInterrupt: on a signal to stop.
     """
     find_mongod()
     with _fresh(data), ExitStack() as stack:
-        try:
-            airflow, services = _start_airflow(data, claim(port, "Airflow's UI"), stack)
-            with airflow.api() as api:
-                with _step("Connections and Variables created"):
-                    services.introduce(api)
-                succeeded = all([run_action(api, action) for action in ACTIONS])
-            if not once:
-                _show_addresses(airflow, services)
-                while True:
-                    airflow.check()
-                    time.sleep(_POLL_SECONDS)
-        finally:
-            _ignore_signals()
-            with suppress(OSError):  # The terminal may be gone.
-                console.print("\nStopping ...")
-    return succeeded
+        airflow, services = _start_all(data, claim(port, "Airflow's UI"), stack)
+        with airflow.api() as api:
+            with _step("Connections and Variables created"):
+                services.introduce(api)
+            outcomes = [run_action(api, action) for action in ACTIONS]
+        if not all(outcomes):
+            console.print(f"The logs of its tasks are in {airflow.task_log_folder}.", soft_wrap=True)
+        if not once:
+            _show_addresses(airflow, services)
+        while not once:
+            airflow.check()
+            time.sleep(_POLL_SECONDS)
+    return all(outcomes)
 
 
 def _show_addresses(airflow: AirflowServer, services: Services) -> None:
@@ -265,25 +261,6 @@ def _step(done: str) -> Iterator[Callable[[str], None]]:
     console.print(f"[green]✓[/] {done} [dim]{time.monotonic() - start:.1f} s[/]")
 
 
-# How it is stopped
-
-
-def _catch_signals() -> None:
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        _ignore_signals()
-        raise KeyboardInterrupt
-
-    for each in _SIGNALS:
-        if each != signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:  # nohup is left alone.
-            signal.signal(each, stop)
-
-
-def _ignore_signals() -> None:
-    """Let nothing disturb the stopping of the servers."""
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-
-
 def _clean_environment() -> None:
     """Keep the caller's own Airflow out, and our servers away from a proxy."""
     for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
@@ -292,8 +269,26 @@ def _clean_environment() -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
 
 
+def _work(arguments: argparse.Namespace) -> int:
+    try:
+        succeeded = run(arguments.data, arguments.port, once=arguments.once)
+    except (ConfigurationError, ServiceError) as error:
+        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        return 1
+    return 0 if succeeded else 1
+
+
+def _say_goodbye() -> None:
+    with suppress(OSError):  # The terminal may be gone.
+        console.show_cursor()
+        console.print("\nStopping ...")
+
+
 def main() -> None:
-    """Run from the command line. The exit code is 1 if an action or a server failed."""
+    """Run from the command line.
+
+    The exit code is 0 if all went well, 1 if an action or a server failed, 130 if it was stopped too early.
+    """
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop after the actions")
     parser.add_argument(
@@ -305,16 +300,10 @@ def main() -> None:
         format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)]
     )
     _clean_environment()
-    _catch_signals()
-    succeeded = True
-    try:
-        succeeded = run(arguments.data, arguments.port, once=arguments.once)
-    except KeyboardInterrupt:
-        succeeded = not arguments.once
-    except (ConfigurationError, ServiceError) as error:
-        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        succeeded = False
-    sys.exit(0 if succeeded else 1)
+    exit_code = keep(partial(_work, arguments), on_signal=_say_goodbye)
+    if exit_code is None:  # A signal is the only way to end what stays up.
+        exit_code = _STOPPED if arguments.once else 0
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":
