@@ -46,7 +46,7 @@ class BackfillOptions:
 
 @dataclass(frozen=True, slots=True)
 class _BatchState:
-    """What the cache and the queue hold of the datasets of a batch, and what we have written down of them."""
+    """What the cache and the queue hold of the datasets of a batch, and what is written down of them."""
 
     cached: Mapping[str, CachedDataset | DatasetError]
     jobs: Mapping[str, list[Job] | DatasetError]
@@ -58,6 +58,15 @@ class _BatchState:
     def is_fresh(self) -> bool:
         """Whether jobs may be written by it: the workers go on, and waiting for the Hub may take long."""
         return time.monotonic() - self.read_at < STATE_LASTS_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch, and those of its datasets to ask the Hub about; without a listing, all of them."""
+
+    size: int
+    candidates: list[str]
+    state: _BatchState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +92,27 @@ class Backfill:
         progress = Progress("datasets")
         requests_before = self.hub.requests
         with rare_garbage_collection(), ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as asking:
-            for batch, state in self._batches(names):
-                candidates = [name for name in batch if not self._is_proven_up_to_date(name, state)]
-                summary.untouched += len(batch) - len(candidates)
-                answers = dict(zip(candidates, asking.map(self._ask_hub, candidates), strict=True))
-                self._backfill(answers, state, summary)
-                progress.advance(len(batch))
+
+            def ask_hub(batch: _Batch) -> dict[str, Support | DatasetError]:
+                return dict(zip(batch.candidates, asking.map(self._ask_hub, batch.candidates), strict=True))
+
+            # While the jobs of a batch are written, the Hub is asked about the next, and one more is read.
+            for batch, answers in read_ahead(self._batches(names), ask_hub):
+                summary.untouched += batch.size - len(batch.candidates)
+                self._backfill(answers, batch.state, summary)
+                progress.advance(batch.size)
         summary.hub_requests = self.hub.requests - requests_before
         return summary
 
-    def _batches(self, names: Iterable[str]) -> Iterator[tuple[list[str], _BatchState | None]]:
-        """Give each batch, with its state if the listing may make it needless to ask the Hub."""
+    def _batches(self, names: Iterable[str]) -> Iterator[_Batch]:
+        """Find those of each batch about which the Hub has to be asked."""
         batches = batched(names, self.options.batch_size)
-        if self.options.trust_listing:
-            yield from read_ahead(batches, self._read)
-        else:
-            yield from ((batch, None) for batch in batches)
+        if not self.options.trust_listing:
+            yield from (_Batch(len(batch), batch, None) for batch in batches)
+            return
+        for batch, state in read_ahead(batches, self._read):
+            candidates = [name for name in batch if not self._is_proven_up_to_date(name, state)]
+            yield _Batch(len(batch), candidates, state)
 
     def _read(self, names: Sequence[str]) -> _BatchState:
         return _BatchState(
@@ -108,9 +122,9 @@ class Backfill:
             unfinished_rebuilds=self.maintenance.unfinished_rebuilds_among(names),
         )
 
-    def _is_proven_up_to_date(self, name: str, state: _BatchState | None) -> bool:
-        revision = state.listed_revisions.get(name) if state else None
-        if state is None or revision is None or self.hub.blocked.blocks(name):
+    def _is_proven_up_to_date(self, name: str, state: _BatchState) -> bool:
+        revision = state.listed_revisions.get(name)
+        if revision is None or self.hub.blocked.blocks(name):
             return False  # the listing does not prove that it is supported
         try:
             return self._plan(name, revision, state).is_empty
@@ -212,14 +226,17 @@ def _count_plan(plan: Plan, summary: BackfillSummary) -> None:
     summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) + reasons)
     parts = ["is incoherent: remove it first"] if plan.incoherent else []
     if reasons:
-        parts.append(
-            f"create {len(plan.new_jobs)} jobs ({', '.join(f'{n} {why}' for why, n in reasons.items())})"
-        )
+        why = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+        parts.append(f"create {_number(plan.new_jobs, 'job')} ({why})")
     if plan.deleted_jobs:
-        parts.append(f"delete {len(plan.deleted_jobs)} waiting jobs")
+        parts.append(f"delete {_number(plan.deleted_jobs, 'waiting job')}")
     add_to_sample(summary.plan_sample, plan.dataset, "; ".join(parts))
 
 
 def _count_failure(name: str, error: DatasetError, summary: BackfillSummary) -> None:
     summary.failed += 1
     add_to_sample(summary.error_sample, name, error)
+
+
+def _number(jobs: Sequence[object], what: str) -> str:
+    return f"{len(jobs)} {what}" if len(jobs) == 1 else f"{len(jobs)} {what}s"

@@ -19,7 +19,12 @@ RETRIES: dict[str, Any] = {
                 exception="include.errors.ConfigurationError",
                 action=RetryAction.FAIL,
                 reason="The configuration has to be mended first.",
-            )
+            ),
+            RetryRule(
+                exception=[AttributeError, KeyError, NameError, TypeError],
+                action=RetryAction.FAIL,
+                reason="This is a defect of the program: another attempt would meet it again.",
+            ),
         ]
     ),
 }

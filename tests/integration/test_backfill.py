@@ -170,7 +170,7 @@ class TestListing:
         world.queue("dataset-config-names", "a")
 
         assert world.backfill() == BackfillSummary(
-            backfilled=1, jobs_deleted=1, hub_requests=1, plan_sample=["a: delete 1 waiting jobs"]
+            backfilled=1, jobs_deleted=1, hub_requests=1, plan_sample=["a: delete 1 waiting job"]
         )
         assert world.jobs() == []
 
