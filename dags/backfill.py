@@ -34,15 +34,8 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG
 
-from datasets_server.operators.backfill import (
-    ApproveRemovalsOperator,
-    BackfillShardOperator,
-    ListHubOperator,
-    ListShardsOperator,
-    RemoveDatasetsOperator,
-    ReportOperator,
-)
-from datasets_server.params import SELECTION, backfill_params
+from datasets_server.backfill_tasks import backfill_tasks
+from datasets_server.params import backfill_params
 from datasets_server.retries import RETRIES
 from datasets_server.schedules import schedule
 
@@ -59,25 +52,4 @@ with DAG(
     render_template_as_native_obj=True,
     tags=["datasets-server"],
 ):
-    list_hub = ListHubOperator(task_id="list_hub", **SELECTION)
-    list_shards = ListShardsOperator(task_id="list_shards", shards="{{ params.shards }}", **SELECTION)
-    backfill_shard = BackfillShardOperator.partial(
-        task_id="backfill_shard",
-        listing=list_hub.output,
-        priority="{{ params.priority }}",
-        batch_size="{{ params.batch_size }}",
-        preview="{{ params.dry_run }}",
-        error_limit="{{ params.error_limit }}",
-    ).expand(shard=list_shards.output)
-    approve_removals = ApproveRemovalsOperator(task_id="approve_removals", limit="{{ params.removal_limit }}")
-    remove_datasets = RemoveDatasetsOperator(
-        task_id="remove_datasets", error_limit="{{ params.error_limit }}", trigger_rule="none_failed"
-    )
-    report = ReportOperator(
-        task_id="report",
-        shard_task_id="backfill_shard",
-        removal_task_id="remove_datasets",
-        preview="{{ params.dry_run }}",
-        trigger_rule="all_done",
-    )
-    list_hub >> list_shards >> backfill_shard >> approve_removals >> remove_datasets >> report
+    backfill_tasks(if_busy="wait")

@@ -6,6 +6,9 @@ A storage holds the files of a dataset at ``<root>/<dataset, each part URL-quote
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +17,11 @@ from urllib.parse import quote
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
+from include.rights import Rights
 
 _UNSAFE_PARTS = frozenset({"", ".", "..", "--"})
+_PROBE = ".maintenance-probe"
+_REFUSALS = frozenset({"AccessDenied", "403"})
 _CONFIGURATION_ERRORS = frozenset(
     {"AccessDenied", "403", "InvalidAccessKeyId", "NoSuchBucket", "SignatureDoesNotMatch"}
 )
@@ -46,6 +52,13 @@ class AssetStorage(Protocol):
         :raises ConfigurationError: if the storage refuses the access.
         """
 
+    def rights(self) -> Rights:
+        """Try to list files and to remove one that does not exist.
+
+        :raises ServiceError: if the storage cannot be reached.
+        :raises ConfigurationError: if there is no such folder or bucket, or it refuses the credentials.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class FolderStorage:
@@ -64,6 +77,27 @@ class FolderStorage:
             raise DatasetError(f"its files could not be removed: {error}") from error
         return True
 
+    def rights(self) -> Rights:
+        """Try the folder, as in :class:`AssetStorage`, with a file that has no name."""
+        if not self.root.is_dir():
+            raise ConfigurationError(f"There is no folder {self.root}: mount it where the workers run.")
+        here = (str(self.root),)
+        return Rights(() if self._may_list() else here, () if self._may_write() else here)
+
+    def _may_list(self) -> bool:
+        try:
+            next(self.root.iterdir(), None)
+        except OSError:
+            return False
+        return True
+
+    def _may_write(self) -> bool:
+        try:
+            with tempfile.TemporaryFile(dir=self.root):
+                return True
+        except OSError:
+            return False
+
 
 @dataclass(frozen=True, slots=True)
 class BucketStorage:
@@ -79,20 +113,32 @@ class BucketStorage:
     def remove(self, dataset: str) -> bool:
         """Remove the files of a dataset, as in :class:`AssetStorage`."""
         prefix = f"{self.prefix}/{dataset_folder(dataset)}/".lstrip("/")
-        try:
+        with self._explained_errors(f"remove s3://{self.bucket}/{prefix}"):
             return self._remove_prefix(prefix)
+
+    def rights(self) -> Rights:
+        """Try the bucket, as in :class:`AssetStorage`."""
+        key = f"{self.prefix}/{_PROBE}".lstrip("/")
+        here = (f"s3://{self.bucket}/{self.prefix}",)
+        with self._explained_errors(f"try {here[0]}"):
+            may_list = _is_allowed(
+                lambda: self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+            )
+            may_remove = _is_allowed(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
+        return Rights(() if may_list else here, () if may_remove else here)
+
+    @contextmanager
+    def _explained_errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in _CONFIGURATION_ERRORS:
+            if _code(error) in _CONFIGURATION_ERRORS:
                 raise ConfigurationError(
-                    f"S3 refuses to remove s3://{self.bucket}/{prefix}: {error}."
-                    " Check the connection and the bucket."
+                    f"S3 refuses to {action}: {error}. Check the connection and the bucket."
                 ) from error
-            raise ServiceError(f"S3 fails to remove s3://{self.bucket}/{prefix}: {error}") from error
+            raise ServiceError(f"S3 fails to {action}: {error}") from error
         except BotoCoreError as error:
-            raise ServiceError(
-                f"S3 cannot be reached to remove s3://{self.bucket}/{prefix}: {error}"
-            ) from error
+            raise ServiceError(f"S3 cannot be reached to {action}: {error}") from error
 
     def _remove_prefix(self, prefix: str) -> bool:
         found = False
@@ -106,3 +152,17 @@ class BucketStorage:
             if errors := answer.get("Errors"):
                 raise DatasetError(f"{len(errors)} of its files could not be removed: {errors[0]}")
         return found
+
+
+def _is_allowed(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except ClientError as error:
+        if _code(error) not in _REFUSALS:
+            raise
+        return False
+    return True
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -71,7 +71,10 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """Plans datasets and writes the plans. Those to be removed are only written down for ``run``."""
+    """Plans datasets and writes the plans. Those to be removed are only written down for ``run_name``.
+
+    ``before_writing`` may raise an error to stop it.
+    """
 
     run_name: str
     release: Release
@@ -81,6 +84,7 @@ class Backfill:
     hub: Hub
     remover: Remover
     options: BackfillOptions = BackfillOptions()
+    before_writing: Callable[[], None] = lambda: None
 
     def run(self, names: Iterable[str]) -> BackfillSummary:
         """Backfill datasets, each named once, and tell what was done.
@@ -206,6 +210,7 @@ class Backfill:
             summary.jobs_created += sum(len(plan.new_jobs) for plan in plans)
             summary.jobs_deleted += sum(len(plan.deleted_jobs) for plan in plans)
             return
+        self.before_writing()
         incoherent = [plan.dataset for plan in plans if plan.incoherent]
         if incoherent:
             self.maintenance.start_rebuilds(incoherent)

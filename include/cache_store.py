@@ -18,13 +18,19 @@ from pymongo.database import Database
 
 from include.dataset_state import CachedDataset, Entry
 from include.errors import DatasetError
+from include.metrics import CountCollection, Counts, Group
 from include.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE, Session, in_transaction
 from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
 
 Document = dict[str, Any]
+
+#: The collections that maintenance reads and writes.
+COLLECTIONS = ("cachedResponsesBlue", "cacheTotalMetric")
+
 _CONFIG_NAMES_KIND = "dataset-config-names"
 _SPLIT_NAMES_KIND = "config-split-names"
 _INFO_KIND = "config-info"
+_PARQUET_KIND = "config-parquet"
 
 _ENTRY_FIELDS = (
     "kind",
@@ -55,6 +61,7 @@ _LISTS_AND_SIZES = {
 }
 
 _NAMES_PER_REPLY = 10_000
+_TOTAL_FIELDS = ("kind", "http_status", "error_code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +69,19 @@ class Selection:
     """Which cached datasets a run is about: those that meet all that is given.
 
     ``names`` are names or shell wildcards (``org/*``; a star matches a slash too); with none, any name will
-    do. ``updated_from`` (included) and ``updated_to`` (excluded), in UTC, ask for an entry updated between.
+    do. The others ask for an entry that meets them all: ``updated_from`` (included) and ``updated_to``
+    (excluded), in UTC, to be updated between them, ``error_codes`` to have one of these.
     """
 
     names: tuple[str, ...] = ()
     updated_from: datetime | None = None
     updated_to: datetime | None = None
+    error_codes: tuple[str, ...] = ()
 
     @property
     def is_everything(self) -> bool:
         """Whether every cached dataset is selected."""
-        return not self.names and self.updated_from is None and self.updated_to is None
+        return self == Selection()
 
     def has_name(self, dataset: str) -> bool:
         """Tell whether the name of a dataset is one of those selected."""
@@ -112,8 +121,9 @@ class CacheStore:
     def selected_names(self, selection: Selection) -> Iterator[str]:
         """Give the names of the selected datasets, each once.
 
-        Indexes answer it: (dataset, kind, http_status) where names are given without wildcards, otherwise
-        (http_status, error_code, kind, updated_at), whose other fields are skipped over, for the times.
+        Indexes answer it: (dataset, kind, http_status) where names are given without wildcards; for times,
+        (http_status, error_code, kind, updated_at), whose other fields are skipped over; for error codes
+        alone, the one that begins with them.
         """
         names = self._names_where(_selection_query(selection))
         return (name for name in names if selection.has_name(name))
@@ -196,6 +206,32 @@ class CacheStore:
         self._totals.bulk_write([_decrease(key, total) for key, total in totals.items()], session=session)
         return removed
 
+    def collect_metrics(self, *, dry_run: bool = False) -> list[Counts]:
+        """Count the entries by kind, status and error code, and store the counts, unless it is a dry run."""
+        totals = CountCollection(self._totals, "cache.entries", _TOTAL_FIELDS, "total")
+        stored = totals.stored()
+        return [totals.replace(stored, self._count_entries(), dry_run=dry_run)]
+
+    def _count_entries(self) -> dict[Group, int]:
+        """Count the entries in one pass over the index of these fields, without reading any entry.
+
+        The hint is needed: by itself, MongoDB reads all entries, with their contents, rather than an index.
+        """
+        fields = {field: {"$ifNull": [f"${field}", None]} for field in _TOTAL_FIELDS}
+        groups = self._entries.aggregate(
+            [{"$group": {"_id": fields, "total": {"$sum": 1}}}], hint=dict.fromkeys(_TOTAL_FIELDS, 1)
+        )
+        return {tuple(group["_id"][field] for field in _TOTAL_FIELDS): group["total"] for group in groups}
+
+    def converted_datasets(self, selection: Selection) -> Iterator[str]:
+        """Give the names of the selected datasets that were converted to Parquet, each once.
+
+        They have a successful ``config-parquet`` entry, updated in the time of the selection. The index
+        (http_status, error_code, kind, updated_at) answers it.
+        """
+        query = _selection_query(selection) | {"http_status": 200, "kind": _PARQUET_KIND}
+        return (name for name in self._names_where(query) if selection.has_name(name))
+
 
 def _decrease(key: tuple[str, int, str | None], total: int) -> UpdateOne:
     kind, http_status, error_code = key
@@ -215,6 +251,8 @@ def _selection_query(selection: Selection) -> Document:
     if updated_at:
         # Any status will do: without this condition on its first field, no index would be used.
         query |= {"http_status": {"$gte": MinKey()}, "updated_at": updated_at}
+    if selection.error_codes:
+        query["error_code"] = {"$in": list(selection.error_codes)}
     return query
 
 

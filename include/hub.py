@@ -118,6 +118,11 @@ class Hub:
         self._requests_lock = Lock()
         self._may_have_private_datasets = cache(self._ask_for_paid_plan)
 
+    @property
+    def has_token(self) -> bool:
+        """Whether it asks with a token."""
+        return bool(self._token)
+
     def check_token(self) -> None:
         """Make sure that the Hub knows the token: with a revoked one, datasets would look deleted.
 
@@ -154,7 +159,7 @@ class Hub:
             return Unsupported("it is not found on the Hub")
         except (HTTPError, ValueError, TypeError, KeyError, AttributeError) as error:
             # Not only a failed request: a name that the Hub cannot have, or an answer that makes no sense.
-            raise DatasetError(f"the Hub gives no answer: {_first_line(error)}") from error
+            raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
 
     def listing(self) -> Iterator[ListedDataset]:
         """List all datasets of the Hub that the token can see.
@@ -166,7 +171,7 @@ class Hub:
                 yield ListedDataset(info.id, info.sha if self._is_proven_supported(info) else None)
         except HTTPError as error:
             raise ServiceError(
-                f"The Hub at {self.endpoint} does not list its datasets: {_first_line(error)}"
+                f"The Hub at {self.endpoint} does not list its datasets: {first_line(error)}"
             ) from error
 
     def _judge(self, dataset: str, info: DatasetInfo) -> Support:
@@ -210,19 +215,29 @@ class Hub:
         return answer if isinstance(answer, dict) else {}
 
     def _ask(self, request: Callable[[], Answer]) -> Answer:
-        """Make a request, and where a rate limit is in the way, wait as the Hub says, and make it again."""
-        waited = 0.0
-        while True:
+        def counted() -> Answer:
             with self._requests_lock:
                 self.requests += 1
-            try:
-                return request()
-            except HfHubHTTPError as error:
-                if error.response.status_code != 429 or waited >= MAX_RATE_LIMIT_WAIT_SECONDS:
-                    raise
-                wait = _seconds_to_wait(error.response)
-                self._sleep(wait)
-                waited += wait
+            return request()
+
+        return within_rate_limit(counted, self._sleep)
+
+
+def within_rate_limit(request: Callable[[], Answer], sleep: Callable[[float], None]) -> Answer:
+    """Make a request, and where a rate limit is in the way, wait as the Hub says, and make it again.
+
+    :raises HfHubHTTPError: with status 429 if the limit does not end within two windows.
+    """
+    waited = 0.0
+    while True:
+        try:
+            return request()
+        except HfHubHTTPError as error:
+            if error.response.status_code != 429 or waited >= MAX_RATE_LIMIT_WAIT_SECONDS:
+                raise
+            wait = _seconds_to_wait(error.response)
+            sleep(wait)
+            waited += wait
 
 
 def _seconds_to_wait(response: Response) -> float:
@@ -233,5 +248,6 @@ def _seconds_to_wait(response: Response) -> float:
     return float(retry_after) + 1.0 if retry_after.isdigit() else _DEFAULT_RATE_LIMIT_WAIT_SECONDS
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Give the first line of what an error says: the client's messages have several."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -15,12 +15,16 @@ from pymongo.database import Database
 
 from include.batches import batched
 from include.hub import ListedDataset
+from include.metrics import Counts
 from include.mongo import Session
 from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
+from include.write_lease import WriteLease
 
 Document = dict[str, Any]
 
 MAINTENANCE_DATABASE = "datasets_server_maintenance"
+#: Some of its collections, to try the rights on.
+COLLECTIONS = ("hubListing", "selectedDatasets", "removalCandidates", "unfinishedRebuilds")
 DOCUMENTS_PER_WRITE = 5_000
 KEPT_FOR = timedelta(days=90)
 
@@ -47,12 +51,14 @@ class MaintenanceStore:
         self._selected = database["selectedDatasets"]
         self._candidates = database["removalCandidates"]
         self._rebuilds = database["unfinishedRebuilds"]
+        self._metrics = database["metricsHistory"]
 
     def create_indexes(self) -> None:
         """Make the indexes, where they are not yet there."""
         for collection in (self._selected, self._candidates):
             collection.create_index([("run", 1), ("dataset", 1)], unique=True)
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
+        self._metrics.create_index([("action", 1), ("collected_at", 1)])
 
     def replace_listing(self, datasets: Iterable[ListedDataset]) -> int:
         """Replace the listing as a whole, once it has come in completely; until then the old one stands.
@@ -149,3 +155,34 @@ class MaintenanceStore:
         """Give the datasets whose rebuild was cut short: removed, and perhaps without jobs."""
         for document in self._rebuilds.find(in_range(names)):
             yield document["_id"]
+
+    def write_lease(self, run: str) -> WriteLease:
+        """Give the right to write, as a run may have it."""
+        return WriteLease(self._database, run)
+
+    def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
+        """Add a collection of metrics to their history, which MongoDB forgets after ``kept_for``.
+
+        It is a document with the fields ``action``, ``collected_at`` (UTC) and ``counts``, a list of
+        ``{"name": what is counted, the parts of the group, "count": number}``.
+        """
+        self._expire_metrics_after(int(kept_for.total_seconds()))
+        rows = [
+            {"name": each.name, **labels, "count": count}
+            for each in counts
+            for labels, count in each.labelled()
+        ]
+        self._metrics.insert_one({"action": action, "collected_at": datetime.now(UTC), "counts": rows})
+
+    def _expire_metrics_after(self, seconds: int) -> None:
+        index = next((index for index in self._metrics.list_indexes() if "expireAfterSeconds" in index), None)
+        if index is None:
+            self._metrics.create_index("collected_at", expireAfterSeconds=seconds)
+        elif index["expireAfterSeconds"] != seconds:
+            change = {"name": index["name"], "expireAfterSeconds": seconds}
+            self._database.command("collMod", self._metrics.name, index=change)
+
+    def metrics_history(self, action: str, since: datetime, until: datetime) -> Iterator[Document]:
+        """Give what was added from ``since`` (included) to ``until`` (not), the oldest first."""
+        query = {"action": action, "collected_at": {"$gte": since, "$lt": until}}
+        yield from self._metrics.find(query, {"_id": 0, "action": 0}).sort("collected_at")

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from include.rights import Rights
 
 Result = TypeVar("Result")
 Session = ClientSession | None
 
 #: As a cursor's batch size: the server then sends as much at a time as a reply may hold (16 MB).
 NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
+
+_NOT_ALLOWED = 13
+_PROBE = {"_id": "maintenance-probe"}
 
 logger = logging.getLogger(__name__)
 
@@ -38,3 +47,49 @@ def _knows_transactions(client: MongoClient[dict[str, Any]]) -> bool:
     hello = client.admin.command("hello")
     is_router = hello.get("msg") == "isdbgrid"
     return is_router or "setName" in hello
+
+
+def rights(database: Database[dict[str, Any]], collections: Iterable[str]) -> Rights:
+    """Try to read and to write some collections. Nothing is ever there that another program could see.
+
+    :raises PyMongoError: for all but a right that is missing.
+    """
+    found = [database[name] for name in collections]
+    return Rights(
+        unreadable=tuple(each.name for each in found if not _is_allowed(each, _read_something)),
+        unwritable=tuple(each.name for each in found if not _is_allowed(each, _write_nothing)),
+    )
+
+
+def _is_allowed(
+    collection: Collection[dict[str, Any]], attempt: Callable[[Collection[dict[str, Any]]], None]
+) -> bool:
+    try:
+        attempt(collection)
+    except OperationFailure as error:
+        if error.code != _NOT_ALLOWED:
+            raise
+        return False
+    return True
+
+
+def _read_something(collection: Collection[dict[str, Any]]) -> None:
+    collection.find_one({}, {"_id": 1})
+
+
+def _write_nothing(collection: Collection[dict[str, Any]]) -> None:
+    """Write in a transaction that is never committed; where there are none, change what does not exist."""
+    client = collection.database.client
+    if not _knows_transactions(client):
+        _change_probe(collection, None)
+        return
+    with client.start_session() as session, session.start_transaction():
+        with suppress(DuplicateKeyError):  # It was allowed; a unique index has no place for it.
+            collection.insert_one(dict(_PROBE), session=session)
+            _change_probe(collection, session)
+        session.abort_transaction()
+
+
+def _change_probe(collection: Collection[dict[str, Any]], session: Session) -> None:
+    collection.update_one(_PROBE, {"$set": {"probe": True}}, session=session)
+    collection.delete_one(_PROBE, session=session)

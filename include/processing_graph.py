@@ -6,8 +6,8 @@ The graphs are data files, one for each release of datasets-server, in ``include
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -18,6 +18,8 @@ from include.errors import ConfigurationError
 
 GRAPHS_FOLDER = Path(__file__).parent / "processing_graphs"
 DEFAULT_RELEASE = "2024-03"
+#: More failed runs than an entry can have.
+NO_MAXIMUM = 2**63
 
 GRAPH_FIELDS = frozenset(
     {"release", "steps", "max_failed_runs_by_error_code", "unsupported_tags", "topological_order"}
@@ -65,6 +67,17 @@ class Release:
     steps: tuple[Step, ...]
     max_failed_runs: Mapping[str, int]
     unsupported_tags: frozenset[str]
+
+    def retrying(self, codes: Collection[str], *, past_the_maximum: bool) -> Release:
+        """Give the same release, which retries these error codes (with none: its own).
+
+        A code that is not its own has the highest of its maxima; ``past_the_maximum`` leaves all without one.
+        """
+        highest = max(self.max_failed_runs.values())
+        maxima = {code: self.max_failed_runs.get(code, highest) for code in codes or self.max_failed_runs}
+        if past_the_maximum:
+            maxima = dict.fromkeys(maxima, NO_MAXIMUM)
+        return replace(self, max_failed_runs=maxima)
 
     def step(self, name: str) -> Step:
         """Give the step of a name."""

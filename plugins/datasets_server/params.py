@@ -79,9 +79,93 @@ def backfill_params() -> dict[str, Param]:
     }
 
 
+def retryable_error_params() -> dict[str, Param]:
+    """Give the parameters of ``backfill-retryable-errors``."""
+    return backfill_params() | {
+        "error_codes": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string", "minLength": 1, "pattern": r"^\S+$"},
+            title="Error codes",
+            description="The codes to retry, one a line. Empty: those that the release retries.",
+        ),
+        "ignore_failed_runs": Param(
+            False,
+            type="boolean",
+            title="Ignore failed runs",
+            description="Retry also what has failed as often as it may. For after an incident.",
+        ),
+    }
+
+
+def metrics_params() -> dict[str, Param]:
+    """Give the parameters of a collection of metrics."""
+    return {
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Count everything and show the counts, but store nothing and send no gauge.",
+        ),
+        "history": Param(
+            True,
+            type="boolean",
+            title="Keep the history",
+            description="Add the counts to our history, from which charts are drawn.",
+        ),
+    }
+
+
+def message_params() -> dict[str, Param]:
+    """Give the parameters of ``post-messages``."""
+    shared = backfill_params()
+    return {
+        "datasets": shared["datasets"],
+        "updated_from": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Converted from",
+            description="Only the datasets converted to Parquet at this time or later. Empty: the last day.",
+        ),
+        "updated_to": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Converted before",
+            description="Only the datasets converted to Parquet before this time. Empty: before the run.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Ask the Hub, write the messages and show a few, but open no discussion.",
+        ),
+        "max_messages": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Messages at most",
+            description="Open no more discussions than this. Empty: no limit.",
+            section="Limits",
+        ),
+        "error_limit": shared["error_limit"],
+    }
+
+
 #: Which datasets a run is about: its parameters say it, or in Airflow's backfill by date range, its interval.
 SELECTION = {
     "datasets": "{{ params.datasets }}",
     "updated_from": "{{ data_interval_start if dag_run.run_type == 'backfill' else params.updated_from }}",
     "updated_to": "{{ data_interval_end if dag_run.run_type == 'backfill' else params.updated_to }}",
+}
+
+_INTERVAL_COUNTS = "dag_run.run_type in ('backfill', 'scheduled')"
+#: The same for ``post-messages``: a scheduled run, however late it starts, is about its interval too.
+MESSAGES_SELECTION = {
+    "datasets": "{{ params.datasets }}",
+    "updated_from": f"{{{{ data_interval_start if {_INTERVAL_COUNTS} else params.updated_from }}}}",
+    "updated_to": (
+        f"{{{{ data_interval_end if {_INTERVAL_COUNTS} else params.updated_to or dag_run.run_after }}}}"
+    ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,9 +31,9 @@ class Services:
         """Give the client of the Hub, with the block list."""
         return HubHook().hub(self.release, settings.BLOCKED_DATASETS.read())
 
-    def remover(self) -> Remover:
-        """Give what removes datasets."""
-        return Remover(self.cache, self.queue, AssetsHook().storages())
+    def remover(self, before_writing: Callable[[], None]) -> Remover:
+        """Give what removes datasets; ``before_writing`` may raise an error to stop it."""
+        return Remover(self.cache, self.queue, AssetsHook().storages(), before_writing)
 
 
 @contextmanager

@@ -13,12 +13,16 @@ from typing import Any, Protocol
 
 import pytest
 
+from include.local_stack import sample_state
 from include.local_stack.hub_server import HubServer
 from include.local_stack.mongod import Mongod
 from include.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
+from include.processing_graph import load_release
 from tests.conftest import Databases
 
 PROJECT = Path(__file__).parents[2]
+BUCKET = "dataset-assets"
+RELEASE = load_release("2024-03")
 
 # Airflow reads its settings when it is first imported, which the modules of this folder do.
 AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -40,7 +44,7 @@ def airflow_database() -> None:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """How a run of a DAG ended: its state, that of each task, and what its task ``report`` returned."""
+    """How a run of a DAG ended: its state, that of each task, and what its last task returned."""
 
     state: str
     tasks: dict[str, str]
@@ -62,11 +66,11 @@ def run_dag(airflow_database: None) -> RunDag:
             task.retries = 0
         dag_run = dag.test(run_conf=params, logical_date=None, run_after=datetime.now(UTC))
         tasks = dag_run.get_task_instances()
-        [report] = [task for task in tasks if task.task_id == "report"]
+        [last] = [task for task in tasks if task.task_id in [leaf.task_id for leaf in dag.leaves]]
         return FinishedRun(
             state=dag_run.state,
             tasks={task.task_id: str(task.state) for task in tasks},
-            report=report.xcom_pull(task_ids="report"),
+            report=last.xcom_pull(task_ids=last.task_id),
         )
 
     return run
@@ -94,6 +98,9 @@ def connections(
         monkeypatch, "huggingface_hub", conn_type="generic", host=hub_server.url, password="hf_token"
     )
     set_connection(
+        monkeypatch, "huggingface_hub_bot", conn_type="generic", login="parquet-bot", password="hf_bot"
+    )
+    set_connection(
         monkeypatch,
         "datasets_server_s3",
         conn_type="aws",
@@ -106,6 +113,26 @@ def connections(
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_root", "dataset-assets/cached-assets")
     yield
     databases.cache.client.drop_database("datasets_server_maintenance")
+
+
+@pytest.fixture
+def sample(
+    connections: None,
+    monkeypatch: pytest.MonkeyPatch,
+    databases: Databases,
+    hub_server: HubServer,
+    s3_server: S3Server,
+    tmp_path: Path,
+) -> None:
+    """Fill everything with the state that ``make run`` shows, where each rule is at work."""
+    client = s3_server.client()
+    if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=BUCKET)
+    state = sample_state.fill(databases.cache, databases.queue, tmp_path / "assets", client, BUCKET, RELEASE)
+    for field in state.__slots__:
+        setattr(hub_server.state, field, getattr(state, field))
+    hub_server.state.tokens = None
+    set_variable(monkeypatch, "datasets_server_common_blocked_datasets", sample_state.BLOCKED_DATASETS)
 
 
 def set_connection(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: Any) -> None:

@@ -6,39 +6,13 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pymongo.database import Database
 
-from include.local_stack import sample_state
 from include.local_stack.hub_server import HubServer
 from include.local_stack.s3_server import S3Server
 from include.local_stack.sample_state import Outcome, datasets_by_outcome
-from include.processing_graph import load_release
 from tests.conftest import Databases
-from tests.dags.conftest import RunDag, set_variable
-
-BUCKET = "dataset-assets"
-RELEASE = load_release("2024-03")
-
-
-@pytest.fixture
-def sample(
-    connections: None,
-    monkeypatch: pytest.MonkeyPatch,
-    databases: Databases,
-    hub_server: HubServer,
-    s3_server: S3Server,
-    tmp_path: Path,
-) -> None:
-    """Fill everything with the state that ``make run`` shows, where each rule is at work."""
-    client = s3_server.client()
-    if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
-        client.create_bucket(Bucket=BUCKET)
-    state = sample_state.fill(databases.cache, databases.queue, tmp_path / "assets", client, BUCKET, RELEASE)
-    for field in state.__slots__:
-        setattr(hub_server.state, field, getattr(state, field))
-    hub_server.state.tokens = None
-    set_variable(monkeypatch, "datasets_server_common_blocked_datasets", sample_state.BLOCKED_DATASETS)
+from tests.dags.conftest import BUCKET, RELEASE, RunDag
 
 
 def dump(*databases: Database[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -6,24 +6,29 @@ name of the run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from datasets_server.services import open_services
+from datasets_server.errors import within_error_limit
+from datasets_server.services import Services, open_services
 from include.backfill import Backfill, BackfillOptions
 from include.cache_store import Selection
 from include.dataset_state import Priority
-from include.errors import ConfigurationError, ServiceError
+from include.errors import ConfigurationError
 from include.maintenance_store import RemovalCandidate
 from include.name_ranges import NameRange
+from include.processing_graph import Release
 from include.removal import confirmed
 from include.summaries import BackfillSummary, RemovalSummary, as_text, backfill_report
+from include.write_lease import HeldByAnotherRunError, WriteLease
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 ENTRIES_PER_SHARD = 250_000
 SELECTED_DATASETS_PER_SHARD = 5_000
 NAMES_SHOWN_FOR_APPROVAL = 200
+WAIT_FOR_ANOTHER_RUN = timedelta(hours=6)
 
 
 def run_name(context: Context) -> str:
@@ -45,14 +51,23 @@ class SelectingOperator(BaseOperator):
     :param datasets: names or shell wildcards; none for all.
     :param updated_from: the datasets with an entry updated at this time (ISO 8601, UTC if no zone) or later.
     :param updated_to: ... and before this time.
+    :param error_codes: the datasets with an entry with one of these; an empty list for those that the release
+        retries, None for no matter which.
     """
 
-    template_fields: Sequence[str] = ("datasets", "updated_from", "updated_to")
+    template_fields: Sequence[str] = ("datasets", "updated_from", "updated_to", "error_codes")
 
     def __init__(
-        self, *, datasets: Any = None, updated_from: Any = None, updated_to: Any = None, **kwargs: Any
+        self,
+        *,
+        datasets: Any = None,
+        updated_from: Any = None,
+        updated_to: Any = None,
+        error_codes: Any = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.error_codes = error_codes
         self.datasets = datasets
         self.updated_from = updated_from
         self.updated_to = updated_to
@@ -69,6 +84,12 @@ class SelectingOperator(BaseOperator):
                 f"updated_from ({self.updated_from}) must be before updated_to ({self.updated_to})."
             )
         return selection
+
+    def selection_in(self, release: Release) -> Selection:
+        """The same, with the error codes, which the release may say."""
+        if self.error_codes is None:
+            return self.selection
+        return replace(self.selection, error_codes=tuple(self.error_codes) or tuple(release.max_failed_runs))
 
 
 def _time(value: str | datetime | None) -> datetime | None:
@@ -93,7 +114,7 @@ class ListHubOperator(SelectingOperator):
         with open_services() as services:
             hub = services.hub()
             hub.check_token()
-            if not self.selection.is_everything:
+            if not self.selection_in(services.release).is_everything:
                 self.log.info("Not the whole cache: the Hub will be asked about each dataset.")
                 return {"listed": None}
             listed = services.maintenance.replace_listing(hub.listing())
@@ -107,19 +128,29 @@ class ListShardsOperator(SelectingOperator):
     Returns a list of ``{"first": name or None, "end": name or None, "selected": bool}``. The end is not in
     the range; ``selected`` tells that only the names written down for the run count, not the whole cache.
 
+    While another run works on the datasets, this one waits, or is skipped.
+
     :param shards: their number; by default, one for each 250,000 entries.
+    :param if_busy: ``wait`` or ``skip``.
+    :param preview: nothing will be written, so it does not matter what another run does.
     """
 
-    template_fields: Sequence[str] = (*SelectingOperator.template_fields, "shards")
+    template_fields: Sequence[str] = (*SelectingOperator.template_fields, "shards", "preview")
 
-    def __init__(self, *, shards: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, shards: Any = None, if_busy: str = "wait", preview: Any = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.shards = shards
+        self.if_busy = if_busy
+        self.preview = preview
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Find the datasets and cut them up."""
-        selection = self.selection
         with open_services() as services:
+            if not self.preview:
+                self._take_lease(services.maintenance.write_lease(run_name(context)))
+            selection = self.selection_in(services.release)
             cache, maintenance = services.cache, services.maintenance
             if selection.is_everything:
                 entries = cache.entry_count()
@@ -134,6 +165,15 @@ class ListShardsOperator(SelectingOperator):
                 self.log.info("%s shards over %s selected datasets.", len(ranges), f"{number:,}")
         selected = not selection.is_everything
         return [{"first": first, "end": end, "selected": selected} for first, end in ranges]
+
+    def _take_lease(self, lease: WriteLease) -> None:
+        try:
+            if self.if_busy == "skip":
+                lease.acquire()
+            else:
+                lease.wait(WAIT_FOR_ANOTHER_RUN)
+        except HeldByAnotherRunError as error:
+            raise AirflowSkipException(f"This run is skipped: {error}.") from error
 
     def _count(self, size: int, size_of_a_shard: int) -> int:
         return int(self.shards) if self.shards else max(1, -(-size // size_of_a_shard))
@@ -150,9 +190,20 @@ class BackfillShardOperator(BaseOperator):
     :param batch_size: the number of datasets that are read, planned and written at a time.
     :param preview: plan and count everything, write nothing.
     :param error_limit: fail, at the end, if more datasets than this could not be handled.
+    :param error_codes: the error codes to retry; with none, those that the release retries.
+    :param ignore_failed_runs: retry also what has failed too often.
     """
 
-    template_fields: Sequence[str] = ("shard", "listing", "priority", "batch_size", "preview", "error_limit")
+    template_fields: Sequence[str] = (
+        "shard",
+        "listing",
+        "priority",
+        "batch_size",
+        "preview",
+        "error_limit",
+        "error_codes",
+        "ignore_failed_runs",
+    )
 
     def __init__(
         self,
@@ -163,9 +214,13 @@ class BackfillShardOperator(BaseOperator):
         batch_size: Any = 500,
         preview: Any = False,
         error_limit: Any = 100,
+        error_codes: Any = None,
+        ignore_failed_runs: Any = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.error_codes = error_codes
+        self.ignore_failed_runs = ignore_failed_runs
         self.shard = shard
         self.listing = listing
         self.priority = priority
@@ -182,17 +237,20 @@ class BackfillShardOperator(BaseOperator):
             trust_listing=self.listing["listed"] is not None,
             dry_run=bool(self.preview),
         )
-        with open_services() as services:
+        with open_services() as services, self._lease(services, context) as check:
             maintenance = services.maintenance
             backfill = Backfill(
                 run_name(context),
-                services.release,
+                services.release.retrying(
+                    self.error_codes or (), past_the_maximum=bool(self.ignore_failed_runs)
+                ),
                 services.cache,
                 services.queue,
                 maintenance,
                 services.hub(),
-                services.remover(),
+                services.remover(check),
                 options,
+                check,
             )
             if self.shard["selected"]:
                 found = maintenance.selected(run_name(context), names)
@@ -202,7 +260,23 @@ class BackfillShardOperator(BaseOperator):
                 cached = services.cache.dataset_names(names)
                 found = chain(unfinished, (name for name in cached if name not in unfinished))
             summary = backfill.run(found)
-        return _checked(summary, context, int(self.error_limit))
+        return within_error_limit(summary.as_json(), int(self.error_limit), context)
+
+    def _lease(self, services: Services, context: Context) -> AbstractContextManager[Callable[[], None]]:
+        return nullcontext(_nothing) if self.preview else _held_lease(services, context)
+
+
+def _nothing() -> None:
+    """Stands for the check of a lease where nothing is written."""
+
+
+@contextmanager
+def _held_lease(services: Services, context: Context) -> Iterator[Callable[[], None]]:
+    """Take the lease, which another run may have taken between two tasks of this one, and keep it."""
+    lease = services.maintenance.write_lease(run_name(context))
+    lease.wait(WAIT_FOR_ANOTHER_RUN)
+    with lease.held() as check:
+        yield check
 
 
 class ApproveRemovalsOperator(ApprovalOperator):
@@ -262,23 +336,12 @@ class RemoveDatasetsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
-        with open_services() as services:
+        with open_services() as services, _held_lease(services, context) as check:
             candidates = services.maintenance.removal_candidates(run_name(context))
             summary = RemovalSummary()
             names = confirmed(candidates, services.hub(), summary)
-            summary.add(services.remover().remove(names))
-        return _checked(summary, context, int(self.error_limit))
-
-
-def _checked(summary: BackfillSummary | RemovalSummary, context: Context, error_limit: int) -> dict[str, Any]:
-    """Give the summary, unless it tells of too many errors; it is then in XCom all the same."""
-    if summary.failed > error_limit:
-        context["ti"].xcom_push("return_value", summary.as_json())
-        raise ServiceError(
-            f"{summary.failed:,} datasets could not be handled, more than the error_limit of {error_limit}."
-            f" The first: {'; '.join(summary.error_sample[:3])}"
-        )
-    return summary.as_json()
+            summary.add(services.remover(check).remove(names))
+        return within_error_limit(summary.as_json(), int(self.error_limit), context)
 
 
 class ReportOperator(BaseOperator):
@@ -302,6 +365,8 @@ class ReportOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Sum up, and give the report of :func:`report`."""
         # A list of task ids gives a list, even where there is one shard.
+        with open_services() as services:
+            services.maintenance.write_lease(run_name(context)).release()
         shards = context["ti"].xcom_pull(task_ids=[self.shard_task_id])
         removal = context["ti"].xcom_pull(task_ids=self.removal_task_id)
         found = backfill_report(

@@ -1,0 +1,57 @@
+"""The tasks of a backfill, which the DAGs ``backfill`` and ``backfill-retryable-errors`` have in common."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from datasets_server.operators.backfill import (
+    ApproveRemovalsOperator,
+    BackfillShardOperator,
+    ListHubOperator,
+    ListShardsOperator,
+    RemoveDatasetsOperator,
+    ReportOperator,
+)
+from datasets_server.params import SELECTION
+
+
+def backfill_tasks(*, if_busy: Literal["wait", "skip"], retryable_errors: bool = False) -> None:
+    """Add the tasks to the DAG that is being defined.
+
+    :param if_busy: whether a run waits or is skipped while another one works on the datasets.
+    :param retryable_errors: take the datasets with an error to retry, by the parameters ``error_codes`` and
+        ``ignore_failed_runs``.
+    """
+    codes = {"error_codes": "{{ params.error_codes }}"} if retryable_errors else {}
+    failed_runs = {"ignore_failed_runs": "{{ params.ignore_failed_runs }}"} if retryable_errors else {}
+    list_hub = ListHubOperator(task_id="list_hub", **SELECTION, **codes)
+    list_shards = ListShardsOperator(
+        task_id="list_shards",
+        shards="{{ params.shards }}",
+        if_busy=if_busy,
+        preview="{{ params.dry_run }}",
+        **SELECTION,
+        **codes,
+    )
+    backfill_shard = BackfillShardOperator.partial(
+        task_id="backfill_shard",
+        listing=list_hub.output,
+        priority="{{ params.priority }}",
+        batch_size="{{ params.batch_size }}",
+        preview="{{ params.dry_run }}",
+        error_limit="{{ params.error_limit }}",
+        **codes,
+        **failed_runs,
+    ).expand(shard=list_shards.output)
+    approve_removals = ApproveRemovalsOperator(task_id="approve_removals", limit="{{ params.removal_limit }}")
+    remove_datasets = RemoveDatasetsOperator(
+        task_id="remove_datasets", error_limit="{{ params.error_limit }}"
+    )
+    report = ReportOperator(
+        task_id="report",
+        shard_task_id="backfill_shard",
+        removal_task_id="remove_datasets",
+        preview="{{ params.dry_run }}",
+        trigger_rule="all_done",
+    )
+    list_hub >> list_shards >> backfill_shard >> approve_removals >> remove_datasets >> report

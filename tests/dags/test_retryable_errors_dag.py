@@ -1,0 +1,105 @@
+"""The DAG ``backfill-retryable-errors``, run whole, and how it is kept apart from ``backfill``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pymongo.database import Database
+
+from include.local_stack.hub_server import HubServer
+from include.local_stack.s3_server import S3Server
+from include.maintenance_store import MAINTENANCE_DATABASE
+from include.write_lease import WriteLease
+from tests.conftest import Databases
+from tests.dags.conftest import BUCKET, RELEASE, RunDag
+
+CODES = RELEASE.max_failed_runs
+
+
+@pytest.fixture
+def maintenance(databases: Databases) -> Database[dict[str, object]]:
+    return databases.cache.client[MAINTENANCE_DATABASE]
+
+
+def datasets_with(databases: Databases, **query: object) -> set[str]:
+    return set(databases.cache.cachedResponsesBlue.distinct("dataset", query))
+
+
+def test_it_takes_the_datasets_with_an_error_to_retry(
+    sample: None,
+    run_dag: RunDag,
+    databases: Databases,
+    hub_server: HubServer,
+) -> None:
+    expected = datasets_with(databases, error_code={"$in": list(CODES)})
+    jobs_before = set(databases.queue.jobsBlue.distinct("_id"))
+
+    finished = run_dag("backfill-retryable-errors")
+
+    assert finished.state == "success"
+    datasets = finished.report["datasets"]
+    seen = sum(datasets[outcome] for outcome in ("untouched", "backfilled", "unsupported", "failed"))
+    assert seen == len(expected) > 0
+    assert finished.report["jobs_by_reason"]["error to retry"] > 0
+    created = databases.queue.jobsBlue.find({"_id": {"$nin": list(jobs_before)}})
+    assert {job["dataset"] for job in created} <= expected
+    assert hub_server.state.requests_by_route["listing"] == 0
+
+
+def test_the_codes_and_the_maximum_can_be_chosen(
+    sample: None,
+    run_dag: RunDag,
+    databases: Databases,
+) -> None:
+    [code, *_] = databases.cache.cachedResponsesBlue.distinct(
+        "error_code", {"error_code": {"$in": list(CODES)}}
+    )
+    expected = datasets_with(databases, error_code=code)
+
+    some = run_dag("backfill-retryable-errors", error_codes=[code], dry_run=True).report
+    more = run_dag("backfill-retryable-errors", ignore_failed_runs=True, dry_run=True).report
+    usual = run_dag("backfill-retryable-errors", dry_run=True).report
+
+    datasets = some["datasets"]
+    seen = sum(datasets[outcome] for outcome in ("untouched", "backfilled", "unsupported", "failed"))
+    assert seen == len(expected)
+    assert more["jobs_by_reason"]["error to retry"] > usual["jobs_by_reason"]["error to retry"]
+
+
+def test_it_is_skipped_while_another_run_works_on_the_datasets(
+    sample: None,
+    run_dag: RunDag,
+    databases: Databases,
+    maintenance: Database[dict[str, object]],
+) -> None:
+    WriteLease(maintenance, "backfill scheduled").acquire()
+    jobs_before = set(databases.queue.jobsBlue.distinct("_id"))
+
+    finished = run_dag("backfill-retryable-errors")
+
+    assert finished.state == "success"
+    assert finished.tasks["list_shards"] == finished.tasks["remove_datasets"] == "skipped"
+    assert set(databases.queue.jobsBlue.distinct("_id")) == jobs_before
+    lease = maintenance["writeLeases"].find_one()
+    assert lease is not None
+    assert lease["run"] == "backfill scheduled"
+
+
+def test_a_backfill_waits_until_the_other_run_has_died(
+    sample: None,
+    run_dag: RunDag,
+    maintenance: Database[dict[str, object]],
+    s3_server: S3Server,
+) -> None:
+    WriteLease(maintenance, "backfill-retryable-errors scheduled").acquire()
+    dies_at = datetime.now(UTC) + timedelta(seconds=3)
+    maintenance["writeLeases"].update_one({}, {"$set": {"expires_at": dies_at}})
+
+    finished = run_dag("backfill")
+
+    assert finished.state == "success"
+    assert finished.report["datasets"]["backfilled"] > 0
+    assert datetime.now(UTC) > dies_at
+    assert maintenance["writeLeases"].count_documents({}) == 0
+    assert s3_server.client().list_objects_v2(Bucket=BUCKET)["KeyCount"] > 0
