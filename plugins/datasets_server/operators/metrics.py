@@ -1,0 +1,86 @@
+"""The collection of metrics: count, store the counts, keep their history, send them as gauges."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from datasets_server import settings
+from datasets_server.gauges import send_gauges
+from datasets_server.services import Services, open_services
+from include.metrics import Counts, metrics_report
+from include.summaries import as_text
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class CollectMetricsOperator(BaseOperator):
+    """Collects metrics, and skips itself in a backfill by date range.
+
+    Returns the report of :func:`include.metrics.metrics_report`.
+
+    :param history: whether to add the counts to the history too.
+    :param preview: count only: store nothing, and send no gauge.
+    """
+
+    template_fields: Sequence[str] = ("history", "preview")
+    action: ClassVar[str]
+
+    def __init__(self, *, history: Any = True, preview: Any = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.history = history
+        self.preview = preview
+
+    @abstractmethod
+    def collect(self, services: Services, *, dry_run: bool) -> list[Counts]:
+        """Count, and store the counts unless it is a dry run."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Collect the metrics."""
+        _skip_if_of_the_past(context)
+        kept_for = settings.METRICS_HISTORY_DAYS.read()
+        started = time.monotonic()
+        with open_services() as services:
+            counts = self.collect(services, dry_run=bool(self.preview))
+            if self.history and not self.preview:
+                services.maintenance.add_metrics(self.action, counts, kept_for)
+        if not self.preview:
+            send_gauges(counts)
+        report = metrics_report(counts, time.monotonic() - started, dry_run=bool(self.preview))
+        self.log.info("%s", as_text(report))
+        return report
+
+
+class CollectCacheMetricsOperator(CollectMetricsOperator):
+    """Collects the metrics of the cache."""
+
+    action = "collect-cache-metrics"
+
+    def collect(self, services: Services, *, dry_run: bool) -> list[Counts]:
+        """Count the entries by kind, status and error code."""
+        return services.cache.collect_metrics(dry_run=dry_run)
+
+
+class CollectQueueMetricsOperator(CollectMetricsOperator):
+    """Collects the metrics of the queue."""
+
+    action = "collect-queue-metrics"
+
+    def collect(self, services: Services, *, dry_run: bool) -> list[Counts]:
+        """Count the jobs by type and status, and by worker size."""
+        return services.queue.collect_metrics(dry_run=dry_run)
+
+
+def _skip_if_of_the_past(context: Context) -> None:
+    run = context["dag_run"]
+    if run.run_type == "backfill":
+        raise AirflowSkipException(
+            f"Nothing is counted: the counts are of now, not of"
+            f" {run.data_interval_start} to {run.data_interval_end}."
+        )
