@@ -59,7 +59,8 @@ class HubDataset:
 
     ``fault`` is what goes wrong when it is asked for by itself: a 503, the 403 of a disabled dataset, or no
     answer for ``HubState.hang_seconds``. ``disabled`` is the flag of an answer that succeeds. A dataset with
-    ``renamed_to`` is an old name: a redirect, and in no listing.
+    ``renamed_to`` is an old name: a redirect, and in no listing. ``fault_after_opening`` is what goes wrong
+    once a discussion is opened, so that the answer is lost.
     """
 
     id: str
@@ -73,6 +74,7 @@ class HubDataset:
     renamed_to: str | None = None
     in_listing: bool = True
     discussions_disabled: bool = False
+    fault_after_opening: Fault | None = None
 
     @property
     def author(self) -> str | None:
@@ -293,7 +295,11 @@ class _Hub:
             return Response(
                 status_code=307, headers={"Location": f"/api/datasets/{dataset.renamed_to}{query}"}
             )
-        match dataset.fault:
+        await self._go_wrong(dataset.fault)
+        return JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
+
+    async def _go_wrong(self, fault: Fault | None) -> None:
+        match fault:
             case "server_error":
                 raise _RefusedError(503, "Service unavailable")
             case "disabled_403":
@@ -301,7 +307,6 @@ class _Hub:
             case "timeout":
                 await asyncio.sleep(self._state.hang_seconds)
                 raise _RefusedError(504, "Gateway time-out")
-        return JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
 
     async def _listing(self, request: Request) -> Response:
         state, query = self._state, request.query_params
@@ -358,6 +363,7 @@ class _Hub:
             is_pull_request=body["pullRequest"],
         )
         discussions.append(discussion)
+        await self._go_wrong(self._state.datasets[name].fault_after_opening)
         url = f"{request.base_url}datasets/{name}/discussions/{discussion.num}"
         return JSONResponse({"num": discussion.num, "url": url, "pullRequest": discussion.is_pull_request})
 

@@ -11,7 +11,7 @@ from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.asset_storage import AssetStorage, BucketStorage, FolderStorage
 
-S3_CONNECTION = "datasets_server_s3"
+S3_CONNECTION = settings.S3.id
 
 
 class AssetsHook(BaseHook):

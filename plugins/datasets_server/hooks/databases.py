@@ -12,6 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import ConfigurationError as InvalidMongoUri
 from pymongo.errors import InvalidURI, OperationFailure, PyMongoError
 
+from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.cache_store import CacheStore
 from include.errors import ConfigurationError, ServiceError
@@ -19,8 +20,8 @@ from include.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
 from include.processing_graph import Release
 from include.queue_store import QueueStore
 
-CACHE_CONNECTION = "datasets_server_cache"
-QUEUE_CONNECTION = "datasets_server_queue"
+CACHE_CONNECTION = settings.CACHE.id
+QUEUE_CONNECTION = settings.QUEUE.id
 
 _REFUSALS = {13: "does not allow this", 18: "refuses the user name or the password"}
 

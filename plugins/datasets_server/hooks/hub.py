@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
 
+from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.errors import ConfigurationError
 from include.hub import BlockList, Hub
 from include.processing_graph import Release
 
-HUB_CONNECTION = "huggingface_hub"
+HUB_CONNECTION = settings.HUB.id
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 

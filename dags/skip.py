@@ -1,0 +1,30 @@
+"""Do nothing.
+
+**When it runs.** Never by itself: run it by hand to see that Airflow schedules and ends runs, without a
+Connection, a Variable, a database or the Hub. It always succeeds.
+
+**When it fails.** Then it is Airflow itself that fails: look at its scheduler.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+
+from datasets_server.retries import RETRIES
+from datasets_server.schedules import NEVER, schedule
+
+with DAG(
+    dag_id="skip",
+    description="Do nothing.",
+    doc_md=__doc__,
+    schedule=schedule("skip", NEVER),
+    start_date=datetime(2024, 3, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=RETRIES,
+    tags=["datasets-server"],
+):
+    EmptyOperator(task_id="skip")
