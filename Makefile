@@ -19,7 +19,7 @@ export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
-run test bench format: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+run test bench format import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
@@ -34,7 +34,7 @@ compile = $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(READY) ## Start the local stack and Airflow (ONCE=1: one backfill, then stop; MONGOD=/path: another mongod)
@@ -54,6 +54,13 @@ test: $(READY) ## Check style and types, run all tests
 .PHONY: bench
 bench: $(READY) ## Measure how fast a large backfill is
 	@python -m include.local_stack.bench
+
+.PHONY: import-env
+# The Airflow of make run, unless another is named.
+import-env: private export AIRFLOW_HOME := $(CURDIR)/$(LOCAL)/run/airflow
+import-env: $(READY) ## Turn ENV_FILE=/path into Connections and Variables of the Airflow of make run (YES=1: do not ask)
+	$(if $(ENV_FILE),,$(error Name the file: make import-env ENV_FILE=/path/to/.env))
+	@python -m datasets_server.import_env $(if $(YES),--yes) '$(ENV_FILE)'
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can mend

@@ -10,7 +10,15 @@ import pytest
 
 from tests.dags.conftest import PROJECT
 
-DAG_IDS = ["backfill"]
+DAG_IDS = [
+    "backfill",
+    "backfill-retryable-errors",
+    "check-connections",
+    "collect-cache-metrics",
+    "collect-queue-metrics",
+    "post-messages",
+    "skip",
+]
 
 
 @pytest.mark.parametrize("dag_id", DAG_IDS)

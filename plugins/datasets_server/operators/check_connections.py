@@ -1,0 +1,192 @@
+"""The check of the configuration: every Connection and Variable is tried, and a line says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, BaseOperator, Variable
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+
+from datasets_server import settings
+from datasets_server.hooks.assets import AssetsHook
+from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
+from datasets_server.hooks.hub import HubHook
+from datasets_server.hooks.hub_bot import HubBotHook
+from datasets_server.settings import ConnectionSpec, Setting
+from include import cache_store, maintenance_store, queue_store
+from include.asset_storage import AssetStorage, BucketStorage, FolderStorage
+from include.errors import ConfigurationError
+from include.hub import BlockList
+from include.maintenance_store import MAINTENANCE_DATABASE
+from include.mongo import rights
+from include.processing_graph import load_release
+from include.rights import Rights
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of trying one Connection or Variable; ``to_mend`` is None if all is well."""
+
+    subject: str
+    facts: str
+    to_mend: str | None = None
+
+    def __str__(self) -> str:
+        if self.to_mend is None:
+            return f"ok    {self.subject}: {self.facts}"
+        return f"MEND  {self.subject}: {self.facts}. {self.to_mend}"
+
+
+class CheckConnectionsOperator(BaseOperator):
+    """Tries every Connection and Variable, prints a line for each, and fails if something is to be mended.
+
+    Returns ``{"checked": the number of lines, "to_mend": the lines that say what to mend}``.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Try all of them, whatever comes of each."""
+        findings = []
+        for finding in check_all():
+            self.log.info("%s", finding)
+            findings.append(finding)
+        to_mend = [str(finding) for finding in findings if finding.to_mend is not None]
+        result = {"checked": len(findings), "to_mend": to_mend}
+        if to_mend:
+            context["ti"].xcom_push("return_value", result)
+            raise AirflowFailException(f"{len(to_mend)} of {len(findings)} to mend:\n" + "\n".join(to_mend))
+        return result
+
+
+def check_all() -> Iterator[Finding]:
+    """Try every Connection, the storages, and every Variable."""
+    yield _tried(_connection(settings.CACHE), _check_cache)
+    yield _tried(_connection(settings.QUEUE), _check_queue)
+    yield _tried(f"{_connection(settings.QUEUE)}, our own database", _check_maintenance)
+    yield _tried(_connection(settings.HUB), _check_hub)
+    yield _tried(_connection(settings.HUB_BOT), _check_bot)
+    yield from _check_storages()
+    for setting in settings.SETTINGS:
+        yield _tried(f"Variable {setting.name}", lambda setting=setting: _check_setting(setting))  # type: ignore[misc]
+
+
+Facts = tuple[str, str | None]
+
+
+def _tried(subject: str, check: Callable[[], Facts]) -> Finding:
+    try:
+        facts, to_mend = check()
+    except ConfigurationError as error:
+        return Finding(subject, "cannot be used", _one_line(error))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not hide the others
+        return Finding(subject, "not reachable", _one_line(error))
+    return Finding(subject, facts, to_mend)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _connection(spec: ConnectionSpec) -> str:
+    return f"Connection {spec.id}"
+
+
+def _exists(spec: ConnectionSpec) -> bool:
+    try:
+        BaseHook.get_connection(spec.id)
+    except AirflowNotFoundException:
+        return False
+    return True
+
+
+# Databases
+
+
+def _check_cache() -> Facts:
+    with CacheHook() as hook:
+        return _check_database(hook, None, cache_store.COLLECTIONS)
+
+
+def _check_queue() -> Facts:
+    with QueueHook() as hook:
+        return _check_database(hook, None, queue_store.COLLECTIONS)
+
+
+def _check_maintenance() -> Facts:
+    with QueueHook() as hook:
+        return _check_database(hook, MAINTENANCE_DATABASE, maintenance_store.COLLECTIONS)
+
+
+def _check_database(hook: DatabaseHook, name: str | None, collections: tuple[str, ...]) -> Facts:
+    database = hook.database(name)
+    with explained_mongo_errors(hook):
+        found = rights(database, collections)
+    return _rights(
+        found, f"Grant its user the role readWrite on the database {database.name}, or set another user."
+    )
+
+
+def _rights(found: Rights, to_mend: str) -> Facts:
+    read = f"may not read {', '.join(found.unreadable)}" if found.unreadable else "may read"
+    write = f"may not write {', '.join(found.unwritable)}" if found.unwritable else "may write"
+    refused = found.unreadable or found.unwritable
+    return f"reachable, {read}, {write}", to_mend if refused else None
+
+
+# The Hub
+
+
+def _check_hub() -> Facts:
+    hub = HubHook().hub(load_release(), BlockList())
+    hub.check_token()
+    next(hub.listing(), None)
+    if not hub.has_token:
+        return "reachable, may read what is public (it has no token: private datasets look deleted)", None
+    return "reachable, the token is valid, may read (it need not write)", None
+
+
+def _check_bot() -> Facts:
+    if not _exists(settings.HUB_BOT):
+        return f"not there; only {settings.HUB_BOT.needed_for} needs it", None
+    HubBotHook().bot()
+    return "reachable, the token is the bot's, may read, may write as far as the Hub tells", None
+
+
+# Storages
+
+
+def _check_storages() -> Iterator[Finding]:
+    try:
+        storages = AssetsHook().storages()
+    except ConfigurationError as error:
+        yield Finding(_connection(settings.S3), "the storages cannot be opened", _one_line(error))
+        return
+    for files, storage in zip(("assets", "cached assets"), storages, strict=True):
+        yield _tried(_place(files, storage), lambda storage=storage: _check_storage(storage))  # type: ignore[misc]
+    if not any(isinstance(storage, BucketStorage) for storage in storages):
+        yield Finding(_connection(settings.S3), "not needed, because no storage is in S3")
+
+
+def _place(files: str, storage: AssetStorage) -> str:
+    if isinstance(storage, BucketStorage):
+        return f"{_connection(settings.S3)}, {files} at s3://{storage.bucket}/{storage.prefix}"
+    return f"Folder of {files}" + (f" {storage.root}" if isinstance(storage, FolderStorage) else "")
+
+
+def _check_storage(storage: AssetStorage) -> Facts:
+    return _rights(storage.rights(), "Allow the workers to list and to remove files there.")
+
+
+# Variables
+
+
+def _check_setting(setting: Setting) -> Facts:
+    text = Variable.get(setting.name, default=None)
+    setting.read()
+    if text is None:
+        return f"valid, by default {setting.default or 'empty'}", None
+    return f"valid, set to {' '.join(str(text).split())}", None

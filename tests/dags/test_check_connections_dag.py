@@ -1,0 +1,276 @@
+"""The DAG check-connections on the real parts, and on each way in which one of them may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from datasets_server import settings
+from datasets_server.operators.check_connections import Finding, check_all
+from include.asset_storage import BucketStorage, FolderStorage
+from include.errors import ConfigurationError
+from include.local_stack.hub_server import HubServer
+from include.local_stack.mongod import Mongod
+from include.local_stack.ports import free_port
+from include.local_stack.s3_server import S3Server
+from include.mongo import rights
+from include.rights import Rights
+from tests.conftest import Databases
+from tests.dags.conftest import RunDag, set_connection, set_variable
+
+PASSWORD = "a-very-secret-password"
+CACHE = "Connection datasets_server_cache"
+QUEUE = "Connection datasets_server_queue"
+
+
+@pytest.fixture
+def places(connections: None, s3_server: S3Server, hub_server: HubServer, tmp_path: Path) -> None:
+    """What the Connections and Variables name: the folder and the bucket of the storages, the users."""
+    hub_server.state.tokens = {"hf_token": "somebody", "hf_bot": "parquet-bot"}
+    (tmp_path / "assets").mkdir()
+    s3_server.create_bucket("dataset-assets")
+
+
+def findings() -> dict[str, Finding]:
+    return {finding.subject: finding for finding in check_all()}
+
+
+def to_mend() -> dict[str, str | None]:
+    return {subject: finding.to_mend for subject, finding in findings().items() if finding.to_mend}
+
+
+def test_where_all_is_well_each_has_a_line(places: None, run_dag: RunDag) -> None:
+    run = run_dag("check-connections")
+
+    assert run.state == "success"
+    assert run.report == {"checked": len(findings()), "to_mend": []}
+
+
+def test_where_something_is_wrong_the_others_are_checked_and_the_run_fails(
+    places: None, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection(monkeypatch, "datasets_server_cache", conn_type="http", host="127.0.0.1")
+    set_variable(monkeypatch, "datasets_server_release", "2025")
+
+    run = run_dag("check-connections")
+
+    assert run.state == "failed"
+    assert run.report["checked"] == len(findings())
+    assert [line.split(":")[0] for line in run.report["to_mend"]] == [
+        "MEND  Connection datasets_server_cache",
+        "MEND  Variable datasets_server_release",
+    ]
+
+
+def test_the_lines(airflow_database: None, places: None, tmp_path: Path) -> None:
+    lines = [str(finding) for finding in check_all()]
+
+    expected = (
+        f"ok    {CACHE}: reachable, may read, may write",
+        f"ok    {QUEUE}: reachable, may read, may write",
+        f"ok    {QUEUE}, our own database: reachable, may read, may write",
+        "ok    Connection huggingface_hub: reachable, the token is valid, may read (it need not write)",
+        "ok    Connection huggingface_hub_bot: reachable, the token is the bot's, may read,"
+        " may write as far as the Hub tells",
+        f"ok    Folder of assets {tmp_path / 'assets'}: reachable, may read, may write",
+        "ok    Connection datasets_server_s3, cached assets at s3://dataset-assets/cached-assets:"
+        " reachable, may read, may write",
+        "ok    Variable datasets_server_release: valid, by default 2024-03",
+    )
+    assert [line for line in expected if line not in lines] == []
+    assert len(lines) == 7 + len(settings.SETTINGS)
+
+
+def test_without_any_connection_each_is_named(airflow_database: None) -> None:
+    mend = to_mend()
+
+    for subject in (CACHE, QUEUE, "Connection huggingface_hub"):
+        assert "There is no Connection" in str(mend[subject])
+    assert "There is no folder /storage/assets" in str(mend["Folder of assets /storage/assets"])
+    assert mend.keys() & {"Connection huggingface_hub_bot", "Connection datasets_server_s3"} == set()
+    assert (
+        findings()["Connection huggingface_hub_bot"].facts == "not there; only the DAG post-messages needs it"
+    )
+    assert findings()["Connection datasets_server_s3"].facts == "not needed, because no storage is in S3"
+
+
+def test_trying_leaves_no_trace(
+    places: None, databases: Databases, s3_server: S3Server, tmp_path: Path
+) -> None:
+    def everything() -> dict[str, Any]:
+        maintenance = databases.cache.client["datasets_server_maintenance"]
+        return {
+            f"{database.name}.{name}": database[name].count_documents({})
+            for database in (databases.cache, databases.queue, maintenance)
+            for name in database.list_collection_names()
+        } | {
+            "files": list((tmp_path / "assets").iterdir()),
+            "objects": s3_server.client().list_objects_v2(Bucket="dataset-assets")["KeyCount"],
+        }
+
+    before = everything()
+    findings()
+
+    assert everything() == before
+
+
+# MongoDB
+
+
+@pytest.fixture(scope="module")
+def mongod_with_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    folder = tmp_path_factory.mktemp("mongod-with-roles")
+    with Mongod(folder, cache_gigabytes=0.25, auth=("root", PASSWORD)) as mongod:
+        with MongoClient[dict[str, Any]](mongod.uri) as client:
+            for user, role in (("reader", "read"), ("writer", "readWrite")):
+                roles = [{"role": role, "db": "cache"}]
+                client.admin.command("createUser", user, pwd=PASSWORD, roles=roles)
+        yield mongod
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "facts", "mend"),
+    [
+        ("writer", PASSWORD, "reachable, may read, may write", None),
+        (
+            "reader",
+            PASSWORD,
+            "reachable, may read, may not write cachedResponsesBlue, cacheTotalMetric",
+            "Grant its user the role readWrite on the database cache, or set another user.",
+        ),
+        ("writer", "wrong-password", "cannot be used", "refuses the user name or the password"),
+    ],
+)
+def test_the_rights_of_a_user_of_mongodb(
+    places: None,
+    monkeypatch: pytest.MonkeyPatch,
+    mongod_with_users: Mongod,
+    user: str,
+    password: str,
+    facts: str,
+    mend: str | None,
+) -> None:
+    set_connection(
+        monkeypatch,
+        "datasets_server_cache",
+        conn_type="mongo",
+        host=mongod_with_users.host,
+        port=mongod_with_users.port,
+        schema="cache",
+        login=user,
+        password=password,
+        extra={"directConnection": True},
+    )
+
+    finding = findings()[CACHE]
+
+    assert finding.facts == facts
+    assert (finding.to_mend is None) == (mend is None)
+    assert mend is None or mend in str(finding)
+    assert password not in str(finding)
+
+
+def test_a_user_without_any_right(mongod_with_users: Mongod) -> None:
+    server = mongod_with_users
+    with MongoClient[dict[str, Any]](
+        server.host, server.port, username="writer", password=PASSWORD, directConnection=True
+    ) as client:
+        assert rights(client["queue"], ["jobsBlue"]) == Rights(("jobsBlue",), ("jobsBlue",))
+
+
+def test_a_unique_index_in_the_way_is_no_missing_right(databases: Databases) -> None:
+    collection = databases.cache["unique"]
+    collection.create_index("kind", unique=True)
+    collection.insert_one({"_id": "without a kind"})
+
+    assert rights(databases.cache, ["unique"]) == Rights()
+    assert collection.count_documents({}) == 1
+
+
+def test_an_unreachable_mongodb(places: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    extra = {"serverSelectionTimeoutMS": 200}
+    set_connection(
+        monkeypatch, "datasets_server_cache", conn_type="mongo", host="127.0.0.1", port=port, extra=extra
+    )
+
+    finding = findings()[CACHE]
+
+    assert finding.facts == "not reachable"
+    assert f"(127.0.0.1:{port}) cannot be reached" in str(finding.to_mend)
+
+
+# The Hub
+
+
+def test_a_revoked_token(places: None, hub_server: HubServer) -> None:
+    hub_server.state.tokens = {}
+
+    assert "refuses the token" in str(to_mend()["Connection huggingface_hub"])
+
+
+def test_without_a_token_only_public_datasets_are_seen(
+    places: None, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection(monkeypatch, "huggingface_hub", conn_type="generic", host=hub_server.url)
+
+    assert "private datasets look deleted" in findings()["Connection huggingface_hub"].facts
+
+
+@pytest.mark.parametrize(
+    ("login", "mend"),
+    [("parquet-bot", None), ("another-bot", "The token in the Connection huggingface_hub_bot")],
+)
+def test_the_bot_is_who_it_says(
+    places: None, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch, login: str, mend: str | None
+) -> None:
+    set_connection(monkeypatch, "huggingface_hub_bot", conn_type="generic", login=login, password="hf_bot")
+
+    finding = findings()["Connection huggingface_hub_bot"]
+
+    assert (finding.to_mend is None) == (mend is None)
+    assert mend is None or mend in str(finding.to_mend)
+
+
+# Storages
+
+
+def test_a_bucket_that_is_not_there(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variable(monkeypatch, "datasets_server_cached_assets_storage_root", "no-such-bucket/cached-assets")
+
+    mend = to_mend()["Connection datasets_server_s3, cached assets at s3://no-such-bucket/cached-assets"]
+
+    assert "NoSuchBucket" in str(mend)
+
+
+class RefusingS3:
+    """Lets nothing be removed, which the S3 server of the tests cannot."""
+
+    def list_objects_v2(self, **_: Any) -> None: ...
+
+    def delete_object(self, **_: Any) -> None:
+        from botocore.exceptions import ClientError
+
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "DeleteObject")
+
+
+def test_a_bucket_that_may_only_be_read() -> None:
+    assert BucketStorage(RefusingS3(), "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
+
+
+def test_a_folder_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # The tests may run as root, who may do all.
+
+    assert FolderStorage(tmp_path).rights() == Rights((), (str(tmp_path),))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="There is no folder"):
+        FolderStorage(tmp_path / "missing").rights()

@@ -1,0 +1,300 @@
+# ruff: noqa: AIR311 - these tests look into Airflow's database
+"""The environment variables of the job that came before, turned into Connections and Variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.models import Connection, Variable
+from airflow.utils.session import create_session
+from sqlalchemy import delete, select
+
+from datasets_server import settings
+from datasets_server.hooks.databases import CACHE_CONNECTION, QUEUE_CONNECTION
+from datasets_server.import_env import Fields, known_names, main, mongo_fields, parse_env
+from include.errors import ConfigurationError
+from tests.dags.conftest import PROJECT
+
+SECRETS = ("s3cr/et=", "hf_SECRETTOKEN", "abc=def==", "hf_BOTSECRET", "AKIDSECRET", "what-is-this")
+FILE = """
+# the backfill of yesterday
+export CACHE_MAINTENANCE_ACTION=backfill
+CACHE_MONGO_URL="mongodb://main%40tainer:s3cr%2Fet=@a:27017,b:27018/?replicaSet=rs0"
+CACHE_MONGO_DATABASE=cache
+QUEUE_MONGO_URL=mongodb+srv://cluster.example.com/jobs?retryWrites=true&maxPoolSize=50
+COMMON_HF_TOKEN='hf_SECRETTOKEN'
+COMMON_BLOCKED_DATASETS=a/b,c/*   # they asked for it
+ASSETS_STORAGE_PROTOCOL=
+ASSETS_BASE_URL=https://assets.example.com
+S3_ACCESS_KEY_ID=AKIDSECRET
+S3_SECRET_ACCESS_KEY=abc=def==
+DISCUSSIONS_BOT_ASSOCIATED_USER_NAME=parquet-bot
+DISCUSSIONS_BOT_TOKEN=hf_BOTSECRET
+LOG_LEVEL=DEBUG
+MONGO_PASSWORD_OF_OLD=what-is-this
+"""
+#: As datasets-server documents them.
+ENVIRONMENT_VARIABLES = {
+    *("CACHE_MAINTENANCE_ACTION", "CACHE_MONGO_URL", "CACHE_MONGO_DATABASE", "QUEUE_MONGO_URL"),
+    *("QUEUE_MONGO_DATABASE", "COMMON_BLOCKED_DATASETS", "COMMON_HF_ENDPOINT", "COMMON_HF_TOKEN"),
+    *("ASSETS_STORAGE_PROTOCOL", "ASSETS_STORAGE_ROOT", "ASSETS_BASE_URL", "CACHED_ASSETS_STORAGE_PROTOCOL"),
+    *("CACHED_ASSETS_STORAGE_ROOT", "CACHED_ASSETS_BASE_URL", "S3_REGION_NAME", "S3_ACCESS_KEY_ID"),
+    *("S3_SECRET_ACCESS_KEY", "DIRECTORY_CLEANING_CACHE_DIRECTORY", "DIRECTORY_CLEANING_SUBFOLDER_PATTERN"),
+    *("DIRECTORY_CLEANING_EXPIRED_TIME_INTERVAL_SECONDS", "DISCUSSIONS_BOT_ASSOCIATED_USER_NAME"),
+    *("DISCUSSIONS_BOT_TOKEN", "DISCUSSIONS_PARQUET_REVISION", "LOG_LEVEL"),
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_airflow(airflow_database: None) -> Iterator[None]:
+    yield
+    with create_session() as session:
+        ids = [spec.id for spec in settings.CONNECTIONS]
+        session.execute(delete(Connection).where(Connection.conn_id.in_(ids)))
+        session.execute(delete(Variable).where(Variable.key.startswith(settings.PREFIX)))
+
+
+def import_file(tmp_path: Path, text: str, *options: str) -> int:
+    path = tmp_path / "old.env"
+    path.write_text(text)
+    return main([str(path), *options])
+
+
+def connection(conn_id: str) -> Fields | None:
+    with create_session() as session:
+        found = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
+        return Fields.of(found) if found else None
+
+
+def variable(name: str) -> str | None:
+    with create_session() as session:
+        found = session.scalar(select(Variable).where(Variable.key == settings.PREFIX + name))
+        return found.val if found else None
+
+
+def statuses(output: str) -> set[str]:
+    return set(re.findall(r"^(\w+) +(?:Connection|Variable) ", output, re.MULTILINE))
+
+
+def test_a_file_becomes_connections_and_variables(tmp_path: Path) -> None:
+    assert import_file(tmp_path, FILE, "--yes") == 0
+
+    hosts = "a:27017,b:27018"
+    assert connection(CACHE_CONNECTION) == Fields(
+        hosts, None, "main@tainer", "s3cr/et=", "cache", {"replicaSet": "rs0"}
+    )
+    options = {"retryWrites": True, "maxPoolSize": 50, "srv": True}
+    assert connection(QUEUE_CONNECTION) == Fields("cluster.example.com", schema="jobs", extra=options)
+    assert connection("huggingface_hub") == Fields("https://huggingface.co", password="hf_SECRETTOKEN")
+    assert connection("huggingface_hub_bot") == Fields(login="parquet-bot", password="hf_BOTSECRET")
+    assert connection("datasets_server_s3") == Fields(
+        login="AKIDSECRET", password="abc=def==", extra={"region_name": "us-east-1"}
+    )
+    assert variable("common_blocked_datasets") == "a/b,c/*"
+    assert variable("assets_storage_protocol") == "file"
+    assert variable("assets_base_url") == "https://assets.example.com"
+
+
+def test_it_shows_what_it_sets_without_a_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import_file(tmp_path, FILE, "--yes")
+
+    output = capsys.readouterr().out
+    assert statuses(output) == {"new"}
+    assert "Connection huggingface_hub (generic): host https://huggingface.co, password ***\n" in output
+    assert "Unknown, not set: MONGO_PASSWORD_OF_OLD." in output
+    assert "Not set: LOG_LEVEL (Airflow's option logging_level" in output
+    assert not [secret for secret in SECRETS if secret in output]
+
+
+def test_the_second_time_there_is_nothing_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import_file(tmp_path, FILE, "--yes")
+    capsys.readouterr()
+
+    assert import_file(tmp_path, FILE) == 0
+
+    output = capsys.readouterr().out
+    assert statuses(output) == {"same"}
+    assert "There is nothing to set." in output
+
+
+def test_only_what_the_file_names_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import_file(tmp_path, FILE, "--yes")
+    capsys.readouterr()
+
+    import_file(tmp_path, "COMMON_HF_TOKEN=hf_renewed\nS3_REGION_NAME=eu-west-1", "--yes")
+
+    output = capsys.readouterr().out
+    assert "password *** [changes password]" in output
+    assert "[changes extra]" in output
+    assert connection("huggingface_hub") == Fields("https://huggingface.co", password="hf_renewed")
+    s3 = connection("datasets_server_s3")
+    assert s3 == Fields(login="AKIDSECRET", password="abc=def==", extra={"region_name": "eu-west-1"})
+
+
+@pytest.mark.parametrize("answer", ["n", "", None])
+def test_it_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
+    def reply(_: str) -> str:
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr("builtins.input", reply)
+
+    assert import_file(tmp_path, FILE) == 1
+
+    assert connection(CACHE_CONNECTION) is None
+    assert variable("common_blocked_datasets") is None
+
+
+def test_every_mistake_is_named_and_nothing_is_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+CACHE_MONGO_URL=mongodb://user:s3cr/et=@host
+COMMON_HF_ENDPOINT=ftp://hub
+COMMON_HF_TOKEN=hf_SECRETTOKEN
+ASSETS_STORAGE_PROTOCOL=ftp
+"""
+    assert import_file(tmp_path, text, "--yes") == 1
+
+    output = capsys.readouterr().out
+    assert "CACHE_MONGO_URL cannot be used" in output
+    assert "huggingface_hub has the host 'ftp://hub'" in output
+    assert "datasets_server_assets_storage_protocol holds 'ftp'. It may hold file or s3." in output
+    assert not [secret for secret in ("s3cr", *SECRETS) if secret in output]
+    assert connection("huggingface_hub") is None
+
+
+def test_a_needed_connection_that_is_not_in_the_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_file(tmp_path, "CACHE_MONGO_DATABASE=cache", "--yes")
+
+    output = capsys.readouterr().out
+    assert "Missing: the Connection huggingface_hub" in output
+    assert "Missing: the Connection datasets_server_queue" in output
+    assert "datasets_server_s3" not in output
+    assert connection(CACHE_CONNECTION) == Fields("localhost", 27017, schema="cache")
+
+
+def test_what_the_environment_of_airflow_hides_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_HUGGINGFACE_HUB", "generic://hub.example.com")
+
+    import_file(tmp_path, "COMMON_HF_TOKEN=hf_SECRETTOKEN", "--yes")
+
+    assert "Hidden: AIRFLOW_CONN_HUGGINGFACE_HUB" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "missing.env")]) == 1
+    assert "It cannot be read: No such file or directory." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=b", "b"),
+        ("  export A = b ", "b"),
+        ("A=", ""),
+        ("A= # nothing", ""),
+        ("A=b#c", "b#c"),
+        ("A=b  # c", "b"),
+        ("A=b=c==", "b=c=="),
+        ("A='b # c'  # d", "b # c"),
+        ('A="b # c"', "b # c"),
+        (r'A="say \"b\"\n\\"', 'say "b"\n\\'),
+        (r"A='b\n'", r"b\n"),
+        ("A=it's", "it's"),
+        ("A=1\r\nA=2\r\n", "2"),
+        ("\ufeffA=b", "b"),
+        ("# A=c\n\nA=b", "b"),
+    ],
+)
+def test_lines_of_a_file(line: str, value: str) -> None:
+    assert parse_env(line) == {"A": value}
+
+
+@pytest.mark.parametrize("bad", ["what is this", "1A=b", "A='b", 'A="b', "A='b' c", "=b", "A-B=c"])
+def test_a_line_that_cannot_be_read_is_named_by_its_number(bad: str) -> None:
+    with pytest.raises(ConfigurationError, match="Line 3 cannot be read") as e:
+        parse_env(f"A=1\n\n{bad}\nB=2")
+    assert bad not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "fields"),
+    [
+        ("mongodb://localhost", Fields("localhost")),
+        ("mongodb://localhost:27018/", Fields("localhost", 27018)),
+        ("mongodb://[::1]:27017", Fields("[::1]", 27017)),
+        ("mongodb://u:p@h:1/db", Fields("h", 1, "u", "p", "db", {"authSource": "db"})),
+        ("mongodb://u:p@h:1/db?authsource=users", Fields("h", 1, "u", "p", "db", {"authSource": "users"})),
+        ("mongodb://u%3A:p%40@h:1", Fields("h", 1, "u:", "p@")),
+        ("mongodb://a,b:2/?w=majority", Fields("a,b:2", extra={"w": "majority"})),
+        ("mongodb+srv://u:p@c", Fields("c", None, "u", "p", None, {"srv": True})),
+        (
+            "mongodb://h/?readPreferenceTags=dc:a&readPreferenceTags=dc:b",
+            Fields("h", extra={"readPreferenceTags": ["dc:a", "dc:b"]}),
+        ),
+    ],
+)
+def test_an_address_of_mongodb(url: str, fields: Fields) -> None:
+    assert mongo_fields(url) == fields
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:s3cr@host",
+        "host:27017",
+        "mongodb://",
+        "mongodb://user:s3cr/et@host",
+        "mongodb://user:s3cr@et@host",
+        "mongodb://host:port",
+        "mongodb://host/?maxPoolSize=many",
+        "mongodb+srv://host:27017",
+        "mongodb+srv://a,b",
+    ],
+)
+def test_what_is_no_address_of_mongodb(url: str) -> None:
+    with pytest.raises(ValueError, match="must be an address such as") as e:
+        mongo_fields(url)
+    assert "s3cr" not in str(e.value)
+
+
+def test_every_environment_variable_has_a_place() -> None:
+    assert known_names() == ENVIRONMENT_VARIABLES
+
+
+def readme_row(name: str) -> str:
+    text = (PROJECT / "README.md").read_text()
+    rows: list[Any] = re.findall(rf"^\| `{name}` \|.*$", text, re.MULTILINE)
+    assert len(rows) == 1, f"the README has {len(rows)} rows for {name}"
+    return str(rows[0])
+
+
+@pytest.mark.parametrize("spec", settings.CONNECTIONS, ids=lambda spec: spec.id)
+def test_the_readme_has_every_connection(spec: settings.ConnectionSpec) -> None:
+    row = readme_row(spec.id)
+
+    assert f"| {spec.conn_type} |" in row
+    assert [name for name in spec.replaces if f"`{name}`" not in row] == []
+
+
+@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
+def test_the_readme_has_every_variable(setting: settings.Setting) -> None:
+    row = readme_row(setting.name)
+
+    assert f"`{setting.default}`" in row if setting.default else True
+    assert f"`{setting.replaces}`" in row if setting.replaces else row.endswith("| |")
+
+
+@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
+def test_every_default_is_valid(setting: settings.Setting) -> None:
+    setting.check(setting.default)
