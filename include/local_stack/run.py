@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import logging
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,9 @@ from pymongo import MongoClient
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.table import Table
 
 from include.errors import ConfigurationError, ServiceError
+from include.local_stack.actions import ACTIONS, Action
 from include.local_stack.airflow_server import USER, AirflowApi, AirflowServer
 from include.local_stack.hub_server import HubServer
 from include.local_stack.keeper import keep
@@ -31,7 +33,16 @@ from include.local_stack.mongod import Mongod, find_mongod
 from include.local_stack.ports import claim
 from include.local_stack.process import PROJECT_ROOT
 from include.local_stack.s3_server import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, S3Server
-from include.local_stack.sample_state import BLOCKED_DATASETS, CACHED_ASSETS_PREFIX, DATASETS, HUB_TOKEN, fill
+from include.local_stack.sample_directories import cleanings, fill_directories
+from include.local_stack.sample_state import (
+    BLOCKED_DATASETS,
+    BOT_NAME,
+    BOT_TOKEN,
+    CACHED_ASSETS_PREFIX,
+    DATASETS,
+    HUB_TOKEN,
+    fill,
+)
 from include.processing_graph import load_release
 
 CACHE_DATABASE = "datasets_server_cache"
@@ -41,7 +52,6 @@ BUCKET = "hf-datasets-server-statics"
 _DATA = PROJECT_ROOT / ".local" / "run"
 _PORT = 8080
 _POLL_SECONDS = 0.5
-_SAMPLE_LINES = 3
 _STOPPED = 130  # as shells call a program that Ctrl-C has ended
 
 console = Console(highlight=False)
@@ -50,57 +60,24 @@ console = Console(highlight=False)
 # What is run, and how it is shown
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A DAG to run, the task that returns what it did, and the table that shows it."""
-
-    dag_id: str
-    result_task: str
-    table: Callable[[Mapping[str, Any]], Table]
-
-
-def backfill_table(report: Mapping[str, Any]) -> Table:
-    """Show the report of a backfill, which ``include.summaries.backfill_report`` describes."""
-    datasets, jobs, removed = report["datasets"], report["jobs"], report["removed"]
-    sections = (
-        {f"datasets {name}": datasets[name] for name in ("untouched", "backfilled", "removed", "failed")},
-        {f"jobs {name}": jobs[name] for name in ("created", "deleted")},
-        {
-            "cache entries removed": removed["cache_entries"],
-            "waiting jobs removed": removed["waiting_jobs"],
-            "storage folders removed": removed["asset_folders"],
-        },
-    )
-    table = Table("what", title="backfill", show_header=False, min_width=40)
-    table.add_column("how many", justify="right")
-    for section in sections:
-        for label, number in section.items():
-            table.add_row(label, f"{number:,}")
-        table.add_section()
-    table.add_row("duration", f"{report['duration_seconds']:.1f} s")
-    return table
-
-
-ACTIONS = (Action("backfill", "report", backfill_table),)
-
-
 def run_action(api: AirflowApi, action: Action) -> bool:
     """Run an action, show what it did, and tell whether it succeeded."""
     with _step(f"{action.dag_id} triggered and finished") as tell:
         api.wait_for_dag(action.dag_id)
         run_id = api.trigger(action.dag_id)
-        while (state := api.run(action.dag_id, run_id)["state"]) not in ("success", "failed"):
+        while (run := api.run(action.dag_id, run_id))["state"] not in ("success", "failed"):
             tell(f"{action.dag_id}: {_progress(api, action, run_id)}")
             time.sleep(_POLL_SECONDS)
-    report = api.result(action.dag_id, run_id, action.result_task)
+    report = api.result(action.dag_id, run_id, action.result_task) if action.result_task else {}
     if report is not None:
-        console.print()
-        console.print(action.table(report))
-        _show_samples(report)
-    if state == "failed":
+        seconds = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
+        console.print(action.table(report, seconds.total_seconds()))
+        for example in action.examples(report):
+            console.print(example, overflow="ellipsis", no_wrap=True)
+    if run["state"] == "failed":
         failed = [task["task_id"] for task in api.tasks(action.dag_id, run_id) if task["state"] == "failed"]
-        console.print(f"\n[red]The run of {action.dag_id} failed, in {', '.join(failed)}.[/]")
-    return bool(state == "success")
+        console.print(f"[red]The run of {action.dag_id} failed, in {', '.join(failed)}.[/]")
+    return bool(run["state"] == "success")
 
 
 def _progress(api: AirflowApi, action: Action, run_id: str) -> str:
@@ -108,17 +85,6 @@ def _progress(api: AirflowApi, action: Action, run_id: str) -> str:
     running = sorted({task["task_id"] for task in tasks if task["state"] in ("running", "deferred")})
     done = sum(task["state"] in ("success", "skipped", "failed", "upstream_failed") for task in tasks)
     return f"{done} of {len(tasks)} tasks done, {', '.join(running) or 'the next one starts'}"
-
-
-def _show_samples(report: Mapping[str, Any]) -> None:
-    for key, label in (
-        ("plan_sample", "planned"),
-        ("unsupported_sample", "removed"),
-        ("error_sample", "failed"),
-    ):
-        for line in report[key][:_SAMPLE_LINES]:
-            text = f"{label:>8}  [dim]{escape(line)}[/]"
-            console.print(text, overflow="ellipsis", no_wrap=True)
 
 
 # What is set up
@@ -132,6 +98,7 @@ class Services:
     s3: S3Server
     hub: HubServer
     assets: Path
+    storage: Path
 
     def introduce(self, api: AirflowApi) -> None:
         """Create the Connections and the Variables with which Airflow finds them."""
@@ -152,12 +119,14 @@ class Services:
             extra={"endpoint_url": self.s3.endpoint_url, "region_name": REGION},
         )
         api.create_connection("huggingface_hub", conn_type="generic", host=self.hub.url, password=HUB_TOKEN)
+        api.create_connection("huggingface_hub_bot", conn_type="generic", login=BOT_NAME, password=BOT_TOKEN)
         variables = {
             "common_blocked_datasets": BLOCKED_DATASETS,
             "assets_storage_protocol": "file",
             "assets_storage_root": str(self.assets),
             "cached_assets_storage_protocol": "s3",
             "cached_assets_storage_root": f"s3://{BUCKET}/{CACHED_ASSETS_PREFIX}",
+            "directory_cleaning": json.dumps(cleanings(self.storage)),
         }
         for name, value in variables.items():
             api.create_variable(f"datasets_server_{name}", value)
@@ -172,13 +141,14 @@ def _start_services(data: Path, stack: ExitStack) -> Services:
     with _step("S3 server started"):
         s3 = stack.enter_context(S3Server(log_file=logs / "s3.log"))
         s3.create_bucket(BUCKET)
-    assets = (data / "assets").absolute()
+    assets, storage = (data / "assets").absolute(), (data / "storage").absolute()
     with _step(f"{DATASETS} sample datasets written"), MongoClient[dict[str, Any]](mongod.uri) as client:
         databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
         hub_state = fill(*databases, assets, s3.client(), BUCKET, load_release())
+        fill_directories(storage)
     with _step("Hub stand-in started"):
         hub = stack.enter_context(HubServer(hub_state))
-    return Services(mongod, s3, hub, assets)
+    return Services(mongod, s3, hub, assets, storage)
 
 
 def _start_all(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, Services]:
@@ -243,7 +213,7 @@ def _fresh(data: Path) -> Iterator[None]:
             raise ConfigurationError(
                 f"Another run uses {data}: stop it first, or name another folder with --data."
             ) from error
-        for name in ("airflow", "assets", "logs", "mongod"):
+        for name in ("airflow", "assets", "logs", "mongod", "storage"):
             shutil.rmtree(data / name, ignore_errors=True)
         (data / "logs").mkdir()
         yield
