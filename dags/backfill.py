@@ -52,4 +52,4 @@ with DAG(
     render_template_as_native_obj=True,
     tags=["datasets-server"],
 ):
-    backfill_tasks(if_busy="wait")
+    backfill_tasks()

@@ -47,4 +47,4 @@ with DAG(
     render_template_as_native_obj=True,
     tags=["datasets-server"],
 ):
-    backfill_tasks(if_busy="skip", retryable_errors=True)
+    backfill_tasks(scheduled_if_busy="skip", retryable_errors=True)

@@ -15,10 +15,10 @@ from pymongo.database import Database
 
 from include.batches import batched
 from include.hub import ListedDataset
+from include.lease import Lease
 from include.metrics import Counts
 from include.mongo import Session
 from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
-from include.write_lease import WriteLease
 
 Document = dict[str, Any]
 
@@ -156,9 +156,9 @@ class MaintenanceStore:
         for document in self._rebuilds.find(in_range(names)):
             yield document["_id"]
 
-    def write_lease(self, run: str) -> WriteLease:
-        """Give the right to write, as a run may have it."""
-        return WriteLease(self._database, run)
+    def lease(self, work: str, run: str) -> Lease:
+        """Give the right to do some work, as a run may have it."""
+        return Lease(self._database, work, run)
 
     def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
         """Add a collection of metrics to their history, which MongoDB forgets after ``kept_for``.

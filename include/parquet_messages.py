@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -87,6 +87,7 @@ class ParquetMessages:
     :param revision: the branch of the Parquet files.
     :param max_messages: open no more discussions than this; None for no limit.
     :param dry_run: ask the Hub and write the messages, but open no discussion.
+    :param before_opening: called before each discussion; it may raise an error to stop it all.
     """
 
     bot: HubBot
@@ -94,6 +95,7 @@ class ParquetMessages:
     revision: str
     max_messages: int | None = None
     dry_run: bool = False
+    before_opening: Callable[[], None] = lambda: None
 
     def post(self, names: Iterable[str]) -> MessageSummary:
         """Post to datasets that have been converted, each named once, and tell what was done.
@@ -125,6 +127,7 @@ class ParquetMessages:
 
     def _post_to(self, dataset: str) -> Opening | DatasetError:
         message = self._message(dataset)
+        self.before_opening()
         try:
             return self.bot.open_discussion(dataset, message.title, message.text, dry_run=self.dry_run)
         except DatasetError as error:

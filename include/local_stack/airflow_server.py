@@ -43,11 +43,19 @@ class AirflowServer:
     say is in ``log_folder``, a file each; what tasks say, in ``task_log_folder``.
     """
 
-    def __init__(self, folder: Path, *, log_folder: Path, port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        log_folder: Path,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Describe the server.
 
         :param folder: where it keeps its database and the logs of tasks; it must be empty or not exist.
         :param port: where the UI and the API are; a free one if not given.
+        :param settings: more of Airflow's configuration, or other values than ours, as ``CORE__PARALLELISM``.
         """
         port = port or free_port()
         self.url = f"http://{HOST}:{port}"
@@ -55,7 +63,7 @@ class AirflowServer:
         self.log_folder = log_folder
         self.task_log_folder = folder / "logs"
         self._folder = folder.absolute()
-        self._environment = self._settings(port)
+        self._environment = self._settings(port, settings or {})
         self._processes = {
             name: ServerProcess(
                 f"Airflow's {name}",
@@ -68,7 +76,7 @@ class AirflowServer:
             for name, options in _COMPONENTS.items()
         }
 
-    def _settings(self, port: int) -> dict[str, str]:
+    def _settings(self, port: int, others: Mapping[str, str]) -> dict[str, str]:
         settings = {
             "API__BASE_URL": self.url,
             "API__HOST": HOST,
@@ -84,7 +92,10 @@ class AirflowServer:
             "CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            # Where one process writes, the others wait; a task that starts on a busy machine may write for long.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db?timeout=60",
             "SCHEDULER__USE_JOB_SCHEDULE": "False",
+            **others,
         }
         python_path = os.pathsep.join([str(PROJECT_ROOT), str(PROJECT_ROOT / "plugins")])
         environment = {f"AIRFLOW__{name}": value for name, value in settings.items()}
@@ -101,10 +112,18 @@ class AirflowServer:
         """
         self._folder.mkdir(parents=True)
         self._password_file.write_text(json.dumps({USER: self.password}), encoding="utf-8")
-        log_file = self.log_folder / "airflow-db-migrate.log"
-        with log_file.open("wb") as log:
-            migration = subprocess.run(
-                [sys.executable, "-m", "airflow", "db", "migrate"],
+        self.run_command("db", "migrate")
+
+    def run_command(self, *arguments: str) -> None:
+        """Run a command of Airflow to its end; what it says is in a file of ``log_folder``.
+
+        :raises ServiceError: if it fails.
+        """
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        log_file = self.log_folder / f"airflow-{'-'.join(arguments[:2])}.log"
+        with log_file.open("ab") as log:
+            command = subprocess.run(
+                [sys.executable, "-m", "airflow", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -112,8 +131,8 @@ class AirflowServer:
                 env=os.environ | self._environment,
                 check=False,
             )
-        if migration.returncode:
-            raise ServiceError(f"Airflow's database cannot be made: see {log_file}.")
+        if command.returncode:
+            raise ServiceError(f"`airflow {' '.join(arguments)}` failed: see {log_file}.")
 
     def start(self) -> None:
         """Start its processes, and wait until all are healthy.
@@ -205,14 +224,29 @@ class AirflowApi:
                 raise ServiceError(f"Airflow has not read the DAG {dag_id} within {timeout:g} s.")
             time.sleep(_POLL_SECONDS)
 
-    def trigger(self, dag_id: str) -> str:
-        """Start a run with the default parameters, and give its id."""
-        run: str = self._post(f"/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"]
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler make and start runs of a DAG."""
+        _checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
+
+    def trigger(self, dag_id: str, params: Mapping[str, Any] | None = None) -> str:
+        """Start a run by hand, as the form in the UI does, and give its id.
+
+        :param params: those that are not to have their default.
+        :raises ServiceError: if a parameter has a value that it may not have.
+        """
+        body = {"logical_date": None, "conf": dict(params or {})}
+        run: str = self._post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
         return run
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Give a run: its ``state``, ``start_date``, ``end_date``, ..."""
         return self._get(f"/dags/{dag_id}/dagRuns/{run_id}")
+
+    def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
+        """Give the runs of a type (``manual``, ``scheduled`` or ``backfill``), the oldest interval first."""
+        found = self._get(f"/dags/{dag_id}/dagRuns?run_type={run_type}&order_by=logical_date")
+        runs: list[dict[str, Any]] = found["dag_runs"]
+        return runs
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Give the tasks of a run, each with its ``task_id`` and ``state``."""

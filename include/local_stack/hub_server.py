@@ -472,6 +472,11 @@ class HubServer:
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="hub-server", daemon=True
         )
 
+    def load(self, state: HubState) -> None:
+        """Let it know what another state does, and nothing else."""
+        for name in HubState.__slots__:
+            setattr(self.state, name, getattr(state, name))
+
     def start(self) -> Self:
         """Start it, and wait until it answers. It starts once only."""
         self._thread.start()

@@ -100,6 +100,13 @@ class Services:
     assets: Path
     storage: Path
 
+    def fill(self) -> None:
+        """Replace what they hold by the sample."""
+        with MongoClient[dict[str, Any]](self.mongod.uri) as client:
+            databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
+            self.hub.load(fill(*databases, self.assets, self.s3.client(), BUCKET, load_release()))
+        fill_directories(self.storage)
+
     def introduce(self, api: AirflowApi) -> None:
         """Create the Connections and the Variables with which Airflow finds them."""
         for what, database in (("cache", CACHE_DATABASE), ("queue", QUEUE_DATABASE)):
@@ -132,7 +139,13 @@ class Services:
             api.create_variable(f"datasets_server_{name}", value)
 
 
-def _start_services(data: Path, stack: ExitStack) -> Services:
+def start_services(data: Path, stack: ExitStack) -> Services:
+    """Start what the DAGs talk to, until the end of the stack, and fill it with the sample.
+
+    :param data: the folder of all data.
+    :raises ConfigurationError: if there is no mongod.
+    :raises ServiceError: if a server does not come up.
+    """
     logs = data / "logs"
     with _step("MongoDB started"):
         mongod = stack.enter_context(
@@ -141,14 +154,12 @@ def _start_services(data: Path, stack: ExitStack) -> Services:
     with _step("S3 server started"):
         s3 = stack.enter_context(S3Server(log_file=logs / "s3.log"))
         s3.create_bucket(BUCKET)
-    assets, storage = (data / "assets").absolute(), (data / "storage").absolute()
-    with _step(f"{DATASETS} sample datasets written"), MongoClient[dict[str, Any]](mongod.uri) as client:
-        databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
-        hub_state = fill(*databases, assets, s3.client(), BUCKET, load_release())
-        fill_directories(storage)
     with _step("Hub stand-in started"):
-        hub = stack.enter_context(HubServer(hub_state))
-    return Services(mongod, s3, hub, assets, storage)
+        hub = stack.enter_context(HubServer())
+    services = Services(mongod, s3, hub, (data / "assets").absolute(), (data / "storage").absolute())
+    with _step(f"{DATASETS} sample datasets written"):
+        services.fill()
+    return services
 
 
 def _start_all(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, Services]:
@@ -156,7 +167,7 @@ def _start_all(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, 
     airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port)
     with ThreadPoolExecutor(1) as pool:
         migration = pool.submit(airflow.migrate)
-        services = _start_services(data, stack)
+        services = start_services(data, stack)
         with _step("Airflow's database made"):
             migration.result()
     stack.callback(airflow.stop)

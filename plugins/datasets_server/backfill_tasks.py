@@ -15,10 +15,13 @@ from datasets_server.operators.backfill import (
 from datasets_server.params import SELECTION
 
 
-def backfill_tasks(*, if_busy: Literal["wait", "skip"], retryable_errors: bool = False) -> None:
+def backfill_tasks(
+    *, scheduled_if_busy: Literal["wait", "skip"] = "wait", retryable_errors: bool = False
+) -> None:
     """Add the tasks to the DAG that is being defined.
 
-    :param if_busy: whether a run waits or is skipped while another one works on the datasets.
+    :param scheduled_if_busy: whether a scheduled run waits or is skipped while another one writes to the
+        datasets. A run by hand or of a date range waits: no other would take its place.
     :param retryable_errors: take the datasets with an error to retry, by the parameters ``error_codes`` and
         ``ignore_failed_runs``.
     """
@@ -28,7 +31,7 @@ def backfill_tasks(*, if_busy: Literal["wait", "skip"], retryable_errors: bool =
     list_shards = ListShardsOperator(
         task_id="list_shards",
         shards="{{ params.shards }}",
-        if_busy=if_busy,
+        if_busy=f"{{{{ '{scheduled_if_busy}' if dag_run.run_type == 'scheduled' else 'wait' }}}}",
         preview="{{ params.dry_run }}",
         **SELECTION,
         **codes,

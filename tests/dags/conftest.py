@@ -76,6 +76,34 @@ def run_dag(airflow_database: None) -> RunDag:
     return run
 
 
+class MakeRunsAs(Protocol):
+    def __call__(self, run_type: str, start: str, end: str) -> None: ...
+
+
+@pytest.fixture
+def make_runs_as(monkeypatch: pytest.MonkeyPatch) -> MakeRunsAs:
+    """Let ``run_dag`` make runs of a type (scheduled, backfill) and an interval, as the scheduler does."""
+    from airflow.models import dagrun
+    from airflow.sdk import timezone
+    from airflow.timetables.base import DataInterval
+    from airflow.utils.types import DagRunType
+
+    make = dagrun.get_or_create_dagrun
+
+    def make_runs_as(run_type: str, start: str, end: str) -> None:
+        interval = DataInterval(timezone.parse(start), timezone.parse(end))
+
+        def make_as_the_scheduler_does(**fields: Any) -> Any:
+            run = make(**fields | {"data_interval": interval, "logical_date": interval.start})
+            run.run_type = DagRunType(run_type)
+            fields["session"].commit()
+            return run
+
+        monkeypatch.setattr(dagrun, "get_or_create_dagrun", make_as_the_scheduler_does)
+
+    return make_runs_as
+
+
 @pytest.fixture
 def connections(
     monkeypatch: pytest.MonkeyPatch,
@@ -128,9 +156,9 @@ def sample(
     client = s3_server.client()
     if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
         client.create_bucket(Bucket=BUCKET)
-    state = sample_state.fill(databases.cache, databases.queue, tmp_path / "assets", client, BUCKET, RELEASE)
-    for field in state.__slots__:
-        setattr(hub_server.state, field, getattr(state, field))
+    hub_server.load(
+        sample_state.fill(databases.cache, databases.queue, tmp_path / "assets", client, BUCKET, RELEASE)
+    )
     hub_server.state.tokens = None
     set_variable(monkeypatch, "datasets_server_common_blocked_datasets", sample_state.BLOCKED_DATASETS)
 

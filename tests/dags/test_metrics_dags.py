@@ -12,11 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from airflow.models import dagrun
-from airflow.sdk import timezone
 from airflow.sdk.observability import stats
-from airflow.timetables.base import DataInterval
-from airflow.utils.types import DagRunType
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from datasets_server import settings
@@ -28,7 +24,7 @@ from include.maintenance_store import MAINTENANCE_DATABASE
 from include.metrics import Counts
 from include.processing_graph import load_release
 from tests.conftest import Databases
-from tests.dags.conftest import PROJECT, RunDag, set_variable
+from tests.dags.conftest import PROJECT, MakeRunsAs, RunDag, set_variable
 
 BOTH = pytest.mark.parametrize("dag_id", ["collect-cache-metrics", "collect-queue-metrics"])
 COUNTS = Counts(
@@ -135,20 +131,11 @@ def test_a_run_of_a_backfill_by_date_range_is_skipped(
     sample: None,
     run_dag: RunDag,
     databases: Databases,
-    monkeypatch: pytest.MonkeyPatch,
+    make_runs_as: MakeRunsAs,
     capsys: pytest.CaptureFixture[str],
     dag_id: str,
 ) -> None:
-    day = DataInterval(timezone.parse("2026-01-01"), timezone.parse("2026-01-02"))
-    make = dagrun.get_or_create_dagrun
-
-    def make_as_a_backfill_does(**fields: Any) -> Any:
-        run = make(**fields | {"data_interval": day, "logical_date": day.start})
-        run.run_type = DagRunType.BACKFILL_JOB
-        fields["session"].commit()
-        return run
-
-    monkeypatch.setattr(dagrun, "get_or_create_dagrun", make_as_a_backfill_does)
+    make_runs_as("backfill", "2026-01-01", "2026-01-02")
 
     finished = run_dag(dag_id)
 
@@ -203,7 +190,6 @@ def test_plain_statsd_has_the_group_in_the_name(gauges: Gauges, monkeypatch: pyt
 def test_a_collector_of_opentelemetry_receives_them() -> None:
     """Send them from a process that starts and ends as that of a task does."""
     code = """
-from airflow.sdk import timezone
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics import stats_utils
 from datasets_server.gauges import send_gauges

@@ -170,9 +170,3 @@ def test_skip_does_nothing_and_succeeds(run_dag: RunDag) -> None:
 
     assert finished.state == "success"
     assert finished.tasks == {"skip": "success"}
-
-
-def test_skip_has_no_schedule(airflow_database: None) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
-    assert DagBag("dags").dags["skip"].schedule is None

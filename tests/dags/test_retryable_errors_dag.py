@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pymongo.database import Database
 
+from datasets_server import runs
+from datasets_server.operators.backfill import WRITING
+from include.lease import Lease
 from include.local_stack.hub_server import HubServer
-from include.local_stack.s3_server import S3Server
 from include.maintenance_store import MAINTENANCE_DATABASE
-from include.write_lease import WriteLease
 from tests.conftest import Databases
-from tests.dags.conftest import BUCKET, RELEASE, RunDag
+from tests.dags.conftest import RELEASE, MakeRunsAs, RunDag
 
 CODES = RELEASE.max_failed_runs
 
@@ -67,13 +68,15 @@ def test_the_codes_and_the_maximum_can_be_chosen(
     assert more["jobs_by_reason"]["error to retry"] > usual["jobs_by_reason"]["error to retry"]
 
 
-def test_it_is_skipped_while_another_run_works_on_the_datasets(
+def test_a_scheduled_run_is_skipped_while_another_run_is_at_work(
     sample: None,
     run_dag: RunDag,
+    make_runs_as: MakeRunsAs,
     databases: Databases,
     maintenance: Database[dict[str, object]],
 ) -> None:
-    WriteLease(maintenance, "backfill scheduled").acquire()
+    Lease(maintenance, WRITING, "backfill scheduled").acquire()
+    make_runs_as("scheduled", "2026-01-01T00:00", "2026-01-01T00:10")
     jobs_before = set(databases.queue.jobsBlue.distinct("_id"))
 
     finished = run_dag("backfill-retryable-errors")
@@ -81,25 +84,26 @@ def test_it_is_skipped_while_another_run_works_on_the_datasets(
     assert finished.state == "success"
     assert finished.tasks["list_shards"] == finished.tasks["remove_datasets"] == "skipped"
     assert set(databases.queue.jobsBlue.distinct("_id")) == jobs_before
-    lease = maintenance["writeLeases"].find_one()
+    lease = maintenance["leases"].find_one()
     assert lease is not None
     assert lease["run"] == "backfill scheduled"
 
 
-def test_a_backfill_waits_until_the_other_run_has_died(
+@pytest.mark.parametrize("dag_id", ["backfill", "backfill-retryable-errors"])
+def test_a_run_by_hand_waits_until_the_other_run_has_died(
     sample: None,
     run_dag: RunDag,
     maintenance: Database[dict[str, object]],
-    s3_server: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    dag_id: str,
 ) -> None:
-    WriteLease(maintenance, "backfill-retryable-errors scheduled").acquire()
+    monkeypatch.setattr(runs, "TIME_BETWEEN_ATTEMPTS", timedelta(seconds=1))
+    Lease(maintenance, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
     dies_at = datetime.now(UTC) + timedelta(seconds=3)
-    maintenance["writeLeases"].update_one({}, {"$set": {"expires_at": dies_at}})
 
-    finished = run_dag("backfill")
+    finished = run_dag(dag_id)
 
     assert finished.state == "success"
     assert finished.report["datasets"]["backfilled"] > 0
     assert datetime.now(UTC) > dies_at
-    assert maintenance["writeLeases"].count_documents({}) == 0
-    assert s3_server.client().list_objects_v2(Bucket=BUCKET)["KeyCount"] > 0
+    assert maintenance["leases"].count_documents({}) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -77,7 +77,5 @@ def lasting_hub() -> Iterator[HubServer]:
 @pytest.fixture
 def shared_hub(lasting_hub: HubServer) -> HubServer:
     """A Hub that is empty at first, on a server that all tests share, because its end takes a while."""
-    fresh = HubState()
-    for field in fields(HubState):
-        setattr(lasting_hub.state, field.name, getattr(fresh, field.name))
+    lasting_hub.load(HubState())
     return lasting_hub

@@ -189,7 +189,7 @@ class TestCacheMetrics:
 
     def test_are_read_off_the_index_alone(self, release: Release, mongod: Mongod) -> None:
         with MongoClient[Document](mongod.uri, event_listeners=[watch := Watch()]) as client:
-            # Databases of its own: an index that has ever held an array (of a malformed entry) covers nothing.
+            # Databases of its own: an index that has ever held an array, as of bad entries, covers nothing.
             cache, queue = client["test_index_cache"], client["test_index_queue"]
             create_indexes(cache, queue, release)
             entries = [entry(f"kind-{number % 3}", 200) for number in range(100)]

@@ -6,18 +6,19 @@ name of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from datasets_server.errors import within_error_limit
+from datasets_server.runs import run_name, turn
 from datasets_server.services import Services, open_services
 from include.backfill import Backfill, BackfillOptions
 from include.cache_store import Selection
@@ -28,7 +29,6 @@ from include.name_ranges import NameRange
 from include.processing_graph import Release
 from include.removal import confirmed
 from include.summaries import BackfillSummary, RemovalSummary, as_text, backfill_report
-from include.write_lease import HeldByAnotherRunError, WriteLease
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,13 +36,8 @@ if TYPE_CHECKING:
 ENTRIES_PER_SHARD = 250_000
 SELECTED_DATASETS_PER_SHARD = 5_000
 NAMES_SHOWN_FOR_APPROVAL = 200
-WAIT_FOR_ANOTHER_RUN = timedelta(hours=6)
-
-
-def run_name(context: Context) -> str:
-    """Give the name under which the tasks of a run find what they left for one another."""
-    run = context["dag_run"]
-    return f"{run.dag_id} {run.run_id}"
+#: What one run at a time may do.
+WRITING = "backfill"
 
 
 class SelectingOperator(BaseOperator):
@@ -131,14 +126,14 @@ class ListShardsOperator(SelectingOperator):
     While another run works on the datasets, this one waits, or is skipped.
 
     :param shards: their number; by default, one for each 250,000 entries.
-    :param if_busy: ``wait`` or ``skip``.
+    :param if_busy: ``wait`` or ``skip``, while another run writes.
     :param preview: nothing will be written, so it does not matter what another run does.
     """
 
-    template_fields: Sequence[str] = (*SelectingOperator.template_fields, "shards", "preview")
+    template_fields: Sequence[str] = (*SelectingOperator.template_fields, "shards", "if_busy", "preview")
 
     def __init__(
-        self, *, shards: Any = None, if_busy: str = "wait", preview: Any = False, **kwargs: Any
+        self, *, shards: Any = None, if_busy: Any = "wait", preview: Any = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.shards = shards
@@ -147,9 +142,11 @@ class ListShardsOperator(SelectingOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Find the datasets and cut them up."""
-        with open_services() as services:
-            if not self.preview:
-                self._take_lease(services.maintenance.write_lease(run_name(context)))
+        if_busy = str(self.if_busy)
+        with (
+            open_services() as services,
+            _turn(services, context, preview=bool(self.preview), if_busy=if_busy),
+        ):
             selection = self.selection_in(services.release)
             cache, maintenance = services.cache, services.maintenance
             if selection.is_everything:
@@ -165,15 +162,6 @@ class ListShardsOperator(SelectingOperator):
                 self.log.info("%s shards over %s selected datasets.", len(ranges), f"{number:,}")
         selected = not selection.is_everything
         return [{"first": first, "end": end, "selected": selected} for first, end in ranges]
-
-    def _take_lease(self, lease: WriteLease) -> None:
-        try:
-            if self.if_busy == "skip":
-                lease.acquire()
-            else:
-                lease.wait(WAIT_FOR_ANOTHER_RUN)
-        except HeldByAnotherRunError as error:
-            raise AirflowSkipException(f"This run is skipped: {error}.") from error
 
     def _count(self, size: int, size_of_a_shard: int) -> int:
         return int(self.shards) if self.shards else max(1, -(-size // size_of_a_shard))
@@ -237,7 +225,10 @@ class BackfillShardOperator(BaseOperator):
             trust_listing=self.listing["listed"] is not None,
             dry_run=bool(self.preview),
         )
-        with open_services() as services, self._lease(services, context) as check:
+        with (
+            open_services() as services,
+            _turn(services, context, preview=bool(self.preview)) as check,
+        ):
             maintenance = services.maintenance
             backfill = Backfill(
                 run_name(context),
@@ -262,21 +253,18 @@ class BackfillShardOperator(BaseOperator):
             summary = backfill.run(found)
         return within_error_limit(summary.as_json(), int(self.error_limit), context)
 
-    def _lease(self, services: Services, context: Context) -> AbstractContextManager[Callable[[], None]]:
-        return nullcontext(_nothing) if self.preview else _held_lease(services, context)
+
+def _turn(
+    services: Services, context: Context, *, preview: bool, if_busy: str = "wait"
+) -> AbstractContextManager[Callable[[], None]]:
+    """Hold the right to write to the datasets, which a preview does not need."""
+    if preview:
+        return nullcontext(_nothing)
+    return turn(services.maintenance, WRITING, context, if_busy=if_busy)
 
 
 def _nothing() -> None:
-    """Stands for the check of a lease where nothing is written."""
-
-
-@contextmanager
-def _held_lease(services: Services, context: Context) -> Iterator[Callable[[], None]]:
-    """Take the lease, which another run may have taken between two tasks of this one, and keep it."""
-    lease = services.maintenance.write_lease(run_name(context))
-    lease.wait(WAIT_FOR_ANOTHER_RUN)
-    with lease.held() as check:
-        yield check
+    """Stands for the check of the right to write where nothing is written."""
 
 
 class ApproveRemovalsOperator(ApprovalOperator):
@@ -336,7 +324,7 @@ class RemoveDatasetsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
-        with open_services() as services, _held_lease(services, context) as check:
+        with open_services() as services, _turn(services, context, preview=False) as check:
             candidates = services.maintenance.removal_candidates(run_name(context))
             summary = RemovalSummary()
             names = confirmed(candidates, services.hub(), summary)
@@ -366,7 +354,7 @@ class ReportOperator(BaseOperator):
         """Sum up, and give the report of :func:`report`."""
         # A list of task ids gives a list, even where there is one shard.
         with open_services() as services:
-            services.maintenance.write_lease(run_name(context)).release()
+            services.maintenance.lease(WRITING, run_name(context)).release()
         shards = context["ti"].xcom_pull(task_ids=[self.shard_task_id])
         removal = context["ti"].xcom_pull(task_ids=self.removal_task_id)
         found = backfill_report(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from datasets_server import settings
 from datasets_server.errors import within_error_limit
-from datasets_server.hooks.databases import CacheHook, explained_mongo_errors
 from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.operators.backfill import SelectingOperator
+from datasets_server.runs import turn
+from datasets_server.services import open_services
 from include.cache_store import Selection
 from include.parquet_messages import MessageTemplate, ParquetMessages
 from include.summaries import as_text
@@ -19,6 +20,8 @@ from include.summaries import as_text
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+#: What one run at a time may do.
+POSTING = "post-messages"
 #: Where no time is given from which on datasets count: those of the last day.
 DEFAULT_PERIOD = timedelta(days=1)
 
@@ -57,23 +60,28 @@ class PostMessagesOperator(SelectingOperator):
         selection = _with_default_period(self.selection)
         revision = settings.PARQUET_REVISION.read()
         bot = HubBotHook().bot()
-        messages = ParquetMessages(
-            bot,
-            MessageTemplate.load(),
-            revision,
-            max_messages=int(self.max_messages) if self.max_messages else None,
-            dry_run=bool(self.preview),
-        )
-        with CacheHook() as cache, explained_mongo_errors(cache):
-            names = list(cache.store().converted_datasets(selection))
-        self.log.info(
-            "%s datasets were converted from %s to %s. %s posts to them, one in each namespace.",
-            f"{len(names):,}",
-            selection.updated_from,
-            selection.updated_to,
-            bot.name,
-        )
-        summary = messages.post(names)
+        # Two runs at a time could both find no discussion on a dataset, and both open one.
+        with (
+            open_services() as services,
+            turn(services.maintenance, POSTING, context, by_last_task=True) as check,
+        ):
+            names = list(services.cache.converted_datasets(selection))
+            self.log.info(
+                "%s datasets were converted from %s to %s. %s posts to them, one in each namespace.",
+                f"{len(names):,}",
+                selection.updated_from,
+                selection.updated_to,
+                bot.name,
+            )
+            messages = ParquetMessages(
+                bot,
+                MessageTemplate.load(),
+                revision,
+                max_messages=int(self.max_messages) if self.max_messages else None,
+                dry_run=bool(self.preview),
+                before_opening=check,
+            )
+            summary = messages.post(names)
         report = {"dry_run": messages.dry_run, **summary.as_json()}
         self.log.info("%s", as_text(report))
         return within_error_limit(report, int(self.error_limit), context)
