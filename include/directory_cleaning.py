@@ -12,9 +12,9 @@ import json
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -32,20 +32,27 @@ MAX_DEPTH = 200
 #: How often a folder is emptied before it is left, because others go on to fill it.
 ATTEMPTS_TO_EMPTY = 3
 
+_TO_BE_MENDED = frozenset(
+    {errno.EACCES, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: Neither these folders nor anything below them is cleaned.
 _SYSTEM_TREES = (
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run"),
-    *("/sbin", "/sys", "/usr", "/var/lib", "/var/log", "/var/mail", "/var/run", "/var/spool"),
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin"),
+    *("/sys", "/usr", "/var/lib", "/var/log", "/var/mail", "/var/run", "/var/spool"),
 )
-#: A directory has at least two parts; below these folders, where each has one of a user or a service, more.
-_LEAST_PARTS = {"home": 4, "opt": 3, "var": 3}
+#: A directory has at least two parts; below these folders, whose own belong to users and services, three.
+_PARTS_OF_DIRECTORY = 2
+_TREES_WITH_OWNERS = frozenset({"home", "opt", "var"})
 
 
 class JudgeBy(StrEnum):
-    """What tells how old a folder is: its own last access, or the newest among it and all below it."""
+    """What tells how old a folder is: its own last access, or the newest of what it holds.
+
+    With ``contents``, listing a folder does not renew it: only an empty folder counts by itself.
+    """
 
     PATH = "path"
     CONTENTS = "contents"
@@ -65,7 +72,7 @@ class DirectoryCleaning:
     directory: str
     pattern: str = DEFAULT_PATTERN
     expired_time_interval_seconds: int = DEFAULT_EXPIRY_SECONDS
-    judge_by: str = JudgeBy.PATH
+    judge_by: str = JudgeBy.PATH.value
 
     def __post_init__(self) -> None:
         texts: dict[str, Any] = {"name": self.name, "directory": self.directory, "pattern": self.pattern}
@@ -98,19 +105,23 @@ class DirectoryCleaning:
         return real
 
 
+_REQUIRED = {field.name for field in fields(DirectoryCleaning) if field.default is MISSING}
+_EXAMPLE = json.dumps([{"name": "stats-cache", "directory": "/storage/stats-cache", "pattern": "*"}])
+
+
 def parse_cleanings(text: str) -> tuple[DirectoryCleaning, ...]:
     """Read a JSON list of cleanings, each an object with the fields of :class:`DirectoryCleaning`.
 
-    Only ``judge_by`` may be left out.
+    What has a default may be left out.
 
     :raises ConfigurationError: which says what is wrong in which of them.
     """
     try:
         entries = json.loads(text)
     except ValueError as error:
-        raise ConfigurationError(f"It may hold a list in JSON, which this is not: {error}.") from error
+        raise ConfigurationError(f"It may hold a JSON list, such as {_EXAMPLE}, but: {error}.") from error
     if not isinstance(entries, list):
-        raise ConfigurationError("It may hold a list in JSON: [{...}, {...}].")
+        raise ConfigurationError(f"It may hold a JSON list, such as {_EXAMPLE}.")
     cleanings = tuple(_parse_cleaning(number, entry) for number, entry in enumerate(entries, start=1))
     names = [cleaning.name for cleaning in cleanings]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -122,7 +133,7 @@ def _parse_cleaning(number: int, entry: object) -> DirectoryCleaning:
     if not isinstance(entry, dict):
         raise ConfigurationError(f"Entry {number} must be an object, not {entry!r}.")
     known = {field.name for field in fields(DirectoryCleaning)}
-    if missing := sorted(known - {"judge_by"} - entry.keys()):
+    if missing := sorted(_REQUIRED - entry.keys()):
         raise ConfigurationError(f"Entry {number} lacks {', '.join(missing)}.")
     if unknown := sorted(entry.keys() - known):
         raise ConfigurationError(
@@ -137,12 +148,12 @@ def _parse_cleaning(number: int, entry: object) -> DirectoryCleaning:
 def _refuse_unsafe(given: str, directory: str) -> None:
     """Refuse a directory, normalized or resolved from what was given, whose loss would do harm."""
     directory = "/" + directory.lstrip("/")
-    parts = directory.strip("/").split("/")
-    least_parts = _LEAST_PARTS.get(parts[0], 2)
+    first, *others = directory.strip("/").split("/")
+    least_parts = _PARTS_OF_DIRECTORY + (first in _TREES_WITH_OWNERS)
     if any(_is_in(directory, tree) for tree in _SYSTEM_TREES):
         reason = "it belongs to the system"
-    elif len(parts) < least_parts or directory == "/":
-        reason = f"it has fewer than {least_parts} parts"
+    elif 1 + len(others) < least_parts:
+        reason = f"it has fewer than {least_parts} parts, which may be needed for other things"
     elif any(_is_in(os.path.normpath(user.pw_dir), directory) for user in pwd.getpwall()):
         reason = "it is, or holds, the home of a user"
     else:
@@ -162,7 +173,8 @@ class CleaningSummary(Summary):
     """What a cleaning deleted, or in a dry run would delete.
 
     ``matched`` counts the paths that match the pattern; ``files`` and ``folders`` all that was deleted, also
-    below them. A symbolic link counts as a file. ``bytes_freed`` leaves out files that have another name.
+    below them. A symbolic link counts as a file. ``bytes_freed`` leaves out a file that has another name; of
+    one whose names all go, only the run that is no dry run can tell.
     """
 
     matched: int = 0
@@ -172,6 +184,38 @@ class CleaningSummary(Summary):
     failed: int = 0
     deleted_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
+
+
+#: The counts of a summary, in the order in which people read them.
+_COUNTS = ("matched", "files", "folders", "bytes_freed", "failed")
+
+
+def cleaning_report(
+    summaries: Mapping[str, CleaningSummary],
+    seconds: float,
+    *,
+    dry_run: bool,
+    not_cleaned: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Sum up a run, as an object that JSON can hold. In a dry run, it is what would be done.
+
+    :param summaries: what was done, by the name of the cleaning.
+    :param not_cleaned: the names of those of which there is no summary.
+    """
+    total = CleaningSummary.total(summary.as_json() for summary in summaries.values())
+    return {
+        "dry_run": dry_run,
+        "duration_seconds": round(seconds, 1),
+        "directories": {name: _counts(summary) for name, summary in summaries.items()},
+        "total": _counts(total),
+        "not_cleaned": list(not_cleaned),
+        "deleted_sample": total.deleted_sample,
+        "error_sample": total.error_sample,
+    }
+
+
+def _counts(summary: CleaningSummary) -> dict[str, int]:
+    return {name: getattr(summary, name) for name in _COUNTS}
 
 
 def clean(
@@ -202,13 +246,13 @@ def clean(
             cleaner.clean(folder, directory, cleaning.pattern.split("/"))
     except FileNotFoundError:
         return cleaner.summary  # a dry run creates nothing
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+    except OSError as error:
+        if error.errno not in _TO_BE_MENDED:
+            raise ServiceError(f"The directory {directory!r} cannot be read: {error.strerror}.") from error
         raise ConfigurationError(
             f"The directory {directory!r} cannot be opened: {error.strerror}. It must be a folder that the"
-            " workers have mounted and may read."
+            " workers have mounted and may read and write."
         ) from error
-    except OSError as error:
-        raise ServiceError(f"The directory {directory!r} cannot be read: {error.strerror}.") from error
     return cleaner.summary
 
 
@@ -278,27 +322,31 @@ class _Cleaner:
         self.summary.matched += 1
         accessed = status.st_atime_ns
         if self.judge_by == JudgeBy.CONTENTS:
-            accessed = self._newest_access(folder, name, status)
+            accessed = self._last_access_below(folder, name, status)
         is_due = accessed < self.end and (self.start is None or accessed >= self.start)
         if is_due and self._delete(folder, name, path, status):
             last = datetime.fromtimestamp(accessed // 10**9, UTC)
             add_to_sample(self.summary.deleted_sample, repr(path), f"last accessed {last:%Y-%m-%d %H:%M:%S}")
 
-    def _newest_access(self, folder: int, name: str, status: os.stat_result, depth: int = 0) -> int:
-        """Find the newest access of a path and all below it, or one too new to be deleted."""
-        newest = status.st_atime_ns
+    def _last_access_below(self, folder: int, name: str, status: os.stat_result, depth: int = 0) -> int:
+        """Find the last access of a file or an empty folder, or the newest of what a folder holds.
+
+        The search ends at one that is too new for anything to be deleted.
+        """
         self.progress.advance(1)
         if not stat.S_ISDIR(status.st_mode):
-            return newest
+            return status.st_atime_ns
         _refuse_depth(depth)
+        newest = None
         with _opened(name, folder) as opened, os.scandir(opened) as entries:
             for entry in entries:
-                if newest >= self.end:
-                    break
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    status = entry.stat(follow_symlinks=False)
-                    newest = max(newest, self._newest_access(opened, entry.name, status, depth + 1))
-        return newest
+                with suppress(FileNotFoundError, NotADirectoryError):  # it has vanished
+                    found = entry.stat(follow_symlinks=False)
+                    accessed = self._last_access_below(opened, entry.name, found, depth + 1)
+                    newest = accessed if newest is None else max(newest, accessed)
+                    if newest >= self.end:
+                        break
+        return status.st_atime_ns if newest is None else newest
 
     def _delete(
         self, folder: int, name: str, path: str, judged: os.stat_result | None = None, depth: int = 0
@@ -327,9 +375,11 @@ class _Cleaner:
 
     def _delete_folder(self, folder: int, name: str, path: str, judged: os.stat_result, depth: int) -> bool:
         _refuse_depth(depth)
+        if judged.st_dev != os.fstat(folder).st_dev:
+            raise OSError(errno.EXDEV, "another file system is mounted there")
         with _opened(name, folder) as opened:
             if not os.path.samestat(judged, os.fstat(opened)):
-                raise FileNotFoundError  # the one that was judged
+                raise FileNotFoundError  # the folder that was judged
             for _ in range(ATTEMPTS_TO_EMPTY):
                 if not self._empty(opened, path, depth):
                     return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ SAMPLE_SIZE = 20
 
 @dataclass(slots=True)
 class Summary:
-    """Counts, and samples of at most ``SAMPLE_SIZE`` lines, each of which names a dataset."""
+    """Counts, and samples of at most ``SAMPLE_SIZE`` lines, each of which names a dataset or a path."""
 
     def add(self, other: Summary) -> None:
         """Add the counts and the samples of another summary of the same kind."""
@@ -78,10 +78,10 @@ class RemovalSummary(Summary):
     error_sample: list[str] = field(default_factory=list)
 
 
-def add_to_sample(sample: list[str], dataset: str, what: object) -> None:
-    """Add a line to a sample, unless it is full."""
+def add_to_sample(sample: list[str], name: str, what: object) -> None:
+    """Add a line about a dataset or a path to a sample, unless it is full."""
     if len(sample) < SAMPLE_SIZE:
-        sample.append(f"{dataset}: {what}")
+        sample.append(f"{name}: {what}")
 
 
 def backfill_report(
@@ -116,10 +116,16 @@ def as_text(report: Mapping[str, Any]) -> str:
     """Write a report for people, one line for each number or sample."""
     lines = ["Dry run: nothing was written. It would do this:" if report["dry_run"] else "The run did this:"]
     for name, value in report.items():
-        if isinstance(value, dict):
-            lines += [f"  {name.replace('_', ' ')}, {key}: {number:,}" for key, number in value.items()]
-        elif isinstance(value, list):
-            lines += [f"  {name.replace('_', ' ')}: {line}" for line in value]
-        elif name != "dry_run":
-            lines.append(f"  {name.replace('_', ' ')}: {value:,}")
+        if name != "dry_run":
+            lines += [f"  {line}" for line in _as_lines(name.replace("_", " "), value)]
     return "\n".join(lines)
+
+
+def _as_lines(label: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - a part of a report
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _as_lines(f"{label}, {key}", part)
+    elif isinstance(value, list):
+        yield from (f"{label}: {line}" for line in value)
+    else:
+        yield f"{label}: {value:,}"
