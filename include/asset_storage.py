@@ -6,7 +6,6 @@ A storage holds the files of a dataset at ``<root>/<dataset, each part URL-quote
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from urllib.parse import quote
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.rights import Rights
+from include.rights import Rights, folder_rights
 
 _UNSAFE_PARTS = frozenset({"", ".", "..", "--"})
 _PROBE = ".maintenance-probe"
@@ -81,22 +80,7 @@ class FolderStorage:
         """Try the folder, as in :class:`AssetStorage`, with a file that has no name."""
         if not self.root.is_dir():
             raise ConfigurationError(f"There is no folder {self.root}: mount it where the workers run.")
-        here = (str(self.root),)
-        return Rights(() if self._may_list() else here, () if self._may_write() else here)
-
-    def _may_list(self) -> bool:
-        try:
-            next(self.root.iterdir(), None)
-        except OSError:
-            return False
-        return True
-
-    def _may_write(self) -> bool:
-        try:
-            with tempfile.TemporaryFile(dir=self.root):
-                return True
-        except OSError:
-            return False
+        return folder_rights(self.root)
 
 
 @dataclass(frozen=True, slots=True)

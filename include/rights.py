@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,3 +14,26 @@ class Rights:
 
     unreadable: tuple[str, ...] = ()
     unwritable: tuple[str, ...] = ()
+
+
+def folder_rights(folder: Path) -> Rights:
+    """Try to list a folder, and to write a file without a name to it."""
+    here = (str(folder),)
+    return Rights(() if _may_list(folder) else here, () if _may_write(folder) else here)
+
+
+def _may_list(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except OSError:
+        return False
+    return True
+
+
+def _may_write(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

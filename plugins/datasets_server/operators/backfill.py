@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
 from datasets_server.errors import within_error_limit
+from datasets_server.reports import fail_if_a_task_failed, seconds_since_start
 from datasets_server.runs import run_name, turn
 from datasets_server.services import Services, open_services
 from include.backfill import Backfill, BackfillOptions
@@ -360,27 +360,10 @@ class ReportOperator(BaseOperator):
         found = backfill_report(
             BackfillSummary.total(shard for shard in shards if shard),
             RemovalSummary.total([removal] if removal else []),
-            _seconds_since_start(context),
+            seconds_since_start(context),
             dry_run=bool(self.preview),
         )
         self.log.info("%s", as_text(found))
         context["ti"].xcom_push("return_value", found)
-        _fail_if_a_task_failed(context)
+        fail_if_a_task_failed(context)
         return found
-
-
-def _seconds_since_start(context: Context) -> float:
-    start = context["dag_run"].start_date
-    return (datetime.now(UTC) - start).total_seconds() if start else 0.0
-
-
-def _fail_if_a_task_failed(context: Context) -> None:
-    """Fail the run, which ends as its last task does, where another task has failed."""
-    run = context["dag_run"]
-    states = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])[run.run_id]
-    failed = sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
-    if failed:
-        raise AirflowFailException(
-            f"This is what was done, but not all was: {', '.join(failed)} failed. Their logs say why."
-            " Clear them to run them again."
-        )
