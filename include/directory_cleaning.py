@@ -6,6 +6,7 @@ judges and deletes relative to that, so nothing that others do meanwhile can lea
 
 from __future__ import annotations
 
+import calendar
 import errno
 import fnmatch
 import json
@@ -15,7 +16,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -35,7 +36,6 @@ ATTEMPTS_TO_EMPTY = 3
 _TO_BE_MENDED = frozenset(
     {errno.EACCES, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: Neither these folders nor anything below them is cleaned.
@@ -257,7 +257,7 @@ def clean(
 
 
 def _nanoseconds(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1) * 1_000
+    return calendar.timegm(time.utctimetuple()) * 10**9 + time.microsecond * 1_000
 
 
 @contextmanager

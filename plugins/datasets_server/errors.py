@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-def within_error_limit(summary: dict[str, Any], error_limit: int, context: Context) -> dict[str, Any]:
+def within_error_limit(
+    summary: dict[str, Any], error_limit: int, context: Context, what: str = "datasets"
+) -> dict[str, Any]:
     """Give the summary of a task, with the fields ``failed`` and ``error_sample``, if it is within the limit.
 
+    :param what: the things, in the plural, of which ``failed`` is a count.
     :raises ServiceError: if it tells of more errors. The summary is then in XCom all the same.
     """
     if summary["failed"] > error_limit:
         context["ti"].xcom_push("return_value", summary)
         raise ServiceError(
-            f"{summary['failed']:,} datasets could not be handled, more than error_limit ({error_limit})."
+            f"{summary['failed']:,} {what} could not be handled, more than error_limit ({error_limit})."
             f" The first: {'; '.join(summary['error_sample'][:3])}"
         )
     return summary

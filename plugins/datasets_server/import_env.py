@@ -34,7 +34,6 @@ from datasets_server.hooks.hub import endpoint
 from datasets_server.settings import ConnectionSpec, Setting
 from include.errors import ConfigurationError
 
-DIRECTORY_CLEANING = "datasets_server_directory_cleaning"
 #: The environment variables of the one directory to clean, each with its key in the Variable.
 DIRECTORY_CLEANING_KEYS = {
     "DIRECTORY_CLEANING_CACHE_DIRECTORY": "directory",
@@ -353,8 +352,7 @@ def _setting_change(setting: Setting, env: Mapping[str, str], session: Session) 
 def _directories_change(env: Mapping[str, str], session: Session) -> VariableChange | None:
     if not any(env.get(name) for name in DIRECTORY_CLEANING_KEYS):
         return None
-    [setting] = [setting for setting in settings.SETTINGS if setting.name == DIRECTORY_CLEANING]
-    return _variable_change(setting, _directories(env, session), session)
+    return _variable_change(settings.DIRECTORY_CLEANING, _directories(env, session), session)
 
 
 def _variable_change(setting: Setting, text: str, session: Session) -> VariableChange:
@@ -371,8 +369,11 @@ def _directories(env: Mapping[str, str], session: Session) -> str:
     seconds = entry.get("expired_time_interval_seconds", "")
     if seconds.isdecimal():
         entry["expired_time_interval_seconds"] = int(seconds)
-    others = json.loads(_variable(DIRECTORY_CLEANING, session) or "[]")
-    return json.dumps([*(other for other in others if other.get("name") != IMPORTED_DIRECTORY), entry])
+    setting = settings.DIRECTORY_CLEANING
+    present = _variable(setting.name, session) or setting.default
+    setting.check(present)
+    others = (other for other in json.loads(present) if other["name"] != IMPORTED_DIRECTORY)
+    return json.dumps([*others, entry])
 
 
 # The command

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from include.directory_cleaning import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
+
 
 def backfill_params() -> dict[str, Param]:
     """Give the parameters of a backfill: new ones for each DAG, because Airflow changes their values."""
@@ -152,6 +154,83 @@ def message_params() -> dict[str, Param]:
         "error_limit": shared["error_limit"],
     }
 
+
+def clean_directory_params() -> dict[str, Param]:
+    """Give the parameters of ``clean-directory``."""
+    one_directory = "One directory"
+    return {
+        "names": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string", "minLength": 1},
+            title="Names",
+            description="Only these entries of the Variable, one name a line. Empty: all of them.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Find and count what is expired and show a sample, but delete nothing.",
+        ),
+        "error_limit": Param(
+            100,
+            type="integer",
+            minimum=0,
+            title="Errors allowed",
+            description="A task fails, at its end, if more paths than this could not be deleted.",
+        ),
+        "directory": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^/[^/]+/.*[^/].*$",
+            title="Directory",
+            description="Clean this directory, in place of those of the Variable, by the three rules below.",
+            section=one_directory,
+        ),
+        "pattern": Param(
+            DEFAULT_PATTERN,
+            type="string",
+            pattern=r"^[^/]",
+            title="Pattern",
+            description="The paths below the directory that are deleted when expired, with shell wildcards.",
+            section=one_directory,
+        ),
+        "expired_time_interval_seconds": Param(
+            DEFAULT_EXPIRY_SECONDS,
+            type="integer",
+            minimum=0,
+            title="Expiry",
+            description="How many seconds ago a path was last accessed, at least, to be expired.",
+            section=one_directory,
+        ),
+        "judge_by": Param(
+            JudgeBy.PATH.value,
+            type="string",
+            enum=[judge.value for judge in JudgeBy],
+            title="Judge by",
+            description="The last access of a folder is its own (`path`), or the newest of what it holds.",
+            section=one_directory,
+        ),
+    }
+
+
+#: The directory that the form names. As an object, because a text by itself, such as the pattern `[12]`,
+#: would be taken for what it means in Python.
+ONE_DIRECTORY = (
+    "{{ {'directory': params.directory, 'pattern': params.pattern, 'judge_by': params.judge_by,"
+    " 'expired_time_interval_seconds': params.expired_time_interval_seconds} }}"
+)
+
+#: The name of a mapped task in the UI, which keeps 250 characters. In quotes, because a name such as 2024
+#: would be taken for a number.
+CLEANING_NAME = "{{ task.cleaning.name[:250] | pprint }}"
+
+#: In Airflow's backfill by date range, a run deletes only what was last accessed in its interval. Any other
+#: run, however late it starts, deletes all that is expired.
+LAST_ACCESS = {
+    "accessed_from": "{{ data_interval_start if dag_run.run_type == 'backfill' else None }}",
+    "accessed_to": "{{ data_interval_end if dag_run.run_type == 'backfill' else None }}",
+}
 
 #: Which datasets a run is about: its parameters say it, or in Airflow's backfill by date range, its interval.
 SELECTION = {

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import Variable
 
+from include.directory_cleaning import parse_cleanings
 from include.errors import ConfigurationError
 from include.hub import BlockList
 from include.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names
@@ -226,6 +227,14 @@ METRICS_HISTORY_DAYS = Setting(
     "For how many days the history of the collected metrics is kept.",
     _parse_days,
 )
+#: It replaces three environment variables, of one directory: ``DIRECTORY_CLEANING_KEYS`` of the import.
+DIRECTORY_CLEANING = Setting(
+    PREFIX + "directory_cleaning",
+    "[]",
+    "The directories to clean: a JSON list of objects with name, directory, pattern (*/datasets/*),"
+    " expired_time_interval_seconds (10800) and judge_by (path), of which the last three may be left out.",
+    parse_cleanings,
+)
 
 SETTINGS = (
     RELEASE,
@@ -238,4 +247,5 @@ SETTINGS = (
     CACHED_ASSETS_BASE_URL,
     PARQUET_REVISION,
     METRICS_HISTORY_DAYS,
+    DIRECTORY_CLEANING,
 )

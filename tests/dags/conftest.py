@@ -44,11 +44,15 @@ def airflow_database() -> None:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """How a run of a DAG ended: its state, that of each task, and what its last task returned."""
+    """How a run of a DAG ended: its state, that of each task, and what its last task returned.
+
+    ``mapped`` is the states of mapped tasks by the names that the UI shows.
+    """
 
     state: str
     tasks: dict[str, str]
     report: dict[str, Any]
+    mapped: dict[str, str]
 
 
 class RunDag(Protocol):
@@ -71,27 +75,28 @@ def run_dag(airflow_database: None) -> RunDag:
             state=dag_run.state,
             tasks={task.task_id: str(task.state) for task in tasks},
             report=last.xcom_pull(task_ids=last.task_id),
+            mapped={task.rendered_map_index: str(task.state) for task in tasks if task.map_index >= 0},
         )
 
     return run
 
 
 class MakeRunsAs(Protocol):
-    def __call__(self, run_type: str, start: str, end: str) -> None: ...
+    def __call__(self, run_type: str, start: datetime, end: datetime) -> None: ...
 
 
 @pytest.fixture
 def make_runs_as(monkeypatch: pytest.MonkeyPatch) -> MakeRunsAs:
     """Let ``run_dag`` make runs of a type (scheduled, backfill) and an interval, as the scheduler does."""
     from airflow.models import dagrun
-    from airflow.sdk import timezone
     from airflow.timetables.base import DataInterval
     from airflow.utils.types import DagRunType
+    from pendulum import instance
 
     make = dagrun.get_or_create_dagrun
 
-    def make_runs_as(run_type: str, start: str, end: str) -> None:
-        interval = DataInterval(timezone.parse(start), timezone.parse(end))
+    def make_runs_as(run_type: str, start: datetime, end: datetime) -> None:
+        interval = DataInterval(instance(start), instance(end))
 
         def make_as_the_scheduler_does(**fields: Any) -> Any:
             run = make(**fields | {"data_interval": interval, "logical_date": interval.start})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,53 @@ class RefusingS3:
 
 def test_a_bucket_that_may_only_be_read() -> None:
     assert BucketStorage(RefusingS3(), "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
+
+
+# Directories to clean
+
+
+def set_cleanings(monkeypatch: pytest.MonkeyPatch, **directories: Path) -> None:
+    entries = [{"name": name, "directory": str(directory)} for name, directory in directories.items()]
+    set_variable(monkeypatch, "datasets_server_directory_cleaning", json.dumps(entries))
+
+
+def test_each_directory_to_clean_has_a_line(
+    places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    missing, below_file = tmp_path / "not/there", tmp_path / "file/below"
+    set_cleanings(monkeypatch, there=tmp_path / "there", missing=missing, below_file=below_file)
+    before = sorted(tmp_path.rglob("*"))
+
+    lines = [str(finding) for finding in check_all() if "to clean" in finding.subject]
+
+    assert lines == [
+        f"ok    Directory to clean {tmp_path}/there (there): reachable, may read, may write",
+        f"ok    Directory to clean {missing} (missing): not there, to be created in {tmp_path}, which is"
+        " reachable, may read, may write",
+        f"MEND  Directory to clean {below_file} (below_file): not there, to be created in {tmp_path}/file,"
+        f" which is reachable, may not read {tmp_path}/file, may not write {tmp_path}/file."
+        f" {tmp_path}/file must be a folder that the workers have mounted and may read and write.",
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_to_a_directory_that_is_needed(
+    places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "alias").symlink_to("/etc")
+    set_cleanings(monkeypatch, alias=tmp_path / "alias")
+
+    assert "which is '/etc', is not cleaned" in str(to_mend()[f"Directory to clean {tmp_path}/alias (alias)"])
+
+
+def test_a_bad_list_of_directories_is_a_matter_of_its_variable(
+    places: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variable(monkeypatch, "datasets_server_directory_cleaning", "/storage")
+
+    assert list(to_mend()) == ["Variable datasets_server_directory_cleaning"]
 
 
 def test_a_folder_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ DAG_IDS = [
     "backfill",
     "backfill-retryable-errors",
     "check-connections",
+    "clean-directory",
     "collect-cache-metrics",
     "collect-queue-metrics",
     "post-messages",

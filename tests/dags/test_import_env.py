@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,14 @@ from sqlalchemy import delete, select
 
 from datasets_server import settings
 from datasets_server.hooks.databases import CACHE_CONNECTION, QUEUE_CONNECTION
-from datasets_server.import_env import Fields, known_names, main, mongo_fields, parse_env
+from datasets_server.import_env import (
+    DIRECTORY_CLEANING_KEYS,
+    Fields,
+    known_names,
+    main,
+    mongo_fields,
+    parse_env,
+)
 from include.errors import ConfigurationError
 from tests.dags.conftest import PROJECT
 
@@ -133,6 +141,58 @@ def test_only_what_the_file_names_changes(tmp_path: Path, capsys: pytest.Capture
     assert connection("huggingface_hub") == Fields("https://huggingface.co", password="hf_renewed")
     s3 = connection("datasets_server_s3")
     assert s3 == Fields(login="AKIDSECRET", password="abc=def==", extra={"region_name": "eu-west-1"})
+
+
+DIRECTORY = """
+DIRECTORY_CLEANING_CACHE_DIRECTORY=/storage/duckdb-index
+DIRECTORY_CLEANING_SUBFOLDER_PATTERN=cache/*
+DIRECTORY_CLEANING_EXPIRED_TIME_INTERVAL_SECONDS=259200
+"""
+IMPORTED = {
+    "name": "imported",
+    "directory": "/storage/duckdb-index",
+    "pattern": "cache/*",
+    "expired_time_interval_seconds": 259_200,
+}
+
+
+def test_the_directory_to_clean_is_an_entry_of_a_variable(tmp_path: Path) -> None:
+    import_file(tmp_path, DIRECTORY, "--yes")
+
+    assert json.loads(str(variable("directory_cleaning"))) == [IMPORTED]
+
+
+def test_the_directories_that_the_variable_has_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"name": "stats-cache", "directory": "/storage/stats-cache"}
+    Variable.set("datasets_server_directory_cleaning", json.dumps([other, IMPORTED | {"pattern": "*"}]))
+
+    import_file(tmp_path, DIRECTORY, "--yes")
+    import_file(tmp_path, DIRECTORY, "--yes")
+
+    assert json.loads(str(variable("directory_cleaning"))) == [other, IMPORTED]
+    assert "There is nothing to set." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "present", "message"),
+    [
+        ("DIRECTORY_CLEANING_SUBFOLDER_PATTERN=*", "[]", "needs DIRECTORY_CLEANING_CACHE_DIRECTORY, too"),
+        (DIRECTORY.replace("/storage/", "/etc/"), "[]", "directory '/etc/duckdb-index' is not cleaned"),
+        (DIRECTORY.replace("259200", "3 days"), "[]", "must be a whole number of 0 or more, not '3 days'"),
+        (DIRECTORY, "nothing", "datasets_server_directory_cleaning holds 'nothing'. It may hold a JSON list"),
+    ],
+)
+def test_a_directory_that_cannot_be_cleaned_is_one_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, present: str, message: str
+) -> None:
+    Variable.set("datasets_server_directory_cleaning", present)
+
+    assert import_file(tmp_path, text, "--yes") == 1
+
+    assert message in capsys.readouterr().out
+    assert variable("directory_cleaning") == present
 
 
 @pytest.mark.parametrize("answer", ["n", "", None])
@@ -292,7 +352,9 @@ def test_the_readme_has_every_variable(setting: settings.Setting) -> None:
     row = readme_row(setting.name)
 
     assert f"`{setting.default}`" in row if setting.default else True
-    assert f"`{setting.replaces}`" in row if setting.replaces else row.endswith("| |")
+    replaced = DIRECTORY_CLEANING_KEYS if setting is settings.DIRECTORY_CLEANING else {setting.replaces}
+    assert [name for name in replaced if name and f"`{name}`" not in row] == []
+    assert row.endswith("| |") is (replaced == {None})
 
 
 @pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -135,7 +136,7 @@ def test_a_run_of_a_backfill_by_date_range_is_skipped(
     capsys: pytest.CaptureFixture[str],
     dag_id: str,
 ) -> None:
-    make_runs_as("backfill", "2026-01-01", "2026-01-02")
+    make_runs_as("backfill", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
 
     finished = run_dag(dag_id)
 

@@ -76,7 +76,7 @@ def test_a_scheduled_run_is_skipped_while_another_run_is_at_work(
     maintenance: Database[dict[str, object]],
 ) -> None:
     Lease(maintenance, WRITING, "backfill scheduled").acquire()
-    make_runs_as("scheduled", "2026-01-01T00:00", "2026-01-01T00:10")
+    make_runs_as("scheduled", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 10, tzinfo=UTC))
     jobs_before = set(databases.queue.jobsBlue.distinct("_id"))
 
     finished = run_dag("backfill-retryable-errors")

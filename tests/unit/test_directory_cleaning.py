@@ -29,6 +29,7 @@ from include.directory_cleaning import (
     parse_cleanings,
 )
 from include.errors import ConfigurationError
+from include.summaries import as_text
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 EXPIRY = timedelta(hours=3)
@@ -826,6 +827,22 @@ def test_what_is_no_json_is_one_clear_error() -> None:
 
 
 # The report
+
+
+def test_a_report_can_be_read() -> None:
+    report = cleaning_report(
+        {"one": CleaningSummary(files=1_234)}, 1.23, dry_run=False, not_cleaned=["third"]
+    )
+
+    lines = as_text(report).splitlines()
+
+    assert lines[:4] == [
+        "The run did this:",
+        "  duration seconds: 1.2",
+        "  directories, one, matched: 0",
+        "  directories, one, files: 1,234",
+    ]
+    assert lines[-1] == "  not cleaned: third"
 
 
 def test_a_report_sums_up_the_directories() -> None:

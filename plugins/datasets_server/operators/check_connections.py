@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator, Variable
@@ -17,12 +18,13 @@ from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.settings import ConnectionSpec, Setting
 from include import cache_store, maintenance_store, queue_store
 from include.asset_storage import AssetStorage, BucketStorage, FolderStorage
+from include.directory_cleaning import DirectoryCleaning
 from include.errors import ConfigurationError
 from include.hub import BlockList
 from include.maintenance_store import MAINTENANCE_DATABASE
 from include.mongo import rights
 from include.processing_graph import load_release
-from include.rights import Rights
+from include.rights import Rights, folder_rights
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,13 +65,14 @@ class CheckConnectionsOperator(BaseOperator):
 
 
 def check_all() -> Iterator[Finding]:
-    """Try every Connection, the storages, and every Variable."""
+    """Try every Connection, the storages, the directories to clean, and every Variable."""
     yield _tried(_connection(settings.CACHE), _check_cache)
     yield _tried(_connection(settings.QUEUE), _check_queue)
     yield _tried(f"{_connection(settings.QUEUE)}, our own database", _check_maintenance)
     yield _tried(_connection(settings.HUB), _check_hub)
     yield _tried(_connection(settings.HUB_BOT), _check_bot)
     yield from _check_storages()
+    yield from _check_cleanings()
     for setting in settings.SETTINGS:
         yield _tried(f"Variable {setting.name}", lambda setting=setting: _check_setting(setting))  # type: ignore[misc]
 
@@ -179,6 +182,31 @@ def _place(files: str, storage: AssetStorage) -> str:
 
 def _check_storage(storage: AssetStorage) -> Facts:
     return _rights(storage.rights(), "Allow the workers to list and to remove files there.")
+
+
+# Directories to clean
+
+
+def _check_cleanings() -> Iterator[Finding]:
+    try:
+        cleanings = settings.DIRECTORY_CLEANING.read()
+    except ConfigurationError:
+        return  # the line of the Variable says it
+    for cleaning in cleanings:
+        subject = f"Directory to clean {cleaning.directory} ({cleaning.name})"
+        yield _tried(subject, lambda cleaning=cleaning: _check_cleaning(cleaning))  # type: ignore[misc]
+
+
+def _check_cleaning(cleaning: DirectoryCleaning) -> Facts:
+    directory = Path(cleaning.real_directory())
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    facts, to_mend = _rights(
+        folder_rights(existing),
+        f"{existing} must be a folder that the workers have mounted and may read and write.",
+    )
+    if existing != directory:
+        facts = f"not there, to be created in {existing}, which is {facts}"
+    return facts, to_mend
 
 
 # Variables
