@@ -85,11 +85,19 @@ def _messages(report: Report) -> Groups:
     yield {**report["passed_over"], "failed": report["failed"]}
 
 
+def _cleaning(report: Report) -> Groups:
+    """Show what ``include.directory_cleaning.cleaning_report`` describes."""
+    for name, counts in report["directories"].items():
+        yield {f"{name}: {what} deleted": counts[what] for what in ("files", "folders")}
+    yield {"bytes freed": report["total"]["bytes_freed"], "failed": report["total"]["failed"]}
+
+
 def _nothing(_: Report) -> Groups:
     return iter(())
 
 
 _BACKFILL_SAMPLES = {"plan_sample": "planned", "unsupported_sample": "removed", "error_sample": "failed"}
+_CLEANING_SAMPLES = {"deleted_sample": "deleted", "error_sample": "failed"}
 _METRICS_SAMPLES = {"largest_groups": "counted"}
 _MESSAGE_SAMPLES = {"posted_sample": "posted", "passed_over_sample": "passed", "error_sample": "failed"}
 
@@ -99,6 +107,7 @@ ACTIONS = (
     Action("backfill", "report", _backfill, _BACKFILL_SAMPLES),
     Action("collect-cache-metrics", "report", _metrics, _METRICS_SAMPLES),
     Action("collect-queue-metrics", "report", _metrics, _METRICS_SAMPLES),
+    Action("clean-directory", "report", _cleaning, _CLEANING_SAMPLES),
     Action("post-messages", "post_messages", _messages, _MESSAGE_SAMPLES),
     Action("skip", None, _nothing, {}),
 )

@@ -19,7 +19,7 @@ import httpx
 
 from include.errors import ServiceError
 from include.local_stack.ports import HOST, free_port
-from include.local_stack.process import PROJECT_ROOT, ServerProcess
+from include.local_stack.process import PROJECT_ROOT, ServerProcess, log_tail
 
 USER = "admin"
 
@@ -92,7 +92,7 @@ class AirflowServer:
             "CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-            # Where one process writes, the others wait; a task that starts on a busy machine may write for long.
+            # While one process writes, the others wait: on a busy machine, longer than the usual seconds.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db?timeout=60",
             "SCHEDULER__USE_JOB_SCHEDULE": "False",
             **others,
@@ -132,7 +132,7 @@ class AirflowServer:
                 check=False,
             )
         if command.returncode:
-            raise ServiceError(f"`airflow {' '.join(arguments)}` failed: see {log_file}.")
+            raise ServiceError(f"`airflow {' '.join(arguments)}` failed. {log_tail(log_file)}")
 
     def start(self) -> None:
         """Start its processes, and wait until all are healthy.

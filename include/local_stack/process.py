@@ -116,11 +116,15 @@ class ServerProcess:
         deadline = time.monotonic() + timeout
         while not self._is_ready():
             if process.poll() is not None:
-                raise ServiceError(f"{self.name} ended with code {process.returncode}. {self._log_tail()}")
+                tail = log_tail(self.log_file)
+                raise ServiceError(f"{self.name} ended with code {process.returncode}. {tail}")
             if time.monotonic() > deadline:
-                raise ServiceError(f"{self.name} was not ready within {timeout:g} s. {self._log_tail()}")
+                tail = log_tail(self.log_file)
+                raise ServiceError(f"{self.name} was not ready within {timeout:g} s. {tail}")
             time.sleep(_POLL_SECONDS)
 
-    def _log_tail(self) -> str:
-        lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join([f"The last lines of {self.log_file}:", *lines[-_LOG_TAIL_LINES:]])
+
+def log_tail(log_file: Path) -> str:
+    """Give the last lines of a log, for an error."""
+    lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join([f"The last lines of {log_file}:", *lines[-_LOG_TAIL_LINES:]])

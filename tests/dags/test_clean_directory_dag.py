@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from datasets_server.operators.clean_directory import ListCleaningsOperator
 from datasets_server.retries import RETRIES
 from include.errors import ConfigurationError
-from tests.dags.conftest import MakeRunsAs, FinishedRun, RunDag, set_variable
+from tests.dags.conftest import FinishedRun, MakeRunsAs, RunDag, set_variable
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 OLD = NOW - timedelta(days=2)

@@ -32,7 +32,7 @@ ACTIONS = (
     "backfill-retryable-errors",
     "collect-cache-metrics",
     "collect-queue-metrics",
-    # "clean-directory",
+    "clean-directory",
     "post-messages",
     "skip",
 )
