@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from rich.markup import escape
 from rich.table import Table
 
-from include.local_stack.airflow_server import USER, AirflowApi, AirflowServer
+from include.local_stack.airflow_server import SHARD_POOL, USER, AirflowApi, AirflowServer
 from include.local_stack.command import STOPPED, console, fresh_folder, run_command, step
 from include.local_stack.hub_server import HubServer
 from include.local_stack.mongod import Mongod, find_mongod
@@ -30,6 +30,7 @@ from include.processing_graph import load_release
 CACHE_DATABASE = "datasets_server_cache"
 QUEUE_DATABASE = "datasets_server_queue"
 BUCKET = "hf-datasets-server-statics"
+SHARDS_AT_ONCE = 2
 
 _DATA = PROJECT_ROOT / ".local" / "run"
 _PORT = 8080
@@ -124,7 +125,8 @@ class Services:
     assets: Path
 
     def introduce(self, api: AirflowApi) -> None:
-        """Create the Connections and the Variables with which Airflow finds them."""
+        """Create the Connections and the Variables with which Airflow finds them, and the pool."""
+        api.create_pool(SHARD_POOL, SHARDS_AT_ONCE, "shards at work at once")
         for what, database in (("cache", CACHE_DATABASE), ("queue", QUEUE_DATABASE)):
             api.create_connection(
                 f"datasets_server_{what}",

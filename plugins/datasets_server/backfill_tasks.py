@@ -13,6 +13,7 @@ from datasets_server.operators.backfill import (
     ReportOperator,
 )
 from datasets_server.params import SELECTION
+from datasets_server.pools import shard_pool
 
 
 def backfill_tasks(*, if_busy: Literal["wait", "skip"], retryable_errors: bool = False) -> None:
@@ -35,6 +36,7 @@ def backfill_tasks(*, if_busy: Literal["wait", "skip"], retryable_errors: bool =
     )
     backfill_shard = BackfillShardOperator.partial(
         task_id="backfill_shard",
+        pool=shard_pool(),
         listing=list_hub.output,
         priority="{{ params.priority }}",
         batch_size="{{ params.batch_size }}",
