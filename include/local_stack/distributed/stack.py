@@ -120,6 +120,8 @@ def _settings(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
         "CELERY__WORKER_CONCURRENCY": TASKS_OF_A_WORKER,
         "CORE__EXECUTOR": "CeleryExecutor",
         "CORE__PARALLELISM": SLOTS,
+        # Nobody changes the DAGs meanwhile.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
         "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.address}",
         # By default, a dead task is noticed after five minutes, and one that is lost on its way after ten.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
