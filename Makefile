@@ -19,7 +19,7 @@ export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
-run test bench format import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+run test test-distributed bench format import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
@@ -34,7 +34,7 @@ compile = $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(READY) ## Start the local stack and Airflow (ONCE=1: one backfill, then stop; MONGOD=/path: another mongod)
@@ -50,6 +50,10 @@ test: $(READY) ## Check style and types, run all tests
 	@mypy
 	$(call step,pytest)
 	@pytest
+
+.PHONY: test-distributed
+test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the ends
+	@python -m include.local_stack.distributed
 
 .PHONY: bench
 bench: $(READY) ## Measure how fast a large backfill is
@@ -68,14 +72,14 @@ format: $(READY) ## Format the code and mend what the linter can mend
 	@ruff format .
 
 .PHONY: setup
-setup: $(READY) ## Install the pinned packages into .venv (run, test, bench and format do so by themselves)
+setup: $(READY) ## Install the pinned packages into .venv (the other targets do so by themselves)
 
 .PHONY: requirements
 requirements: $(UV) ## Compile the pinned package lists anew (UPGRADE=1: with newer indirect packages)
 	@echo 'Compiling the package lists ...'
 	@$(compile) requirements/production.in --output-file requirements.txt
 	@$(compile) requirements/containers.in --constraints requirements.txt --output-file requirements/containers.txt
-	@$(compile) requirements/production.in requirements/development.in --constraints requirements.txt \
+	@$(compile) $(LISTS) --constraints requirements.txt --constraints requirements/containers.txt \
 		--output-file requirements/development.txt
 
 .PHONY: clean

@@ -1,14 +1,15 @@
-"""Airflow on one machine: its four processes with a fresh database, and the REST API that they serve."""
+"""Airflow on one machine: its processes with a fresh database, and the REST API that they serve."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,11 @@ import httpx
 from include.errors import ServiceError
 from include.local_stack.ports import HOST, free_port
 from include.local_stack.process import PROJECT_ROOT, ServerProcess, log_tail
+from include.local_stack.worker_name import WORKER_NAME, worker_name
 
 USER = "admin"
+#: The pool of the shards; plugins/datasets_server/pools.py has it too, but nothing here may import that.
+SHARD_POOL = "datasets_server"
 
 _COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": (),
@@ -40,7 +44,8 @@ class AirflowServer:
     """Airflow at ``url``, where ``USER`` may do everything with ``password``.
 
     It has the DAGs of this project and runs what it is asked to; their schedules are off. What its processes
-    say is in ``log_folder``, a file each; what tasks say, in ``task_log_folder``.
+    say is in ``log_folder``, a file each; what tasks say, in ``task_log_folder``. Unless ``environment`` says
+    otherwise, its database is a file, and its scheduler runs the tasks.
     """
 
     def __init__(
@@ -49,13 +54,15 @@ class AirflowServer:
         *,
         log_folder: Path,
         port: int | None = None,
-        settings: Mapping[str, str] | None = None,
+        workers: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the server.
 
         :param folder: where it keeps its database and the logs of tasks; it must be empty or not exist.
         :param port: where the UI and the API are; a free one if not given.
-        :param settings: more of Airflow's configuration, or other values than ours, as ``CORE__PARALLELISM``.
+        :param workers: the names of the Celery workers to start as well. Tasks have them as their host.
+        :param environment: variables on top of, or in place of those that it sets, ``AIRFLOW__...`` mostly.
         """
         port = port or free_port()
         self.url = f"http://{HOST}:{port}"
@@ -63,20 +70,33 @@ class AirflowServer:
         self.log_folder = log_folder
         self.task_log_folder = folder / "logs"
         self._folder = folder.absolute()
-        self._environment = self._settings(port, settings or {})
+        self._environment = self._settings(port) | dict(environment or {})
         self._processes = {
-            name: ServerProcess(
-                f"Airflow's {name}",
-                [sys.executable, "-m", "airflow", name, *options],
-                log_file=log_folder / f"airflow-{name}.log",
-                # They start at the same time, and tell in their common health whether they are ready.
-                is_ready=lambda: True,
-                environment=self._environment,
-            )
-            for name, options in _COMPONENTS.items()
+            name: self._process(name, [name, *options]) for name, options in _COMPONENTS.items()
         }
+        self._workers = {name: self._worker(name) for name in workers}
 
-    def _settings(self, port: int, others: Mapping[str, str]) -> dict[str, str]:
+    def _process(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> ServerProcess:
+        return ServerProcess(
+            f"Airflow's {name}",
+            [sys.executable, "-m", "airflow", *command],
+            log_file=self.log_folder / f"airflow-{name}.log",
+            # All start at the same time, and ``start`` waits for them.
+            is_ready=lambda: True,
+            environment={**self._environment, **(environment or {})},
+        )
+
+    def _worker(self, name: str) -> ServerProcess:
+        command = ["celery", "worker", "--celery-hostname", f"{name}@%h", "--skip-serve-logs"]
+        host = {
+            "AIRFLOW__CORE__HOSTNAME_CALLABLE": f"{worker_name.__module__}.{worker_name.__name__}",
+            WORKER_NAME: name,
+        }
+        return self._process(name, command, host)
+
+    def _settings(self, port: int) -> dict[str, str]:
         settings = {
             "API__BASE_URL": self.url,
             "API__HOST": HOST,
@@ -95,7 +115,6 @@ class AirflowServer:
             # While one process writes, the others wait: on a busy machine, longer than the usual seconds.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db?timeout=60",
             "SCHEDULER__USE_JOB_SCHEDULE": "False",
-            **others,
         }
         python_path = os.pathsep.join([str(PROJECT_ROOT), str(PROJECT_ROOT / "plugins")])
         environment = {f"AIRFLOW__{name}": value for name, value in settings.items()}
@@ -139,7 +158,7 @@ class AirflowServer:
 
         :raises ServiceError: if one of them ends, or is not healthy in time.
         """
-        for process in self._processes.values():
+        for process in self._all_processes():
             process.start()
         deadline = time.monotonic() + _START_SECONDS
         while unhealthy := self._unhealthy():
@@ -150,7 +169,14 @@ class AirflowServer:
                 )
             time.sleep(_POLL_SECONDS)
 
+    def _all_processes(self) -> list[ServerProcess]:
+        return [*self._processes.values(), *self._workers.values()]
+
     def _unhealthy(self) -> list[str]:
+        unready = [name for name, worker in self._workers.items() if not _says_ready(worker.log_file)]
+        return [*self._unhealthy_components(), *unready]
+
+    def _unhealthy_components(self) -> list[str]:
         try:
             answer = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10, trust_env=False)
         except httpx.HTTPError:
@@ -163,14 +189,19 @@ class AirflowServer:
 
         :raises ServiceError: if one has ended.
         """
-        for process in self._processes.values():
+        for process in self._all_processes():
             if not process.is_running:
                 raise ServiceError(f"{process.name} has ended by itself: see {process.log_file}.")
 
     def stop(self) -> None:
         """Stop its processes. Tasks that run have some seconds to finish."""
-        with ThreadPoolExecutor(len(_COMPONENTS)) as pool:
-            list(pool.map(lambda process: process.stop(_STOP_SECONDS), self._processes.values()))
+        processes = self._all_processes()
+        with ThreadPoolExecutor(len(processes)) as pool:
+            list(pool.map(lambda process: process.stop(_STOP_SECONDS), processes))
+
+    def kill_worker(self, name: str) -> None:
+        """Kill a worker with all its tasks, as if the power of its machine had failed."""
+        self._workers[name].kill()
 
     def __enter__(self) -> Self:
         self.start()
@@ -193,6 +224,10 @@ class AirflowServer:
             yield AirflowApi(client)
 
 
+def _says_ready(worker_log: Path) -> bool:
+    return re.search(r"\S+@\S+ ready\.", worker_log.read_text(encoding="utf-8", errors="replace")) is not None
+
+
 class AirflowApi:
     """The part of Airflow's REST API that is needed to set up an action, run it, and see what it did."""
 
@@ -207,6 +242,10 @@ class AirflowApi:
     def create_variable(self, key: str, value: str) -> None:
         """Create a Variable."""
         self._post("/variables", {"key": key, "value": value})
+
+    def create_pool(self, name: str, slots: int, description: str) -> None:
+        """Create a pool: no more than ``slots`` of its tasks run at once."""
+        self._post("/pools", {"name": name, "slots": slots, "description": description})
 
     def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
         """Wait until the DAG has been read from its file.
@@ -228,13 +267,13 @@ class AirflowApi:
         """Let the scheduler make and start runs of a DAG."""
         _checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
-    def trigger(self, dag_id: str, params: Mapping[str, Any] | None = None) -> str:
+    def trigger(self, dag_id: str, **params: Any) -> str:  # noqa: ANN401 (JSON)
         """Start a run by hand, as the form in the UI does, and give its id.
 
         :param params: those that are not to have their default.
         :raises ServiceError: if a parameter has a value that it may not have.
         """
-        body = {"logical_date": None, "conf": dict(params or {})}
+        body = {"logical_date": None, "conf": params}
         run: str = self._post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
         return run
 
@@ -254,6 +293,12 @@ class AirflowApi:
             "task_instances"
         ]
         return tasks
+
+    def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[dict[str, Any]]:
+        """Give the tries of a mapped task, the first one first, each with its ``hostname`` and ``state``."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries"
+        tries: list[dict[str, Any]] = self._get(path)["task_instances"]
+        return sorted(tries, key=lambda each: int(each["try_number"]))
 
     def result(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
         """Give what a task returned; None if it did not get so far."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from include.errors import ServiceError
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -25,6 +27,14 @@ _libc = ctypes.CDLL(None)
 
 def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _frozen(process: psutil.Process) -> list[psutil.Process]:
+    """Stop a process and then its descendants, each before its children are listed, so that none escapes."""
+    with suppress(psutil.NoSuchProcess):
+        process.suspend()
+        return [process, *(each for child in process.children() for each in _frozen(child))]
+    return []
 
 
 class ServerProcess:
@@ -101,6 +111,15 @@ class ServerProcess:
             process.wait(timeout)
         with suppress(ProcessLookupError):  # Nobody of the group is left.
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def kill(self) -> None:
+        """Kill it and all its descendants, in whatever group, as if the power of their machine had failed."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for each in _frozen(psutil.Process(process.pid)):
+            each.kill()
         process.wait()
 
     def __enter__(self) -> Self:

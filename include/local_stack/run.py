@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import logging
-import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,15 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
 
-from include.errors import ConfigurationError, ServiceError
 from include.local_stack.actions import ACTIONS, Action
-from include.local_stack.airflow_server import USER, AirflowApi, AirflowServer
+from include.local_stack.airflow_server import SHARD_POOL, USER, AirflowApi, AirflowServer
+from include.local_stack.command import STOPPED, console, fresh_folder, run_command, step
 from include.local_stack.hub_server import HubServer
-from include.local_stack.keeper import keep
 from include.local_stack.mongod import Mongod, find_mongod
 from include.local_stack.ports import claim
 from include.local_stack.process import PROJECT_ROOT
@@ -48,13 +39,11 @@ from include.processing_graph import load_release
 CACHE_DATABASE = "datasets_server_cache"
 QUEUE_DATABASE = "datasets_server_queue"
 BUCKET = "hf-datasets-server-statics"
+SHARDS_AT_ONCE = 2
 
 _DATA = PROJECT_ROOT / ".local" / "run"
 _PORT = 8080
 _POLL_SECONDS = 0.5
-_STOPPED = 130  # as shells call a program that Ctrl-C has ended
-
-console = Console(highlight=False)
 
 
 # What is run, and how it is shown
@@ -62,7 +51,7 @@ console = Console(highlight=False)
 
 def run_action(api: AirflowApi, action: Action) -> bool:
     """Run an action, show what it did, and tell whether it succeeded."""
-    with _step(f"{action.dag_id} triggered and finished") as tell:
+    with step(f"{action.dag_id} triggered and finished") as tell:
         api.wait_for_dag(action.dag_id)
         run_id = api.trigger(action.dag_id)
         while (run := api.run(action.dag_id, run_id))["state"] not in ("success", "failed"):
@@ -108,7 +97,8 @@ class Services:
         fill_directories(self.storage)
 
     def introduce(self, api: AirflowApi) -> None:
-        """Create the Connections and the Variables with which Airflow finds them."""
+        """Create the Connections and the Variables with which Airflow finds them, and the pool."""
+        api.create_pool(SHARD_POOL, SHARDS_AT_ONCE, "shards at work at once")
         for what, database in (("cache", CACHE_DATABASE), ("queue", QUEUE_DATABASE)):
             api.create_connection(
                 f"datasets_server_{what}",
@@ -147,17 +137,17 @@ def start_services(data: Path, stack: ExitStack) -> Services:
     :raises ServiceError: if a server does not come up.
     """
     logs = data / "logs"
-    with _step("MongoDB started"):
+    with step("MongoDB started"):
         mongod = stack.enter_context(
             Mongod(data / "mongod", log_file=logs / "mongod.log", cache_gigabytes=0.5)
         )
-    with _step("S3 server started"):
+    with step("S3 server started"):
         s3 = stack.enter_context(S3Server(log_file=logs / "s3.log"))
         s3.create_bucket(BUCKET)
-    with _step("Hub stand-in started"):
+    with step("Hub stand-in started"):
         hub = stack.enter_context(HubServer())
     services = Services(mongod, s3, hub, (data / "assets").absolute(), (data / "storage").absolute())
-    with _step(f"{DATASETS} sample datasets written"):
+    with step(f"{DATASETS} sample datasets written"):
         services.fill()
     return services
 
@@ -168,10 +158,10 @@ def _start_all(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, 
     with ThreadPoolExecutor(1) as pool:
         migration = pool.submit(airflow.migrate)
         services = start_services(data, stack)
-        with _step("Airflow's database made"):
+        with step("Airflow's database made"):
             migration.result()
     stack.callback(airflow.stop)
-    with _step("Airflow started (UI, scheduler, DAG processor, triggerer)"):
+    with step("Airflow started (UI, scheduler, DAG processor, triggerer)"):
         airflow.start()
     return airflow, services
 
@@ -186,10 +176,10 @@ def run(data: Path, port: int, *, once: bool) -> bool:
     :raises ServiceError: if a server does not come up, or ends.
     """
     find_mongod()
-    with _fresh(data), ExitStack() as stack:
+    with fresh_folder(data, "airflow", "assets", "mongod", "storage"), ExitStack() as stack:
         airflow, services = _start_all(data, claim(port, "Airflow's UI"), stack)
         with airflow.api() as api:
-            with _step("Connections and Variables created"):
+            with step("Connections and Variables created"):
                 services.introduce(api)
             outcomes = [run_action(api, action) for action in ACTIONS]
         if not all(outcomes):
@@ -213,58 +203,6 @@ def _show_addresses(airflow: AirflowServer, services: Services) -> None:
     console.print("\nCtrl-C stops everything.")
 
 
-@contextmanager
-def _fresh(data: Path) -> Iterator[None]:
-    """Make the folder ready for a run of our own, which starts from nothing."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigurationError(
-                f"Another run uses {data}: stop it first, or name another folder with --data."
-            ) from error
-        for name in ("airflow", "assets", "logs", "mongod", "storage"):
-            shutil.rmtree(data / name, ignore_errors=True)
-        (data / "logs").mkdir()
-        yield
-
-
-@contextmanager
-def _step(done: str) -> Iterator[Callable[[str], None]]:
-    """Show that something is being done, and then that it is, with the seconds it took.
-
-    Gives a function that shows something else in the meantime.
-    """
-    start = time.monotonic()
-    with console.status(f"{done} ...") as status:
-        yield status.update
-    console.print(f"[green]✓[/] {done} [dim]{time.monotonic() - start:.1f} s[/]")
-
-
-def _clean_environment() -> None:
-    """Keep the caller's own Airflow out, and our servers away from a proxy."""
-    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
-        del os.environ[name]
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
-
-
-def _work(arguments: argparse.Namespace) -> int:
-    try:
-        succeeded = run(arguments.data, arguments.port, once=arguments.once)
-    except (ConfigurationError, ServiceError) as error:
-        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        return 1
-    return 0 if succeeded else 1
-
-
-def _say_goodbye() -> None:
-    with suppress(OSError):  # The terminal may be gone.
-        console.show_cursor()
-        console.print("\nStopping ...")
-
-
 def main() -> None:
     """Run from the command line.
 
@@ -277,13 +215,9 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=_PORT, help="of Airflow's UI (default: %(default)s)")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)]
-    )
-    _clean_environment()
-    exit_code = keep(partial(_work, arguments), on_signal=_say_goodbye)
+    exit_code = run_command(partial(run, arguments.data, arguments.port, once=arguments.once))
     if exit_code is None:  # A signal is the only way to end what stays up.
-        exit_code = _STOPPED if arguments.once else 0
+        exit_code = STOPPED if arguments.once else 0
     sys.exit(exit_code)
 
 

@@ -13,6 +13,7 @@ from datasets_server.operators.backfill import (
     ReportOperator,
 )
 from datasets_server.params import SELECTION
+from datasets_server.pools import shard_pool
 
 
 def backfill_tasks(
@@ -38,6 +39,7 @@ def backfill_tasks(
     )
     backfill_shard = BackfillShardOperator.partial(
         task_id="backfill_shard",
+        pool=shard_pool(),
         listing=list_hub.output,
         priority="{{ params.priority }}",
         batch_size="{{ params.batch_size }}",

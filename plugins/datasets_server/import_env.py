@@ -2,7 +2,8 @@
 
 ``python -m datasets_server.import_env FILE`` reads lines of ``KEY=VALUE``: a file of docker compose, a shell
 file with ``export``, a dump of ``env``. It shows what it will set, without the secrets, and asks. A variable
-that is empty means its default. What the file says nothing about stays as it is.
+that is empty means its default. What the file says nothing about stays as it is. The pool of the shards is
+created where it is missing.
 """
 
 # ruff: noqa: AIR311 - the Connection and Variable of airflow.sdk are for tasks; a command writes to the database.
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from airflow.models import Connection, Variable
+from airflow.models import Connection, Pool, Variable
 from airflow.utils.session import create_session
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_userinfo, split_hosts, split_options
@@ -29,7 +30,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from datasets_server import settings
+from datasets_server import pools, settings
 from datasets_server.hooks.hub import endpoint
 from datasets_server.settings import ConnectionSpec, Setting
 from include.errors import ConfigurationError
@@ -284,7 +285,28 @@ class VariableChange:
         Variable.set(self.name, self.after, description=self.description, session=session)
 
 
-Change = ConnectionChange | VariableChange
+@dataclass(frozen=True, slots=True)
+class PoolCreation:
+    """The pool of the shards, without which they would never run; one that is there stays as it is."""
+
+    name: str
+
+    @property
+    def status(self) -> str:
+        """Tell that it is new."""
+        return "new"
+
+    def __str__(self) -> str:
+        return f"Pool {self.name}: {pools.SLOTS} slots"
+
+    def write(self, session: Session) -> None:
+        """Create the pool."""
+        Pool.create_or_update_pool(
+            self.name, pools.SLOTS, pools.DESCRIPTION, include_deferred=False, session=session
+        )
+
+
+Change = ConnectionChange | VariableChange | PoolCreation
 
 
 def _status(before: object, after: object) -> str:
@@ -316,6 +338,7 @@ def changes(env: Mapping[str, str], session: Session) -> list[Change]:
         *(partial(_connection_change, spec) for spec in settings.CONNECTIONS),
         *(partial(_setting_change, setting) for setting in settings.SETTINGS),
         _directories_change,
+        _pool_creation,
     )
     for make_change in made_by:
         try:
@@ -353,6 +376,11 @@ def _directories_change(env: Mapping[str, str], session: Session) -> VariableCha
     if not any(env.get(name) for name in DIRECTORY_CLEANING_KEYS):
         return None
     return _variable_change(settings.DIRECTORY_CLEANING, _directories(env, session), session)
+
+
+def _pool_creation(env: Mapping[str, str], session: Session) -> PoolCreation | None:  # noqa: ARG001 (as the others)
+    name = pools.shard_pool()
+    return None if Pool.get_pool(name, session=session) else PoolCreation(name)
 
 
 def _variable_change(setting: Setting, text: str, session: Session) -> VariableChange:
@@ -398,14 +426,16 @@ def notes(env: Mapping[str, str], found: list[Change], session: Session) -> Iter
         yield f"Unknown, not set: {', '.join(unknown)}."
     for change in found:
         variable = _shadow(change)
-        if variable in os.environ:
+        if variable and variable in os.environ:
             yield f"Hidden: {variable} in the environment of this Airflow goes before it."
     for spec in settings.CONNECTIONS:
         if spec.needed_for is None and not (env.keys() & spec.replaces) and not _connection(spec.id, session):
             yield f"Missing: the Connection {spec.id}; the file has no {' and no '.join(spec.replaces)}."
 
 
-def _shadow(change: Change) -> str:
+def _shadow(change: Change) -> str | None:
+    if isinstance(change, PoolCreation):
+        return None
     if isinstance(change, ConnectionChange):
         return f"AIRFLOW_CONN_{change.spec.id.upper()}"
     return f"AIRFLOW_VAR_{change.name.upper()}"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.models import Connection, Variable
+from airflow.models import Connection, Pool, Variable
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
-from datasets_server import settings
+from datasets_server import pools, settings
 from datasets_server.hooks.databases import CACHE_CONNECTION, QUEUE_CONNECTION
 from datasets_server.import_env import (
     DIRECTORY_CLEANING_KEYS,
@@ -64,6 +64,7 @@ def empty_airflow(airflow_database: None) -> Iterator[None]:
         ids = [spec.id for spec in settings.CONNECTIONS]
         session.execute(delete(Connection).where(Connection.conn_id.in_(ids)))
         session.execute(delete(Variable).where(Variable.key.startswith(settings.PREFIX)))
+        session.execute(delete(Pool).where(Pool.pool == pools.POOL))
 
 
 def import_file(tmp_path: Path, text: str, *options: str) -> int:
@@ -85,7 +86,7 @@ def variable(name: str) -> str | None:
 
 
 def statuses(output: str) -> set[str]:
-    return set(re.findall(r"^(\w+) +(?:Connection|Variable) ", output, re.MULTILINE))
+    return set(re.findall(r"^(\w+) +(?:Connection|Variable|Pool) ", output, re.MULTILINE))
 
 
 def test_a_file_becomes_connections_and_variables(tmp_path: Path) -> None:
@@ -127,6 +128,29 @@ def test_the_second_time_there_is_nothing_to_set(tmp_path: Path, capsys: pytest.
     output = capsys.readouterr().out
     assert statuses(output) == {"same"}
     assert "There is nothing to set." in output
+
+
+def pool_slots() -> int | None:
+    with create_session() as session:
+        found = Pool.get_pool(pools.POOL, session=session)
+        return found.slots if found else None
+
+
+def test_the_pool_of_the_shards_is_created(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import_file(tmp_path, "COMMON_HF_TOKEN=hf_SECRETTOKEN", "--yes")
+
+    assert "new      Pool datasets_server: 4 slots\n" in capsys.readouterr().out
+    assert pool_slots() == 4
+
+
+def test_a_pool_that_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with create_session() as session:
+        Pool.create_or_update_pool(pools.POOL, 9, "ours", include_deferred=False, session=session)
+
+    import_file(tmp_path, "COMMON_HF_TOKEN=hf_SECRETTOKEN", "--yes")
+
+    assert "Pool" not in capsys.readouterr().out
+    assert pool_slots() == 9
 
 
 def test_only_what_the_file_names_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

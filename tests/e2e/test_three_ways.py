@@ -133,14 +133,16 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("three-ways")
-    schedules = {f"DATASETS_SERVER__SCHEDULE_{dag_id.upper().replace('-', '_')}": DAILY for dag_id in ACTIONS}
+    schedules = {
+        f"AIRFLOW__DATASETS_SERVER__SCHEDULE_{dag_id.upper().replace('-', '_')}": DAILY for dag_id in ACTIONS
+    }
     airflow = AirflowServer(
         data / "airflow",
         log_folder=data / "logs",
-        settings={
+        environment={
             **schedules,
-            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
-            "SCHEDULER__USE_JOB_SCHEDULE": "True",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
         },
     )
     with ExitStack() as opened:
@@ -338,6 +340,6 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(
     runs = len(stack.api.runs(dag_id, "manual"))
 
     with pytest.raises(ServiceError, match="Invalid input for param"):
-        stack.api.trigger(dag_id, params)
+        stack.api.trigger(dag_id, **params)
 
     assert len(stack.api.runs(dag_id, "manual")) == runs

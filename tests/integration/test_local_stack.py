@@ -129,6 +129,20 @@ def test_a_process_that_will_not_end_is_killed(tmp_path: Path) -> None:
     assert wait_until_dead(pid)
 
 
+def test_a_killed_process_leaves_no_descendant_in_whatever_group(tmp_path: Path) -> None:
+    script = "setsid sh -c 'sleep 300 & echo $! > $FOLDER/grandchild; touch $FOLDER/ready; wait' & wait"
+    process = shell(script, tmp_path)
+    process.start()
+    pid, grandchild = process.pid, int((tmp_path / "grandchild").read_text())
+    assert pid is not None
+    assert is_alive(grandchild)
+
+    process.kill()
+
+    assert not is_alive(pid)
+    assert wait_until_dead(grandchild)
+
+
 def test_the_error_of_a_process_that_ends_shows_its_log(tmp_path: Path) -> None:
     process = shell("echo no such option; exit 3", tmp_path)
     with pytest.raises(ServiceError, match=r"(?s)ended with code 3.*shell\.log:\nno such option"):

@@ -1,0 +1,12 @@
+"""How a worker calls its host: two of them on one machine would have the same name otherwise."""
+
+from __future__ import annotations
+
+import os
+
+WORKER_NAME = "WORKER_NAME"
+
+
+def worker_name() -> str:
+    """Give the name of this worker, for Airflow's ``[core] hostname_callable``."""
+    return os.environ[WORKER_NAME]

@@ -1,0 +1,20 @@
+"""How many shards run at once, over all DAGs."""
+
+from __future__ import annotations
+
+from airflow.configuration import conf
+
+from datasets_server.schedules import SECTION
+
+#: The pool of the shards; an Airflow in which it is not created leaves them scheduled for ever.
+POOL = "datasets_server"
+SLOTS = 4
+DESCRIPTION = "Shards that work on the datasets of datasets-server at once."
+
+
+def shard_pool() -> str:
+    """Give the pool of the shards: ``POOL``, unless Airflow's configuration names another one.
+
+    The option is ``pool`` of the section ``[datasets_server]``, or ``AIRFLOW__DATASETS_SERVER__POOL``.
+    """
+    return str(conf.get(SECTION, "pool", fallback=POOL))

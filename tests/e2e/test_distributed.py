@@ -1,0 +1,30 @@
+"""`make test-distributed`, the whole of it, on a machine that has Debian's PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from include.errors import ConfigurationError
+from include.local_stack.distributed.stack import check_programs
+from include.local_stack.process import PROJECT_ROOT
+from tests.e2e.test_run import processes_naming
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_backfill_ends_as_it_should_though_a_worker_is_killed(tmp_path: Path) -> None:
+    try:
+        check_programs()
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+
+    command = [sys.executable, "-m", "include.local_stack.distributed", "--data", str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=900)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "yes  both runs have the same end" in done.stdout
+    assert processes_naming(tmp_path) == []
