@@ -13,22 +13,20 @@ from functools import cache
 from threading import Lock
 from typing import Literal, TypeVar
 
-from httpx2 import HTTPError, Response
+from httpx2 import HTTPError
 from huggingface_hub import DatasetInfo, HfApi
 from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import ExpandDatasetProperty_T
 from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import get_session, hf_raise_for_status, parse_ratelimit_headers
+from huggingface_hub.utils._http import get_session, hf_raise_for_status
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.processing_graph import Release
+from include.rate_limit import RateLimitGate
 
 Answer = TypeVar("Answer")
 
 REQUEST_TIMEOUT_SECONDS = 30.0
-#: The Hub counts requests in windows of 5 minutes, so that two windows are enough for a limit to pass.
-MAX_RATE_LIMIT_WAIT_SECONDS = 600.0
-_DEFAULT_RATE_LIMIT_WAIT_SECONDS = 10.0
 
 _PROPERTIES: list[ExpandDatasetProperty_T] = ["author", "cardData", "disabled", "private", "sha", "tags"]
 
@@ -113,7 +111,7 @@ class Hub:
         self._api = HfApi(endpoint=endpoint, token=self._token)
         self._release = release
         self.blocked = blocked
-        self._sleep = sleep
+        self._gate = RateLimitGate(sleep)
         self.requests = 0
         self._requests_lock = Lock()
         self._may_have_private_datasets = cache(self._ask_for_paid_plan)
@@ -220,32 +218,7 @@ class Hub:
                 self.requests += 1
             return request()
 
-        return within_rate_limit(counted, self._sleep)
-
-
-def within_rate_limit(request: Callable[[], Answer], sleep: Callable[[float], None]) -> Answer:
-    """Make a request, and where a rate limit is in the way, wait as the Hub says, and make it again.
-
-    :raises HfHubHTTPError: with status 429 if the limit does not end within two windows.
-    """
-    waited = 0.0
-    while True:
-        try:
-            return request()
-        except HfHubHTTPError as error:
-            if error.response.status_code != 429 or waited >= MAX_RATE_LIMIT_WAIT_SECONDS:
-                raise
-            wait = _seconds_to_wait(error.response)
-            sleep(wait)
-            waited += wait
-
-
-def _seconds_to_wait(response: Response) -> float:
-    limit = parse_ratelimit_headers(response.headers)
-    if limit is not None:
-        return limit.reset_in_seconds + 1.0
-    retry_after = response.headers.get("Retry-After", "")
-    return float(retry_after) + 1.0 if retry_after.isdigit() else _DEFAULT_RATE_LIMIT_WAIT_SECONDS
+        return self._gate.ask(counted)
 
 
 def first_line(error: Exception) -> str:

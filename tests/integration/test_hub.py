@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -315,7 +316,28 @@ class TestRateLimit:
         with pytest.raises(DatasetError, match=r"429"):
             Hub(hub_server.url, TOKEN, release, BlockList(), slept.append).support("user/data")
 
-        assert slept == [pytest.approx(301, abs=1)] * 2
+        assert slept == [pytest.approx(301, abs=1)] * 12
+
+    def test_lets_all_requests_of_two_clients_through_in_the_end(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
+        """As two shards share a token: each client waits as a whole, once one of its threads is refused."""
+        names = [f"user/{number}" for number in range(20)]
+        hub_server.state.put(*(HubDataset(name, REVISION) for name in names))
+        hub_server.state.rate_limit = RateLimit(requests=20, window_seconds=1)
+        shards = [Hub(hub_server.url, TOKEN, release, BlockList()) for _ in range(2)]
+
+        with ThreadPoolExecutor(8) as one, ThreadPoolExecutor(8) as other:
+            asked = [
+                threads.submit(shard.support, name)
+                for name in names
+                for shard, threads in zip(shards, (one, other), strict=True)
+            ]
+            answers = [each.result() for each in asked]
+
+        assert answers == [Supported(REVISION)] * 40
+        refused = sum(shard.requests for shard in shards) - 40
+        assert 0 < refused <= 2 * 8
 
 
 class TestCheckToken:
