@@ -17,11 +17,14 @@ each run takes the datasets with a cache entry updated in its interval.
 | `removal_limit` | above this number of removals, `approve_removals` waits for a person |
 | `error_limit` | a task with more errors than this fails, at its end |
 | `shards`, `batch_size` | how the work is cut up |
+| `listing_max_age` | for how many hours the Hub's listing is trusted |
+| `listing_min_share` | which percentage of the last one, and of the cached datasets, it must have for that |
+| `untrusted_listing` | without a trusted one, `ask` the Hub about each dataset, or `stop` |
 
-**What it does.** `list_hub` keeps the Hub's listing, which proves most datasets to be up to date.
-`list_shards` cuts the cached datasets into ranges of names. Each `backfill_shard` plans its datasets and
-writes the jobs. `remove_datasets` removes what the Hub, asked by itself, no longer supports. `report` sums
-up, in its log and its XCom.
+**What it does.** `list_hub` keeps the Hub's listing, which proves most datasets to be up to date; where at
+most 1,000 datasets are selected, the Hub is asked about each instead. `list_shards` cuts the cached datasets
+into ranges of names. Each `backfill_shard` plans its datasets and writes the jobs. `remove_datasets` removes
+what the Hub, asked by itself, no longer supports. `report` sums up, in its log and its XCom.
 
 **When it fails.** The error says what to do. A service that does not answer is tried again by itself; a wrong
 Connection or Variable has to be mended first. Then clear the failed tasks: each may be run again at any time,

@@ -19,6 +19,9 @@ with such an entry updated in its interval.
 | `removal_limit` | above this number of removals, `approve_removals` waits for a person |
 | `error_limit` | a task with more errors than this fails, at its end |
 | `shards`, `batch_size` | how the work is cut up |
+| `listing_max_age` | for how many hours the Hub's listing is trusted |
+| `listing_min_share` | which percentage of the last one, and of the cached datasets, it must have for that |
+| `untrusted_listing` | without a trusted one, `ask` the Hub about each dataset, or `stop` |
 
 **When it fails.** The error says what to do; then clear the failed tasks, or leave it to the next run.
 """

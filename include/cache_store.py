@@ -114,6 +114,15 @@ class CacheStore:
         found = self._entries.find(query, {"_id": 0, "dataset": 1}).sort("dataset").skip(position).limit(1)
         return next((document["dataset"] for document in found), None)
 
+    def sample_names(self, entries: int) -> list[str]:
+        """Give the names of the datasets of so many entries, chosen by chance, each once.
+
+        It reads these entries alone, unless the collection is small. So datasets with many entries are more
+        likely to be among them.
+        """
+        sample: list[Document] = [{"$sample": {"size": entries}}, {"$group": {"_id": "$dataset"}}]
+        return [document["_id"] for document in self._entries.aggregate(sample)]
+
     def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Give the names of the cached datasets in a range, each once, as they come from the index."""
         return self._names_where(in_range(names))

@@ -11,26 +11,31 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from threading import Lock
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 from httpx2 import HTTPError, Response
 from huggingface_hub import DatasetInfo, HfApi
 from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import ExpandDatasetProperty_T
 from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import get_session, hf_raise_for_status, parse_ratelimit_headers
+from huggingface_hub.utils._http import get_session, hf_raise_for_status, http_backoff
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.processing_graph import Release
+from include.rate_limit import RateLimitGate
 
 Answer = TypeVar("Answer")
 
 REQUEST_TIMEOUT_SECONDS = 30.0
-#: The Hub counts requests in windows of 5 minutes, so that two windows are enough for a limit to pass.
-MAX_RATE_LIMIT_WAIT_SECONDS = 600.0
-_DEFAULT_RATE_LIMIT_WAIT_SECONDS = 10.0
+#: The most that the Hub gives.
+DATASETS_PER_PAGE = 1_000
 
 _PROPERTIES: list[ExpandDatasetProperty_T] = ["author", "cardData", "disabled", "private", "sha", "tags"]
+_FIRST_PAGE = urlencode({"expand": _PROPERTIES, "limit": DATASETS_PER_PAGE}, doseq=True)
+#: How the Hub's client may try a page again. A rate limit is not its business, because it gives up too soon.
+_PASSING_ERRORS = (408, 500, 502, 503, 504)
+_PLACE_REFUSED = (400, 404, 410, 422)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,18 @@ class ListedDataset:
 
     name: str
     revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage:
+    """A page of the Hub's listing. ``next_place`` leads to the following page; the last one has none."""
+
+    datasets: list[ListedDataset]
+    next_place: str | None
+
+
+class LostPlaceError(ServiceError):
+    """The Hub no longer knows a place in its listing: it has to be listed from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +114,8 @@ class Hub:
     :param blocked: the datasets that are unsupported whatever the Hub says.
     :param sleep: waits for a number of seconds.
 
-    ``requests`` counts the requests so far, those for the listing excepted.
+    ``requests`` counts the requests so far, refused ones included; a page that the client itself asks for
+    again, after an error of the Hub, counts once.
     """
 
     def __init__(
@@ -111,9 +129,9 @@ class Hub:
         self.endpoint = endpoint
         self._token: str | Literal[False] = token or False
         self._api = HfApi(endpoint=endpoint, token=self._token)
-        self._release = release
+        self.release = release
         self.blocked = blocked
-        self._sleep = sleep
+        self._gate = RateLimitGate(sleep)
         self.requests = 0
         self._requests_lock = Lock()
         self._may_have_private_datasets = cache(self._ask_for_paid_plan)
@@ -152,6 +170,8 @@ class Hub:
             info = self._ask(
                 lambda: self._api.dataset_info(dataset, timeout=REQUEST_TIMEOUT_SECONDS, expand=_PROPERTIES)
             )
+            if info.id != dataset:
+                self._count_request()  # the client has followed a redirect from an old name
             return self._judge(dataset, info)
         except DisabledRepoError:
             return Unsupported("it is disabled on the Hub")
@@ -161,18 +181,54 @@ class Hub:
             # Not only a failed request: a name that the Hub cannot have, or an answer that makes no sense.
             raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
 
-    def listing(self) -> Iterator[ListedDataset]:
-        """List all datasets of the Hub that the token can see.
+    def listing(self, place: str | None = None) -> Iterator[ListingPage]:
+        """List all datasets of the Hub that the token can see, page by page.
 
+        :param place: where to go on, as an earlier page has told; None begins with the first page.
+        :raises LostPlaceError: if the Hub no longer knows the place.
         :raises ServiceError: if the Hub stops to answer on the way.
         """
+        while True:
+            page = self._listing_page(place)
+            yield page
+            if page.next_place is None:
+                return
+            if page.next_place == place:
+                raise ServiceError(f"The listing of the Hub at {self.endpoint} goes round in circles.")
+            place = page.next_place
+
+    def _listing_page(self, place: str | None) -> ListingPage:
         try:
-            for info in self._api.list_datasets(expand=_PROPERTIES):
-                yield ListedDataset(info.id, info.sha if self._is_proven_supported(info) else None)
-        except HTTPError as error:
+            response = self._ask(lambda: self._get_listing(place or _FIRST_PAGE))
+            return ListingPage([self._listed(item) for item in response.json()], _next_place(response))
+        except (HTTPError, ValueError, TypeError, KeyError) as error:
+            if place and isinstance(error, HfHubHTTPError) and error.response.status_code in _PLACE_REFUSED:
+                raise LostPlaceError(
+                    f"The Hub at {self.endpoint} no longer knows a place in its listing"
+                ) from error
             raise ServiceError(
                 f"The Hub at {self.endpoint} does not list its datasets: {first_line(error)}"
             ) from error
+
+    def _get_listing(self, query: str) -> Response:
+        response = http_backoff(
+            "GET",
+            f"{self.endpoint}/api/datasets?{query}",
+            headers=build_hf_headers(token=self._token),
+            timeout=REQUEST_TIMEOUT_SECONDS,
+            retry_on_status_codes=_PASSING_ERRORS,
+        )
+        hf_raise_for_status(response)
+        return response
+
+    def _listed(self, item: dict[str, Any]) -> ListedDataset:
+        try:
+            info = DatasetInfo(**item)  # type: ignore[no-untyped-call]
+            is_proven = self._is_proven_supported(info)
+        except (TypeError, ValueError, AttributeError):
+            # One card that makes no sense must not end the listing: this dataset is asked for by itself.
+            return ListedDataset(item["id"], None)
+        return ListedDataset(info.id, info.sha or None if is_proven else None)
 
     def _judge(self, dataset: str, info: DatasetInfo) -> Support:
         if info.disabled:
@@ -186,7 +242,7 @@ class Hub:
         return Supported(info.sha)
 
     def _reason_against(self, dataset: str, info: DatasetInfo) -> str | None:
-        if not info.private and (tags := self._release.unsupported_tags.intersection(info.tags or ())):
+        if not info.private and (tags := self.release.unsupported_tags.intersection(info.tags or ())):
             return f"it is tagged {', '.join(sorted(tags))}"
         if getattr(info.card_data, "viewer", None) is False:
             return "its card turns the viewer off"
@@ -199,7 +255,7 @@ class Hub:
 
     def _ask_for_paid_plan(self, author: str) -> bool:
         answer = self._ask(lambda: self._who_is(author))
-        if self._release.tells_enterprise_by_plan:
+        if self.release.tells_enterprise_by_plan:
             return bool(answer.get("isPro")) or answer.get("plan") is not None
         return bool(answer.get("isPro")) or bool(answer.get("isEnterprise"))
 
@@ -216,36 +272,20 @@ class Hub:
 
     def _ask(self, request: Callable[[], Answer]) -> Answer:
         def counted() -> Answer:
-            with self._requests_lock:
-                self.requests += 1
+            self._count_request()
             return request()
 
-        return within_rate_limit(counted, self._sleep)
+        return self._gate.ask(counted)
+
+    def _count_request(self) -> None:
+        with self._requests_lock:
+            self.requests += 1
 
 
-def within_rate_limit(request: Callable[[], Answer], sleep: Callable[[float], None]) -> Answer:
-    """Make a request, and where a rate limit is in the way, wait as the Hub says, and make it again.
-
-    :raises HfHubHTTPError: with status 429 if the limit does not end within two windows.
-    """
-    waited = 0.0
-    while True:
-        try:
-            return request()
-        except HfHubHTTPError as error:
-            if error.response.status_code != 429 or waited >= MAX_RATE_LIMIT_WAIT_SECONDS:
-                raise
-            wait = _seconds_to_wait(error.response)
-            sleep(wait)
-            waited += wait
-
-
-def _seconds_to_wait(response: Response) -> float:
-    limit = parse_ratelimit_headers(response.headers)
-    if limit is not None:
-        return limit.reset_in_seconds + 1.0
-    retry_after = response.headers.get("Retry-After", "")
-    return float(retry_after) + 1.0 if retry_after.isdigit() else _DEFAULT_RATE_LIMIT_WAIT_SECONDS
+def _next_place(response: Response) -> str | None:
+    """Give the query of the next page's address, without its host: the token is for the endpoint alone."""
+    address = response.links.get("next", {}).get("url")
+    return urlsplit(address).query if address else None
 
 
 def first_line(error: Exception) -> str:

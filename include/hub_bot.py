@@ -18,7 +18,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils._http import default_client_factory, set_client_factory
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub import REQUEST_TIMEOUT_SECONDS, first_line, within_rate_limit
+from include.hub import REQUEST_TIMEOUT_SECONDS, first_line
+from include.rate_limit import RateLimitGate
 
 # A failed request, a name that the Hub cannot have, or an answer that makes no sense.
 _NO_CLEAR_ANSWER = (HTTPError, ValueError, TypeError, KeyError, AttributeError)
@@ -61,7 +62,7 @@ class HubBot:
         self.endpoint = endpoint
         self.name = name
         self._api = HfApi(endpoint=endpoint, token=token)
-        self._sleep = sleep
+        self._gate = RateLimitGate(sleep)
         set_client_factory(partial(_impatient_client, timeout))
 
     def check_token(self) -> None:
@@ -71,7 +72,7 @@ class HubBot:
         :raises ServiceError: if the Hub cannot be asked.
         """
         try:
-            user = within_rate_limit(self._api.whoami, self._sleep)
+            user = self._gate.ask(self._api.whoami)
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
                 raise ConfigurationError(
@@ -127,10 +128,10 @@ class HubBot:
             return Opening.OPENED
 
         try:
-            return within_rate_limit(attempt, self._sleep)
+            return self._gate.ask(attempt)
         except _NO_CLEAR_ANSWER:
             # The answer may be lost while the discussion is there.
-            if tried and within_rate_limit(lambda: self._has_opened(dataset), self._sleep):
+            if tried and self._gate.ask(lambda: self._has_opened(dataset)):
                 return Opening.OPENED
             raise
 

@@ -14,8 +14,8 @@ from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from include.batches import batched
-from include.hub import ListedDataset
 from include.lease import Lease
+from include.listing_store import ListingStore
 from include.metrics import Counts
 from include.mongo import Session
 from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
@@ -24,7 +24,7 @@ Document = dict[str, Any]
 
 MAINTENANCE_DATABASE = "datasets_server_maintenance"
 #: Some of its collections, to try the rights on.
-COLLECTIONS = ("hubListing", "selectedDatasets", "removalCandidates", "unfinishedRebuilds")
+COLLECTIONS = ("selectedDatasets", "removalCandidates", "unfinishedRebuilds")
 DOCUMENTS_PER_WRITE = 5_000
 KEPT_FOR = timedelta(days=90)
 
@@ -39,15 +39,15 @@ class RemovalCandidate:
 
 
 class MaintenanceStore:
-    """Keeps the Hub's listing, and the datasets that a run is about, is to remove, or rebuilds.
+    """Keeps the Hub's listings, and the datasets that a run is about, is to remove, or rebuilds.
 
     :param database: the database ``datasets_server_maintenance``. A ``run`` is any text that names one run.
+    :param listing_id: the listing that proves revisions; without one, none is proven.
     """
 
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], listing_id: str | None = None) -> None:
         self._database = database
-        self._listing = database["hubListing"]
-        self._new_listing = database["hubListingToCome"]
+        self._listing = None if listing_id is None else database[listing_id]
         self._selected = database["selectedDatasets"]
         self._candidates = database["removalCandidates"]
         self._rebuilds = database["unfinishedRebuilds"]
@@ -60,26 +60,18 @@ class MaintenanceStore:
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
         self._metrics.create_index([("action", 1), ("collected_at", 1)])
 
-    def replace_listing(self, datasets: Iterable[ListedDataset]) -> int:
-        """Replace the listing as a whole, once it has come in completely; until then the old one stands.
+    def listings(self) -> ListingStore:
+        """Give the Hub's listings."""
+        return ListingStore(self._database)
 
-        :return: the number of datasets listed.
-        """
-        self._new_listing.drop()
-        listed = 0
-        for batch in batched(datasets, DOCUMENTS_PER_WRITE):
-            # The Hub may give a dataset twice, when the listing changes under its pages.
-            writes = [
-                ReplaceOne({"_id": item.name}, {"revision": item.revision}, upsert=True) for item in batch
-            ]
-            self._new_listing.bulk_write(writes, ordered=False)
-            listed += len(batch)
-        if listed:
-            self._new_listing.rename(self._listing.name, dropTarget=True)
-        return listed
+    def with_listing(self, listing_id: str) -> MaintenanceStore:
+        """Give the same store, for a run with this listing."""
+        return MaintenanceStore(self._database, listing_id)
 
     def listed_revisions(self, names: Sequence[str]) -> dict[str, str]:
         """Give the revisions of those datasets that the listing proves to be supported."""
+        if self._listing is None:
+            return {}
         found = self._listing.find({"_id": {"$in": names}, "revision": {"$ne": None}})
         return {document["_id"]: document["revision"] for document in found}
 

@@ -43,6 +43,7 @@ class BackfillSummary(Summary):
     """What a backfill did, or in a dry run would do: how many datasets ended how, and how many jobs.
 
     ``jobs_by_reason`` counts the created jobs. ``hub_requests`` leaves out those for the listing.
+    ``warnings`` say what else a person should know.
     """
 
     untouched: int = 0
@@ -56,6 +57,7 @@ class BackfillSummary(Summary):
     plan_sample: list[str] = field(default_factory=list)
     unsupported_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def add_errors_of(self, removal: RemovalSummary) -> None:
         """Count as failed, and not as backfilled, what was to be removed first and was not in whole."""
@@ -85,9 +87,17 @@ def add_to_sample(sample: list[str], name: str, what: object) -> None:
 
 
 def backfill_report(
-    backfill: BackfillSummary, removal: RemovalSummary, seconds: float, *, dry_run: bool
+    backfill: BackfillSummary,
+    removal: RemovalSummary,
+    seconds: float,
+    *,
+    listing_requests: int = 0,
+    dry_run: bool,
 ) -> dict[str, Any]:
-    """Sum up a run, as an object that JSON can hold. In a dry run, it is what would be done."""
+    """Sum up a run, as an object that JSON can hold. In a dry run, it is what would be done.
+
+    :param listing_requests: how many requests it took to check the token and to list the Hub.
+    """
     return {
         "dry_run": dry_run,
         "duration_seconds": round(seconds, 1),
@@ -105,7 +115,11 @@ def backfill_report(
             "cache_entries": removal.cache_entries,
             "asset_folders": removal.asset_folders,
         },
-        "hub_requests": backfill.hub_requests + removal.hub_requests,
+        "hub_requests": {
+            "listing": listing_requests,
+            "single_datasets": backfill.hub_requests + removal.hub_requests,
+        },
+        "warnings": list(dict.fromkeys(backfill.warnings)),
         "plan_sample": backfill.plan_sample,
         "unsupported_sample": backfill.unsupported_sample,
         "error_sample": (backfill.error_sample + removal.error_sample)[:SAMPLE_SIZE],
@@ -117,15 +131,19 @@ def as_text(report: Mapping[str, Any]) -> str:
     lines = ["Dry run: nothing was written. It would do this:" if report["dry_run"] else "The run did this:"]
     for name, value in report.items():
         if name != "dry_run":
-            lines += [f"  {line}" for line in _as_lines(name.replace("_", " "), value)]
+            lines += [f"  {line}" for line in _as_lines(_in_words(name), value)]
     return "\n".join(lines)
 
 
 def _as_lines(label: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - a part of a report
     if isinstance(value, dict):
         for key, part in value.items():
-            yield from _as_lines(f"{label}, {key}", part)
+            yield from _as_lines(f"{label}, {_in_words(key)}", part)
     elif isinstance(value, list):
         yield from (f"{label}: {line}" for line in value)
     else:
         yield f"{label}: {value:,}"
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ")

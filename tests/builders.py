@@ -12,6 +12,8 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from include.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
+from include.hub import ListedDataset, ListingPage
+from include.listing_store import HubListing, ListingStore
 from include.local_stack.documents import CACHE, JOBS, Shape, up_to_date_entries
 from include.plan import NewJob, Place
 from include.processing_graph import Level, Release
@@ -135,6 +137,17 @@ def insert_up_to_date(
 ) -> None:
     """Insert the entries of a dataset with nothing to do."""
     cache[CACHE].insert_many(up_to_date_entries(release, Shape(name, revision, splits), NOON))
+
+
+def put_listing(
+    listings: ListingStore,
+    *datasets: ListedDataset,
+    endpoint: str = "http://hub",
+    release: str = "2024-03",
+) -> HubListing:
+    """Let the Hub have been listed, and the listing be trusted."""
+    listing = listings.begin(endpoint, release)
+    return listings.trust(listings.add(listing, ListingPage(list(datasets), None), requests=1))
 
 
 def contents(*databases: Database[Document]) -> dict[str, list[Document]]:

@@ -60,7 +60,7 @@ def _backfill(report: Report) -> Groups:
         "waiting jobs removed": removed["waiting_jobs"],
         "storage folders removed": removed["asset_folders"],
     }
-    yield {"Hub requests": report["hub_requests"]}
+    yield {"Hub requests": sum(report["hub_requests"].values())}
 
 
 def _metrics(report: Report) -> Groups:
@@ -96,7 +96,12 @@ def _nothing(_: Report) -> Groups:
     return iter(())
 
 
-_BACKFILL_SAMPLES = {"plan_sample": "planned", "unsupported_sample": "removed", "error_sample": "failed"}
+_BACKFILL_SAMPLES = {
+    "plan_sample": "planned",
+    "unsupported_sample": "removed",
+    "error_sample": "failed",
+    "warnings": "warning",
+}
 _CLEANING_SAMPLES = {"deleted_sample": "deleted", "error_sample": "failed"}
 _METRICS_SAMPLES = {"largest_groups": "counted"}
 _MESSAGE_SAMPLES = {"posted_sample": "posted", "passed_over_sample": "passed", "error_sample": "failed"}

@@ -25,6 +25,7 @@ from rich.table import Table
 from include.backfill import Backfill
 from include.cache_store import ENTRY_METADATA, CacheStore
 from include.hub import BlockList, Hub
+from include.hub_listing import HubLister
 from include.local_stack.generated_cache import generate
 from include.local_stack.hub_server import HubProcess
 from include.local_stack.mongod import Mongod
@@ -77,12 +78,13 @@ def measure(mongo_uri: str, hub_url: str) -> Measurement:
         cache, queue = CacheStore(client[CACHE]), QueueStore(client[QUEUE], release)
         maintenance = MaintenanceStore(client[MAINTENANCE])
         hub = Hub(hub_url, "hf_token", release, BlockList())
-        backfill = Backfill("bench", release, cache, queue, maintenance, hub, Remover(cache, queue, ()))
         entries, bare_read_seconds = _read_bare(client)
 
         start = time.perf_counter()
-        maintenance.replace_listing(hub.listing())
+        listing = HubLister(hub, maintenance.listings(), cache).whole()
         listed = time.perf_counter()
+        maintenance = maintenance.with_listing(listing.id)
+        backfill = Backfill("bench", release, cache, queue, maintenance, hub, Remover(cache, queue, ()))
         commands_before = counter.commands
         summary = backfill.run(cache.dataset_names())
         return Measurement(

@@ -207,6 +207,7 @@ class _Hub:
     def __init__(self, state: HubState) -> None:
         self._state = state
         self._window = _Window()
+        self._listed_names: list[str] = []
 
     def application(self) -> Starlette:
         """Make the web application."""
@@ -312,13 +313,16 @@ class _Hub:
         state, query = self._state, request.query_params
         authenticated = self._user(request) is not None
         size = min(int(query.get("limit", state.page_size)), state.page_size)
-        names = sorted(state.datasets)
+        if "cursor" not in query or not self._listed_names:
+            # Once for all pages, because it takes a while where the Hub has hundreds of thousands.
+            self._listed_names = sorted(state.datasets)
+        names = self._listed_names
         place = bisect_right(names, _decode_cursor(query["cursor"])) if "cursor" in query else 0
         page: list[HubDataset] = []
         while place < len(names) and len(page) < size:
-            dataset = state.datasets[names[place]]
+            dataset = state.datasets.get(names[place])
             place += 1
-            if dataset.in_listing and dataset.renamed_to is None and (authenticated or not dataset.private):
+            if dataset and _is_listed(dataset, authenticated=authenticated):
                 page.append(dataset)
         wanted = query.getlist("expand") or LISTED_FIELDS
         items = [_fields(dataset, wanted) for dataset in page]
@@ -395,13 +399,20 @@ def _fields(dataset: HubDataset, wanted: Sequence[str]) -> dict[str, Any]:
     return {"id": dataset.id} | {name: fields[name] for name in wanted if fields.get(name) is not None}
 
 
+def _is_listed(dataset: HubDataset, *, authenticated: bool) -> bool:
+    return dataset.in_listing and dataset.renamed_to is None and (authenticated or not dataset.private)
+
+
 def _link_to_next(request: Request, last: str) -> dict[str, str]:
     cursor = base64.urlsafe_b64encode(last.encode()).decode()
     return {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'}
 
 
 def _decode_cursor(cursor: str) -> str:
-    return base64.urlsafe_b64decode(cursor).decode()
+    try:
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+    except ValueError as error:
+        raise _RefusedError(400, "Invalid cursor") from error
 
 
 def _is_asked_for(discussion: HubDiscussion, query: Mapping[str, str]) -> bool:

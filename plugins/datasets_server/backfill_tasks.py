@@ -28,7 +28,13 @@ def backfill_tasks(
     """
     codes = {"error_codes": "{{ params.error_codes }}"} if retryable_errors else {}
     failed_runs = {"ignore_failed_runs": "{{ params.ignore_failed_runs }}"} if retryable_errors else {}
-    list_hub = ListHubOperator(task_id="list_hub", **SELECTION, **codes)
+    list_hub = ListHubOperator(
+        task_id="list_hub",
+        listing_min_share="{{ params.listing_min_share }}",
+        untrusted_listing="{{ params.untrusted_listing }}",
+        **SELECTION,
+        **codes,
+    )
     list_shards = ListShardsOperator(
         task_id="list_shards",
         shards="{{ params.shards }}",
@@ -41,6 +47,8 @@ def backfill_tasks(
         task_id="backfill_shard",
         pool=shard_pool(),
         listing=list_hub.output,
+        listing_max_age="{{ params.listing_max_age }}",
+        untrusted_listing="{{ params.untrusted_listing }}",
         priority="{{ params.priority }}",
         batch_size="{{ params.batch_size }}",
         preview="{{ params.dry_run }}",
@@ -54,6 +62,7 @@ def backfill_tasks(
     )
     report = ReportOperator(
         task_id="report",
+        listing_task_id="list_hub",
         shard_task_id="backfill_shard",
         removal_task_id="remove_datasets",
         preview="{{ params.dry_run }}",

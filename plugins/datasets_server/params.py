@@ -78,6 +78,35 @@ def backfill_params() -> dict[str, Param]:
             description="The number of datasets that are read, planned and written at a time.",
             section="Limits",
         ),
+        "listing_max_age": Param(
+            12,
+            type="integer",
+            minimum=1,
+            maximum=24,
+            title="Age of the listing",
+            description="For how many hours a shard trusts the Hub's listing.",
+            section="Limits",
+        ),
+        "listing_min_share": Param(
+            50,
+            type="integer",
+            minimum=0,
+            maximum=100,
+            title="Size of the listing",
+            description=(
+                "The Hub's listing is trusted if it has at least this percentage of as many datasets as the"
+                " last one had, and of a sample of the cached datasets."
+            ),
+            section="Limits",
+        ),
+        "untrusted_listing": Param(
+            "ask",
+            type="string",
+            enum=["ask", "stop"],
+            title="Without a trusted listing",
+            description="Ask the Hub about each dataset, which may take hours, or stop.",
+            section="Limits",
+        ),
     }
 
 

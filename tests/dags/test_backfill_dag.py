@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo.database import Database
 
 from include.local_stack.hub_server import HubServer
 from include.local_stack.s3_server import S3Server
 from include.local_stack.sample_state import Outcome, datasets_by_outcome
+from include.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
+from include.write_lease import WriteLease
 from tests.conftest import Databases
 from tests.dags.conftest import BUCKET, RELEASE, RunDag
 
@@ -171,3 +177,112 @@ def test_too_many_errors_fail_the_run_at_its_end(sample: None, run_dag: RunDag, 
     assert finished.tasks["backfill_shard"] == "failed"
     backfilled = len(datasets_by_outcome(RELEASE)[Outcome.BACKFILLED])
     assert finished.report["datasets"]["backfilled"] == backfilled
+
+
+def datasets_seen(report: dict[str, Any]) -> int:
+    return sum(
+        report["datasets"][outcome] for outcome in ("untouched", "backfilled", "unsupported", "failed")
+    )
+
+
+def test_the_report_counts_the_requests_to_the_hub(
+    sample: None, run_dag: RunDag, hub_server: HubServer
+) -> None:
+    hub_server.state.page_size = 50
+    pages = -(-len(datasets_listed(hub_server)) // 50)
+
+    report = run_dag("backfill").report
+
+    made = hub_server.state.requests_by_route
+    assert made["listing"] == pages > 1
+    assert report["hub_requests"] == {
+        "listing": made["whoami"] + made["listing"],
+        "single_datasets": made["dataset"] + made["whoisthis"],
+    }
+    assert report["warnings"] == []
+    to_ask = {Outcome.BACKFILLED, Outcome.REMOVED, Outcome.FAILED}
+    expected = datasets_by_outcome(RELEASE)
+    assert made["dataset"] >= sum(len(expected[outcome]) for outcome in to_ask)
+    assert made["dataset"] < datasets_seen(report)
+
+
+def datasets_listed(hub_server: HubServer) -> list[str]:
+    return [
+        name for name, each in hub_server.state.datasets.items() if each.in_listing and not each.renamed_to
+    ]
+
+
+def let_the_listing_miss_most(hub_server: HubServer) -> None:
+    for name in sorted(datasets_listed(hub_server))[20:]:
+        hub_server.state.put(replace(hub_server.state.datasets[name], in_listing=False))
+
+
+def test_without_a_trusted_listing_the_hub_is_asked_about_each_dataset(
+    sample: None, run_dag: RunDag, hub_server: HubServer
+) -> None:
+    usual = run_dag("backfill", dry_run=True).report
+    let_the_listing_miss_most(hub_server)
+    hub_server.state.requests_by_route.clear()
+
+    finished = run_dag("backfill", dry_run=True)
+
+    assert finished.state == "success"
+    assert finished.report["datasets"] == usual["datasets"]
+    [warning] = finished.report["warnings"]
+    assert "is not trusted: it has 20 datasets, less than 50% of" in warning
+    assert hub_server.state.requests_by_route["dataset"] >= datasets_seen(usual)
+
+
+def test_or_the_run_stops_if_that_is_asked_for(
+    sample: None, run_dag: RunDag, hub_server: HubServer, databases: Databases
+) -> None:
+    let_the_listing_miss_most(hub_server)
+    before = dump(databases.cache, databases.queue)
+
+    finished = run_dag("backfill", untrusted_listing="stop")
+
+    assert finished.state == finished.tasks["list_hub"] == "failed"
+    assert dump(databases.cache, databases.queue) == before
+
+    assert run_dag("backfill", untrusted_listing="stop", listing_min_share=5).state == "success"
+
+
+def test_a_shard_whose_listing_is_gone_asks_the_hub_about_each_dataset(
+    sample: None, run_dag: RunDag, hub_server: HubServer, databases: Databases
+) -> None:
+    """Another run holds the lease until the listing is gone, so that the shard comes after that."""
+    maintenance = databases.cache.client[MAINTENANCE_DATABASE]
+    lease = WriteLease(maintenance, "another run")
+    lease.acquire()
+
+    def drop_listing() -> None:
+        listings = MaintenanceStore(maintenance).listings()
+        while not any(listing.trusted for listing in listings.all()):
+            time.sleep(0.05)
+        listings.drop(listings.all()[0])
+        lease.release()
+
+    dropping = threading.Thread(target=drop_listing)
+    dropping.start()
+    report = run_dag("backfill").report
+    dropping.join()
+
+    [warning] = report["warnings"]
+    assert "is no longer there: clear the task list_hub. The Hub is asked about each dataset." in warning
+    assert report["hub_requests"]["single_datasets"] >= datasets_seen(report)
+
+
+def test_a_selection_of_many_datasets_uses_a_listing_and_then_uses_it_again(
+    sample: None, run_dag: RunDag, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets_server.operators.backfill.FEW_DATASETS", 20)
+
+    first = run_dag("backfill", datasets=["*"], dry_run=True).report
+    pages = hub_server.state.requests_by_route["listing"]
+    second = run_dag("backfill", datasets=["*"], dry_run=True).report
+
+    assert pages > 0
+    assert hub_server.state.requests_by_route["listing"] == pages
+    assert second["datasets"] == first["datasets"]
+    assert second["hub_requests"]["single_datasets"] == first["hub_requests"]["single_datasets"]
+    assert datasets_seen(first) > first["hub_requests"]["single_datasets"]

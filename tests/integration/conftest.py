@@ -66,6 +66,8 @@ def stores(indexed_databases: dict[str, Databases], release: Release) -> Iterato
     for database in (databases.cache, databases.queue, databases.maintenance):
         for collection in database.list_collection_names():
             database[collection].delete_many({})
+    for listing in databases.maintenance.list_collection_names(filter={"name": {"$regex": "^hubListing"}}):
+        databases.maintenance.drop_collection(listing)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from include.asset_storage import FolderStorage
 from include.backfill import Backfill, BackfillOptions
 from include.cache_store import CacheStore
 from include.hub import BlockList, Hub
+from include.hub_listing import HubLister
 from include.maintenance_store import MaintenanceStore
 from include.processing_graph import load_release
 from include.queue_store import QueueStore
@@ -30,35 +31,38 @@ from include.removal import Remover
 from tests.conftest import Databases
 
 RUN = "run"
-WRITES = frozenset({"insert", "update", "delete", "commitTransaction"})
+WRITES = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction"})
 
+ActionName = Literal["listing", "backfill", "removal"]
 Moment = Literal["before", "after"]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """All that a process needs to know to do a backfill of everything, or the removal that follows it."""
+    """All that a process needs to know to do a backfill of everything, or what comes before or after it."""
 
-    name: Literal["backfill", "removal"]
+    name: ActionName
     release: str
     mongo_uri: str
     databases: tuple[str, str, str]
     hub_url: str
     root: Path
+    listing_id: str | None = None
 
     @classmethod
     def on(
         cls,
         databases: Databases,
         *,
-        name: Literal["backfill", "removal"],
+        name: ActionName,
         release: str,
         mongo_uri: str,
         hub_url: str,
         root: Path,
+        listing_id: str | None = None,
     ) -> Action:
         names = (databases.cache.name, databases.queue.name, databases.maintenance.name)
-        return cls(name, release, mongo_uri, names, hub_url, root)
+        return cls(name, release, mongo_uri, names, hub_url, root, listing_id)
 
     def do(self, listener: CommandListener) -> None:
         """Do the action in this process, as the tasks of the DAG do it."""
@@ -67,12 +71,15 @@ class Action:
             release = load_release(self.release)
             cache_db, queue_db, maintenance_db = (client[name] for name in self.databases)
             cache, queue = CacheStore(cache_db), QueueStore(queue_db, release)
-            maintenance = MaintenanceStore(maintenance_db)
+            maintenance = MaintenanceStore(maintenance_db, self.listing_id)
             remover = Remover(cache, queue, [FolderStorage(self.root)])
             if self.name == "removal":
                 remover.remove(candidate.dataset for candidate in maintenance.removal_candidates(RUN))
                 return
             hub = Hub(self.hub_url, "hf_token", release, BlockList())
+            if self.name == "listing":
+                HubLister(hub, maintenance.listings(), cache).whole()
+                return
             options = BackfillOptions(batch_size=2)
             backfill = Backfill(RUN, release, cache, queue, maintenance, hub, remover, options)
             backfill.run(chain(list(maintenance.unfinished_rebuilds()), cache.dataset_names()))

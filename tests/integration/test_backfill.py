@@ -16,12 +16,13 @@ from include.asset_storage import FolderStorage
 from include.backfill import Backfill, BackfillOptions
 from include.dataset_state import JobStatus, Priority
 from include.hub import BlockList, Hub, ListedDataset, Supported
+from include.listing_store import HubListing
 from include.local_stack.documents import CACHE, JOBS, new_job, write_totals
 from include.local_stack.hub_server import HubDataset, HubServer
 from include.processing_graph import Release
 from include.removal import Remover
 from include.summaries import BackfillSummary
-from tests.builders import NOON, OTHER_REVISION, REVISION, contents, insert_up_to_date
+from tests.builders import NOON, OTHER_REVISION, REVISION, contents, insert_up_to_date, put_listing
 from tests.integration.conftest import Stores
 
 Document = dict[str, Any]
@@ -37,6 +38,7 @@ class World:
     hub_server: HubServer
     root: Path
     blocked: list[str] = field(default_factory=list)
+    listing: HubListing | None = None
 
     def cache(self, *names: str, revision: str = REVISION) -> None:
         """Let datasets be up to date in the cache."""
@@ -53,7 +55,8 @@ class World:
 
     def list_on_hub(self, *names: str, revision: str | None = REVISION) -> None:
         """Let the Hub's listing have had datasets."""
-        self.stores.maintenance.replace_listing(ListedDataset(name, revision) for name in names)
+        listed = (ListedDataset(name, revision) for name in names)
+        self.listing = put_listing(self.stores.maintenance.listings(), *listed)
 
     def queue(
         self, step: str, name: str, revision: str = REVISION, status: JobStatus = JobStatus.WAITING
@@ -66,12 +69,13 @@ class World:
 
     def backfill(self, *names: str, options: BackfillOptions | None = None) -> BackfillSummary:
         stores = self.stores
+        maintenance = stores.maintenance
         return Backfill(
             "run",
             self.release,
             stores.cache,
             stores.queue,
-            stores.maintenance,
+            maintenance.with_listing(self.listing.id) if self.listing else maintenance,
             Hub(self.hub_server.url, "hf_token", self.release, BlockList.parse(self.blocked)),
             Remover(stores.cache, stores.queue, [FolderStorage(self.root)]),
             options or BackfillOptions(),

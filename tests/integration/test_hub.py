@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -10,10 +12,10 @@ from typing import Any
 import pytest
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub import BlockList, Hub, ListedDataset, Supported, Unsupported
+from include.hub import BlockList, Hub, ListedDataset, LostPlaceError, Supported, Unsupported
 from include.local_stack.hub_server import HubDataset, HubServer, HubUser, RateLimit
 from include.local_stack.ports import free_port
-from include.processing_graph import Release, load_release
+from include.processing_graph import Release
 from tests.builders import REVISION
 
 TOKEN = "hf_token"
@@ -186,7 +188,10 @@ class TestSupport:
     ) -> None:
         shared_hub.state.put(HubDataset("user/old", None, renamed_to="user/data"), DATA)
 
-        assert hub(shared_hub, release).support("user/old") == Supported(REVISION)
+        asked = hub(shared_hub, release)
+
+        assert asked.support("user/old") == Supported(REVISION)
+        assert asked.requests == shared_hub.state.requests == 2
 
     def test_a_renamed_one_may_be_unsupported(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(
@@ -258,12 +263,14 @@ class TestFailures:
         assert "hf_secret" not in str(failed.value)
 
 
-def handler_of(answer: str) -> type[BaseHTTPRequestHandler]:
+def handler_of(answer: str, headers: Mapping[str, str] | None = None) -> type[BaseHTTPRequestHandler]:
     """A server's answer to any request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.encode())
 
@@ -315,7 +322,28 @@ class TestRateLimit:
         with pytest.raises(DatasetError, match=r"429"):
             Hub(hub_server.url, TOKEN, release, BlockList(), slept.append).support("user/data")
 
-        assert slept == [pytest.approx(301, abs=1)] * 2
+        assert slept == [pytest.approx(301, abs=1)] * 12
+
+    def test_lets_all_requests_of_two_clients_through_in_the_end(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
+        """As two shards share a token: each client waits as a whole, once one of its threads is refused."""
+        names = [f"user/{number}" for number in range(20)]
+        hub_server.state.put(*(HubDataset(name, REVISION) for name in names))
+        hub_server.state.rate_limit = RateLimit(requests=20, window_seconds=1)
+        shards = [Hub(hub_server.url, TOKEN, release, BlockList()) for _ in range(2)]
+
+        with ThreadPoolExecutor(8) as one, ThreadPoolExecutor(8) as other:
+            asked = [
+                threads.submit(shard.support, name)
+                for name in names
+                for shard, threads in zip(shards, (one, other), strict=True)
+            ]
+            answers = [each.result() for each in asked]
+
+        assert answers == [Supported(REVISION)] * 40
+        refused = sum(shard.requests for shard in shards) - 40
+        assert 0 < refused <= 2 * 8
 
 
 class TestCheckToken:
@@ -354,28 +382,50 @@ class TestCheckToken:
             Hub(hub_server.url, TOKEN, release, BlockList(), lambda _: None).check_token()
 
 
+def listed(asked: Hub) -> list[ListedDataset]:
+    return [dataset for page in asked.listing() for dataset in page.datasets]
+
+
 class TestListing:
     def test_gives_all_pages(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.page_size = 10
         shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
         asked = hub(shared_hub, release)
 
-        listed = list(asked.listing())
+        pages = list(asked.listing())
 
-        assert listed == [ListedDataset(f"user/{number:02}", f"{number:040}") for number in range(35)]
+        assert [len(page.datasets) for page in pages] == [10, 10, 10, 5]
+        assert [dataset for page in pages for dataset in page.datasets] == [
+            ListedDataset(f"user/{number:02}", f"{number:040}") for number in range(35)
+        ]
         assert shared_hub.state.requests_by_route == {"listing": 4}
-        assert asked.requests == 0
+        assert asked.requests == 4
+
+    def test_goes_on_at_the_place_that_a_page_has_told(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.page_size = 10
+        shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
+        pages = list(hub(shared_hub, release).listing())
+
+        assert list(hub(shared_hub, release).listing(pages[1].next_place)) == pages[2:]
+
+    def test_loses_a_place_that_the_hub_does_not_know(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(DATA)
+
+        with pytest.raises(LostPlaceError, match=r"no longer knows a place in its listing$"):
+            list(hub(shared_hub, release).listing("cursor=old"))
 
     def test_of_an_empty_hub(self, shared_hub: HubServer, release: Release) -> None:
-        assert list(hub(shared_hub, release).listing()) == []
+        assert listed(hub(shared_hub, release)) == []
 
     @pytest.mark.parametrize(
         "changes",
         [
             {"sha": None},
+            {"sha": ""},
             {"disabled": True},
             {"private": True},
             {"card_data": {"viewer": False}},
+            {"card_data": {"self": "a card that the client of the Hub cannot read"}},
             {"id": "blocked/data"},
         ],
         ids=repr,
@@ -383,12 +433,13 @@ class TestListing:
     def test_does_not_prove_that_this_is_supported(
         self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
     ) -> None:
-        listed = replace(DATA, **changes)
-        shared_hub.state.put(listed)
+        dataset = replace(DATA, **changes)
+        shared_hub.state.put(dataset, HubDataset("user/next", REVISION))
         shared_hub.state.users["user"] = HubUser("user", is_pro=True)
 
-        assert list(hub(shared_hub, release, blocked=("blocked/*",)).listing()) == [
-            ListedDataset(listed.id, None)
+        assert listed(hub(shared_hub, release, blocked=("blocked/*",))) == [
+            ListedDataset(dataset.id, None),
+            ListedDataset("user/next", REVISION),
         ]
 
     @pytest.mark.parametrize(("release_name", "revision"), [("2024-03", REVISION), ("2026-08", None)])
@@ -397,7 +448,7 @@ class TestListing:
     ) -> None:
         shared_hub.state.put(replace(DATA, tags=("porn",)))
 
-        assert list(hub(shared_hub, release).listing()) == [ListedDataset("user/data", revision)]
+        assert listed(hub(shared_hub, release)) == [ListedDataset("user/data", revision)]
 
     def test_misses_the_old_names_and_what_the_token_cannot_see(
         self, shared_hub: HubServer, release: Release
@@ -408,22 +459,52 @@ class TestListing:
             HubDataset("user/private", REVISION, private=True),
         )
 
-        names = [listed.name for listed in hub(shared_hub, release, token=None).listing()]
-
-        assert names == ["user/data"]
+        assert listed(hub(shared_hub, release, token=None)) == [ListedDataset("user/data", REVISION)]
 
     def test_that_is_refused_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(DATA)
         shared_hub.state.tokens = {}
 
         with pytest.raises(ServiceError, match=r"does not list its datasets: .*401"):
-            list(hub(shared_hub, release).listing())
+            listed(hub(shared_hub, release))
 
-    def test_waits_for_a_rate_limit(self, hub_server: HubServer) -> None:
+    @pytest.mark.parametrize("answer", ["null", "1", "{", "", "[1]", "[{}]"])
+    def test_that_makes_no_sense_is_an_error(self, release: Release, answer: str) -> None:
+        """As a proxy on the way may give it."""
+        with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
+            Thread(target=server.handle_request, daemon=True).start()
+            odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
+
+            with pytest.raises(ServiceError, match=r"does not list its datasets: "):
+                listed(odd)
+
+    def test_that_leads_elsewhere_goes_on_at_the_endpoint_and_not_in_circles(self, release: Release) -> None:
+        elsewhere = {"Link": '<https://hub.elsewhere/api/datasets?cursor=same>; rel="next"'}
+        with HTTPServer(("127.0.0.1", 0), handler_of("[]", elsewhere)) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            asked = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
+
+            with pytest.raises(ServiceError, match=r"goes round in circles"):
+                listed(asked)
+            server.shutdown()
+
+        assert asked.requests == 2
+
+    def test_waits_for_a_rate_limit_and_goes_on_with_the_same_page(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
         hub_server.state.page_size = 10
-        hub_server.state.put(*(HubDataset(f"user/{number:02}", REVISION) for number in range(20)))
-        hub_server.state.rate_limit = RateLimit(requests=1, window_seconds=1)
+        hub_server.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
+        hub_server.state.rate_limit = RateLimit(requests=2, window_seconds=200)
+        slept = []
 
-        assert len(list(hub(hub_server, load_release()).listing())) == 20
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            hub_server.state.rate_limit = None
 
-        assert hub_server.state.requests_by_route["listing"] > 2
+        asked = Hub(hub_server.url, TOKEN, release, BlockList(), sleep)
+
+        assert len(listed(asked)) == 35
+        assert slept[0] == pytest.approx(201, abs=1)
+        assert hub_server.state.requests_by_route == {"listing": 5}
+        assert asked.requests == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from include.local_stack.hub_server import HubDataset, HubServer
 from include.local_stack.mongod import Mongod
 from include.processing_graph import Release
 from include.queue_store import worker_size
-from tests.builders import NOON, OTHER_REVISION, REVISION, contents
+from tests.builders import NOON, OTHER_REVISION, REVISION, contents, put_listing
 from tests.integration.conftest import Stores
 from tests.integration.killed_run import RUN, Action, Moment, count_writes, kill
 
@@ -76,14 +77,13 @@ def fill(stores: Stores, release: Release, root: Path) -> None:
     queue[JOBS].insert_many(jobs)
     queue[LOCKS].insert_many({"_id": job["unicity_id"], "owner": "worker", "ttl": 600} for job in jobs)
     write_totals(cache, queue, release)
-    stores.maintenance.replace_listing(
-        [ListedDataset("user/fine", REVISION), ListedDataset("squad", REVISION)]
-    )
 
 
 def clear(stores: Stores) -> None:
     for database in (stores.databases.cache, stores.databases.queue, stores.databases.maintenance):
-        for collection in database.list_collection_names():
+        for collection in database.list_collection_names(
+            filter={"name": {"$not": re.compile("^hubListing")}}
+        ):
             database[collection].delete_many({})
 
 
@@ -103,6 +103,9 @@ def test_a_killed_run_can_be_run_again(
     mongod: Mongod,
     tmp_path: Path,
 ) -> None:
+    listing = put_listing(
+        stores.maintenance.listings(), *(ListedDataset(each, REVISION) for each in ("user/fine", "squad"))
+    )
     action = Action.on(
         stores.databases,
         name=name,
@@ -110,6 +113,7 @@ def test_a_killed_run_can_be_run_again(
         mongo_uri=mongod.uri,
         hub_url=hub.url,
         root=tmp_path,
+        listing_id=listing.id,
     )
 
     def before() -> None:

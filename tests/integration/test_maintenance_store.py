@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.errors import ServiceError
 from include.hub import ListedDataset
 from include.name_ranges import ALL_NAMES
-from tests.builders import OTHER_REVISION, REVISION
+from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores
 
 NAMES = ["squad", "Squad", "user/data", "user/data2", "user/Data", "user-x/data", "user/é", "\U0001f917/data"]
@@ -21,45 +19,26 @@ def release_name() -> str:
     return "2024-03"
 
 
-class TestListing:
-    def test_proves_revisions(self, stores: Stores) -> None:
-        listed = stores.maintenance.replace_listing(
-            [ListedDataset("a", REVISION), ListedDataset("b", None), ListedDataset("c", OTHER_REVISION)]
+class TestListedRevisions:
+    def test_are_those_of_the_listing_of_the_run(self, stores: Stores) -> None:
+        listings = stores.maintenance.listings()
+        listing = put_listing(
+            listings,
+            ListedDataset("a", REVISION),
+            ListedDataset("b", None),
+            ListedDataset("c", OTHER_REVISION),
         )
+        put_listing(listings, ListedDataset("a", OTHER_REVISION))
 
-        assert listed == 3
-        assert stores.maintenance.listed_revisions(["a", "b", "unknown"]) == {"a": REVISION}
-        assert stores.maintenance.listed_revisions([]) == {}
+        store = stores.maintenance.with_listing(listing.id)
 
-    def test_is_empty_at_first(self, stores: Stores) -> None:
+        assert store.listed_revisions(["a", "b", "unknown", ""]) == {"a": REVISION}
+        assert store.listed_revisions([]) == {}
+
+    def test_are_none_without_a_listing(self, stores: Stores) -> None:
+        put_listing(stores.maintenance.listings(), ListedDataset("a", REVISION))
+
         assert stores.maintenance.listed_revisions(["a"]) == {}
-
-    def test_replaces_the_one_before_as_a_whole(self, stores: Stores) -> None:
-        stores.maintenance.replace_listing([ListedDataset("a", REVISION), ListedDataset("b", REVISION)])
-
-        stores.maintenance.replace_listing([ListedDataset("b", OTHER_REVISION)])
-
-        assert stores.maintenance.listed_revisions(["a", "b"]) == {"b": OTHER_REVISION}
-
-    def test_may_name_a_dataset_twice(self, stores: Stores) -> None:
-        stores.maintenance.replace_listing([ListedDataset("a", REVISION), ListedDataset("a", OTHER_REVISION)])
-
-        assert stores.maintenance.listed_revisions(["a"]) == {"a": OTHER_REVISION}
-
-    def test_stands_until_the_next_one_has_come_in_completely(self, stores: Stores) -> None:
-        stores.maintenance.replace_listing([ListedDataset("a", REVISION)])
-
-        def cut_short() -> Iterator[ListedDataset]:
-            for number in range(6_000):
-                yield ListedDataset(f"b{number}", REVISION)
-            raise ServiceError("the Hub stops")
-
-        with pytest.raises(ServiceError):
-            stores.maintenance.replace_listing(cut_short())
-        assert stores.maintenance.listed_revisions(["a", "b1"]) == {"a": REVISION}
-
-        stores.maintenance.replace_listing([ListedDataset("c", REVISION)])
-        assert stores.maintenance.listed_revisions(["a", "b1", "c"]) == {"c": REVISION}
 
 
 class TestSelected:

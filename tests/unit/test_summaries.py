@@ -25,6 +25,7 @@ BACKFILL = BackfillSummary(
     plan_sample=["a: create 1 jobs (1 empty)"],
     unsupported_sample=["b: it is not found on the Hub"],
     error_sample=["c: the Hub gives no answer"],
+    warnings=["the listing is gone", "the listing is gone"],
 )
 REMOVAL = RemovalSummary(
     removed=2,
@@ -90,7 +91,7 @@ def test_errors_in_a_rebuild_s_removal_are_errors_of_the_backfill() -> None:
 
 
 def test_a_report_sums_up_the_run() -> None:
-    report = backfill_report(BACKFILL, REMOVAL, 12.345, dry_run=False)
+    report = backfill_report(BACKFILL, REMOVAL, 12.345, listing_requests=500, dry_run=False)
 
     assert json.loads(json.dumps(report)) == {
         "dry_run": False,
@@ -99,7 +100,8 @@ def test_a_report_sums_up_the_run() -> None:
         "jobs": {"created": 1_100, "deleted": 10},
         "jobs_by_reason": {"empty": 1_000, "obsolete": 100},
         "removed": {"waiting_jobs": 7, "cache_entries": 80, "asset_folders": 3},
-        "hub_requests": 13,
+        "hub_requests": {"listing": 500, "single_datasets": 13},
+        "warnings": ["the listing is gone"],
         "plan_sample": ["a: create 1 jobs (1 empty)"],
         "unsupported_sample": ["b: it is not found on the Hub"],
         "error_sample": ["c: the Hub gives no answer", "d: its files could not be removed"],
@@ -116,6 +118,7 @@ def test_a_report_can_be_read() -> None:
         "  datasets, backfilled: 4",
     ]
     assert "  jobs, created: 1,100" in as_text(report)
+    assert "  hub requests, single datasets: 13" in as_text(report)
     assert "  error sample: d: its files could not be removed" in as_text(report)
 
 

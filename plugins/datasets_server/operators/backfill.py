@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import chain
+from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -21,10 +21,12 @@ from datasets_server.reports import fail_if_a_task_failed, seconds_since_start
 from datasets_server.runs import run_name, turn
 from datasets_server.services import Services, open_services
 from include.backfill import Backfill, BackfillOptions
-from include.cache_store import Selection
+from include.cache_store import CacheStore, Selection
 from include.dataset_state import Priority
 from include.errors import ConfigurationError
-from include.maintenance_store import RemovalCandidate
+from include.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
+from include.listing_store import HubListing
+from include.maintenance_store import MaintenanceStore, RemovalCandidate
 from include.name_ranges import NameRange
 from include.processing_graph import Release
 from include.removal import confirmed
@@ -98,23 +100,83 @@ def _time(value: str | datetime | None) -> datetime | None:
 
 
 class ListHubOperator(SelectingOperator):
-    """Checks the token, and keeps the Hub's listing, which proves most datasets to be up to date.
+    """Checks the token, and lists the Hub, which proves most datasets to be up to date.
 
-    Returns ``{"listed": the number of datasets}``. It is None, and the Hub will be asked about each dataset,
-    if the run is not about the whole cache.
+    Returns ``{"id": the listing, "listed": the number of its datasets, "requests": those to the Hub,
+    "warnings": [text]}``. The first two are None, and the Hub will be asked about each dataset, if few are
+    selected or the listing is not trusted. A selection of many uses a recent listing again.
+
+    :param listing_min_share: of as many datasets as the last listing had, and of a sample of the cached
+        datasets, which percentage a listing must have to be trusted.
+    :param untrusted_listing: ``ask`` the Hub about each dataset, or ``stop``.
     """
 
-    def execute(self, context: Context) -> dict[str, int | None]:
+    template_fields: Sequence[str] = (
+        *SelectingOperator.template_fields,
+        "listing_min_share",
+        "untrusted_listing",
+    )
+
+    def __init__(self, *, listing_min_share: Any = 50, untrusted_listing: str = "ask", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.listing_min_share = listing_min_share
+        self.untrusted_listing = untrusted_listing
+
+    def execute(self, context: Context) -> dict[str, Any]:
         """List the Hub."""
         with open_services() as services:
             hub = services.hub()
             hub.check_token()
-            if not self.selection_in(services.release).is_everything:
-                self.log.info("Not the whole cache: the Hub will be asked about each dataset.")
-                return {"listed": None}
-            listed = services.maintenance.replace_listing(hub.listing())
-            self.log.info("The Hub at %s lists %s datasets.", hub.endpoint, f"{listed:,}")
-            return {"listed": listed}
+            selection = self.selection_in(services.release)
+            if _is_of_few(selection, services.cache):
+                self.log.info("Few datasets are selected: the Hub will be asked about each.")
+                return _told(None, hub.requests)
+            lister = HubLister(
+                hub, services.maintenance.listings(), services.cache, int(self.listing_min_share) / 100
+            )
+            return self._list(lister, selection)
+
+    def _list(self, lister: HubLister, selection: Selection) -> dict[str, Any]:
+        requests = lister.hub.requests
+        # A run over the whole cache is there to find out everything; others may come every few minutes.
+        listing = None if selection.is_everything else lister.recent()
+        if listing is not None:
+            self.log.info("The listing of the Hub of %s is used again.", listing.begun_at)
+            return _told(listing, requests)
+        try:
+            listing = lister.whole()
+        except UntrustedListingError as error:
+            warning = _ask_or_stop(error, self.untrusted_listing)
+            self.log.warning("%s", warning)
+            return _told(None, lister.hub.requests, [warning])
+        requests += listing.requests  # with those of the attempts that were cut short
+        self.log.info("The Hub lists %s datasets, after %s requests.", f"{listing.listed:,}", requests)
+        return _told(listing, requests)
+
+
+def _told(listing: HubListing | None, requests: int, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "id": listing.id if listing else None,
+        "listed": listing.listed if listing else None,
+        "requests": requests,
+        "warnings": list(warnings),
+    }
+
+
+def _is_of_few(selection: Selection, cache: CacheStore) -> bool:
+    if selection.is_everything:
+        return False
+    return len(list(islice(cache.selected_names(selection), FEW_DATASETS + 1))) <= FEW_DATASETS
+
+
+def _ask_or_stop(error: UntrustedListingError, choice: str) -> str:
+    """Give the warning that belongs to asking the Hub about each dataset.
+
+    :raises UntrustedListingError: if the choice is to stop.
+    """
+    if choice == "stop":
+        raise error
+    return f"{error} The Hub is asked about each dataset."
 
 
 class ListShardsOperator(SelectingOperator):
@@ -174,6 +236,8 @@ class BackfillShardOperator(BaseOperator):
 
     :param shard: one item of what ListShardsOperator returned.
     :param listing: what ListHubOperator returned.
+    :param listing_max_age: for how many hours the listing is trusted.
+    :param untrusted_listing: if it no longer is, ``ask`` the Hub about each dataset, or ``stop``.
     :param priority: of the jobs to create: low, normal or high.
     :param batch_size: the number of datasets that are read, planned and written at a time.
     :param preview: plan and count everything, write nothing.
@@ -185,6 +249,8 @@ class BackfillShardOperator(BaseOperator):
     template_fields: Sequence[str] = (
         "shard",
         "listing",
+        "listing_max_age",
+        "untrusted_listing",
         "priority",
         "batch_size",
         "preview",
@@ -198,6 +264,8 @@ class BackfillShardOperator(BaseOperator):
         *,
         shard: Any,
         listing: Any,
+        listing_max_age: Any = 12,
+        untrusted_listing: str = "ask",
         priority: str = Priority.LOW.value,
         batch_size: Any = 500,
         preview: Any = False,
@@ -211,6 +279,8 @@ class BackfillShardOperator(BaseOperator):
         self.ignore_failed_runs = ignore_failed_runs
         self.shard = shard
         self.listing = listing
+        self.listing_max_age = listing_max_age
+        self.untrusted_listing = untrusted_listing
         self.priority = priority
         self.batch_size = batch_size
         self.preview = preview
@@ -219,17 +289,18 @@ class BackfillShardOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Backfill the shard."""
         names: NameRange = (self.shard["first"], self.shard["end"])
-        options = BackfillOptions(
-            priority=Priority(self.priority),
-            batch_size=int(self.batch_size),
-            trust_listing=self.listing["listed"] is not None,
-            dry_run=bool(self.preview),
-        )
         with (
             open_services() as services,
             _turn(services, context, preview=bool(self.preview)) as check,
         ):
             maintenance = services.maintenance
+            listing_id, warnings = self._usable_listing(maintenance)
+            options = BackfillOptions(
+                priority=Priority(self.priority),
+                batch_size=int(self.batch_size),
+                trust_listing=listing_id is not None,
+                dry_run=bool(self.preview),
+            )
             backfill = Backfill(
                 run_name(context),
                 services.release.retrying(
@@ -237,7 +308,7 @@ class BackfillShardOperator(BaseOperator):
                 ),
                 services.cache,
                 services.queue,
-                maintenance,
+                maintenance.with_listing(listing_id) if listing_id else maintenance,
                 services.hub(),
                 services.remover(check),
                 options,
@@ -251,7 +322,20 @@ class BackfillShardOperator(BaseOperator):
                 cached = services.cache.dataset_names(names)
                 found = chain(unfinished, (name for name in cached if name not in unfinished))
             summary = backfill.run(found)
+            summary.warnings = warnings
         return within_error_limit(summary.as_json(), int(self.error_limit), context)
+
+    def _usable_listing(self, maintenance: MaintenanceStore) -> tuple[str | None, list[str]]:
+        """Give the listing of the run, or None, and if it has just proved unfit, a warning."""
+        if self.listing["id"] is None:
+            return None, []
+        try:
+            max_age = timedelta(hours=int(self.listing_max_age))
+            return usable(maintenance.listings(), self.listing["id"], max_age).id, []
+        except UntrustedListingError as error:
+            warning = _ask_or_stop(error, self.untrusted_listing)
+            self.log.warning("%s", warning)
+            return None, [warning]
 
 
 def _turn(
@@ -335,6 +419,7 @@ class RemoveDatasetsOperator(BaseOperator):
 class ReportOperator(BaseOperator):
     """Sums up what the tasks of a run did, logs it, and fails if one of them failed.
 
+    :param listing_task_id: the task that lists the Hub.
     :param shard_task_id: the mapped task of the shards.
     :param removal_task_id: the task of the removal.
     :param preview: whether nothing was written.
@@ -343,9 +428,16 @@ class ReportOperator(BaseOperator):
     template_fields: Sequence[str] = ("preview",)
 
     def __init__(
-        self, *, shard_task_id: str, removal_task_id: str, preview: Any = False, **kwargs: Any
+        self,
+        *,
+        listing_task_id: str,
+        shard_task_id: str,
+        removal_task_id: str,
+        preview: Any = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.listing_task_id = listing_task_id
         self.shard_task_id = shard_task_id
         self.removal_task_id = removal_task_id
         self.preview = preview
@@ -357,10 +449,14 @@ class ReportOperator(BaseOperator):
             services.maintenance.lease(WRITING, run_name(context)).release()
         shards = context["ti"].xcom_pull(task_ids=[self.shard_task_id])
         removal = context["ti"].xcom_pull(task_ids=self.removal_task_id)
+        listing = context["ti"].xcom_pull(task_ids=self.listing_task_id) or {"requests": 0, "warnings": []}
+        total = BackfillSummary.total(shard for shard in shards if shard)
+        total.warnings = listing["warnings"] + total.warnings
         found = backfill_report(
-            BackfillSummary.total(shard for shard in shards if shard),
+            total,
             RemovalSummary.total([removal] if removal else []),
             seconds_since_start(context),
+            listing_requests=listing["requests"],
             dry_run=bool(self.preview),
         )
         self.log.info("%s", as_text(found))

@@ -146,7 +146,7 @@ def _rights(found: Rights, to_mend: str) -> Facts:
 def _check_hub() -> Facts:
     hub = HubHook().hub(load_release(), BlockList())
     hub.check_token()
-    next(hub.listing(), None)
+    next(hub.listing())
     if not hub.has_token:
         return "reachable, may read what is public (it has no token: private datasets look deleted)", None
     return "reachable, the token is valid, may read (it need not write)", None
