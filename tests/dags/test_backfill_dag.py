@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
+from datasets_server import runs
+from datasets_server.operators.backfill import WRITING
+from include.lease import Lease
 from include.local_stack.hub_server import HubServer
 from include.local_stack.s3_server import S3Server
 from include.local_stack.sample_state import Outcome, datasets_by_outcome
 from include.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
-from include.write_lease import WriteLease
 from tests.conftest import Databases
 from tests.dags.conftest import BUCKET, RELEASE, RunDag
 
@@ -248,11 +250,12 @@ def test_or_the_run_stops_if_that_is_asked_for(
 
 
 def test_a_shard_whose_listing_is_gone_asks_the_hub_about_each_dataset(
-    sample: None, run_dag: RunDag, hub_server: HubServer, databases: Databases
+    sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another run holds the lease until the listing is gone, so that the shard comes after that."""
+    monkeypatch.setattr(runs, "TIME_BETWEEN_ATTEMPTS", timedelta(seconds=1))
     maintenance = databases.cache.client[MAINTENANCE_DATABASE]
-    lease = WriteLease(maintenance, "another run")
+    lease = Lease(maintenance, WRITING, "another run")
     lease.acquire()
 
     def drop_listing() -> None:

@@ -19,7 +19,7 @@ from include.errors import ServiceError
 from include.local_stack.airflow_server import AirflowApi, AirflowServer
 from include.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS
 from include.local_stack.run import CACHE_DATABASE, QUEUE_DATABASE, Services, start_services
-from include.local_stack.sample_directories import NEW_FILES, OLD_FILES
+from include.local_stack.sample_directories import NEW_FILES, OLD_FILES, fill_directories
 from include.local_stack.sample_state import BOT_NAME, Outcome, datasets_by_outcome
 from include.processing_graph import load_release
 
@@ -227,7 +227,9 @@ def before(stack: Stack, dag_id: str) -> State:
     stack.services.fill()
     if dag_id.startswith("collect-"):
         stack.spoil_counts()
-    return stack.state()
+    state = stack.state()
+    fill_directories(stack.services.storage)  # once more: to look at a folder is to use it
+    return state
 
 
 def check(dag_id: str, stack: Stack, before: State, runs: list[Run], intervals: list[Interval]) -> None:
