@@ -19,7 +19,7 @@ SHARDS = 8
 BATCH_SIZE = 25
 
 _SHARD_TASK = "backfill_shard"
-_RUN_SECONDS = 300
+_RUN_SECONDS = 600
 _POLL_SECONDS = 0.25
 
 
