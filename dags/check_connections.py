@@ -4,11 +4,11 @@
 when another DAG fails with an error of its configuration. It has no parameters and changes nothing.
 
 **What it does.** The task `check_connections` prints a line for each in its log: whether it is reachable,
-whether it may be read and written, and what to mend. The rights are tried without leaving a trace: in
-MongoDB, in a transaction that is never committed; in S3, by removing an object that does not exist; in a
-folder, with a file that has no name; at the Hub, by asking whose the token is. (A MongoDB that is no replica
-set has no transactions: there, what does not exist is updated and deleted, and the right to insert is not
-tried.)
+whether it may be read and written, and what to mend. So it does for each directory that `clean-directory`
+cleans. The rights are tried without leaving a trace: in MongoDB, in a transaction that is never committed; in
+S3, by removing an object that does not exist; in a folder, with a file that has no name; at the Hub, by
+asking whose the token is. (A MongoDB that is no replica set has no transactions: there, what does not exist
+is updated and deleted, and the right to insert is not tried.)
 
 **When it fails.** Its error repeats the lines with `MEND`. Connections and Variables are in Airflow's UI,
 under *Admin*. Then run it again.

@@ -1,7 +1,7 @@
-"""``python -m include.local_stack.cleaning_bench``: how fast, and in how little memory, a directory is cleaned.
+"""``python -m include.local_stack.cleaning_bench``: how fast, in how little memory, a directory is cleaned.
 
-It makes empty files in ``.local/cleaning-bench`` and cleans them, each time in a process of its own, and makes
-them again and deletes them with ``shutil.rmtree`` and nothing else.
+It makes empty files in ``.local/cleaning-bench`` and cleans them, in a process of its own. The bare figure is
+that of ``shutil.rmtree`` on the same folders.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
-import resource
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -26,111 +26,108 @@ FOLDER = Path(".local") / "cleaning-bench"
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """How many folders there are, with how many files each, and how often they are measured."""
+class Case:
+    """What is done to how many folders with how many files each, and how often that is measured."""
 
     folders: int
     files: int
-    times: int
+    name: str
+    work: Callable[[Path], object]
+    times: int = 1
 
-    def make(self) -> None:
-        """Make the files anew."""
-        shutil.rmtree(FOLDER, ignore_errors=True)
+    @property
+    def all_files(self) -> int:
+        """The number of files in all folders."""
+        return self.folders * self.files
+
+    def make(self, directory: Path) -> None:
+        """Make the files."""
         for folder in range(self.folders):
-            path = FOLDER / "user" / "datasets" / f"{folder:06}"
+            path = directory / "user" / "datasets" / f"{folder:06}"
             path.mkdir(parents=True)
             for file in range(self.files):
                 os.close(os.open(path / f"{file:07}", os.O_CREAT | os.O_WRONLY))
 
 
-#: The first is that of the figure of the job that came before; the last is the worst that there can be.
-LAYOUTS = (Layout(200, 500, 5), Layout(2_000, 500, 1), Layout(1, 1_000_000, 1))
+def _clean(judge_by: JudgeBy, directory: Path) -> None:
+    clean(DirectoryCleaning("bench", str(directory.absolute()), "*/datasets/*", 0, judge_by.value))
 
 
-def measure_clean(judge_by: JudgeBy) -> tuple[float, float]:
-    """Clean the files, and give the seconds and the MB by which the process grew at most."""
-    cleaning = DirectoryCleaning("bench", str(FOLDER.absolute()), "*/datasets/*", 0, judge_by.value)
-    before, start = _peak_memory(), time.perf_counter()
-    summary = clean(cleaning)
-    seconds = time.perf_counter() - start
-    if not summary.files or any((FOLDER / "user" / "datasets").iterdir()):
-        raise RuntimeError("Not all files were deleted.")
-    return seconds, _peak_memory() - before
-
-
-def measure_rmtree() -> tuple[float, float]:
-    """Delete the folders with nothing else, and give the same."""
-    before, start = _peak_memory(), time.perf_counter()
-    for folder in os.scandir(FOLDER / "user" / "datasets"):
+def _rmtree(directory: Path) -> None:
+    for folder in os.scandir(directory / "user" / "datasets"):
         shutil.rmtree(folder.path)
-    return time.perf_counter() - start, _peak_memory() - before
 
 
-def _peak_memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+#: 200 folders are those of the figure of the job that came before, and one is the worst that there can be.
+CASES = (
+    Case(200, 500, "clean", partial(_clean, JudgeBy.PATH), times=5),
+    Case(200, 500, "clean, judge_by contents", partial(_clean, JudgeBy.CONTENTS), times=5),
+    Case(200, 500, "shutil.rmtree", _rmtree, times=5),
+    Case(2_000, 500, "clean", partial(_clean, JudgeBy.PATH)),
+    Case(1, 1_000_000, "clean", partial(_clean, JudgeBy.PATH)),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """The medians for one layout: seconds, and growth in MB."""
+def measure(work: Callable[[Path], object], directory: Path) -> tuple[float, float]:
+    """Do the work, and give the seconds, and the MB by which the process grew at most.
 
-    layout: Layout
-    by_path: tuple[float, float]
-    by_contents: tuple[float, float]
-    rmtree: tuple[float, float]
-
-
-def _measure(layout: Layout) -> Measurement:
-    def repeated(work: Callable[..., tuple[float, float]], *arguments: JudgeBy) -> tuple[float, float]:
-        found = []
-        for _ in range(layout.times):
-            layout.make()
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                found.append(pool.apply(work, arguments))
-        return median(seconds for seconds, _ in found), max(memory for _, memory in found)
-
-    return Measurement(
-        layout,
-        repeated(measure_clean, JudgeBy.PATH),
-        repeated(measure_clean, JudgeBy.CONTENTS),
-        repeated(measure_rmtree),
-    )
+    :raises RuntimeError: if not all is deleted.
+    """
+    memory, start = _memory("VmRSS"), time.perf_counter()
+    work(directory)
+    seconds = time.perf_counter() - start
+    if any((directory / "user" / "datasets").iterdir()):
+        raise RuntimeError("Not all files were deleted.")
+    return seconds, max(_memory("VmHWM") - memory, 0)
 
 
-def _table(measurements: list[Measurement]) -> Table:
-    table = Table(title="Cleaning empty files, one process")
-    table.add_column("")
-    for measured in measurements:
-        layout = measured.layout
-        folders = f"{layout.folders:,} folders" if layout.folders > 1 else "one folder"
-        table.add_column(f"{layout.folders * layout.files:,} files in {folders}", justify="right")
-    rows: dict[str, list[str]] = {
-        "clean": [f"{m.by_path[0]:.2f} s" for m in measurements],
-        "files a second": [f"{m.layout.folders * m.layout.files / m.by_path[0]:,.0f}" for m in measurements],
-        "growth of the process": [f"{m.by_path[1]:.1f} MB" for m in measurements],
-        "clean, judge_by contents": [f"{m.by_contents[0]:.2f} s" for m in measurements],
-        "growth of the process, judge_by contents": [f"{m.by_contents[1]:.1f} MB" for m in measurements],
-        "shutil.rmtree alone": [f"{m.rmtree[0]:.2f} s" for m in measurements],
-        "growth of the process, shutil.rmtree": [f"{m.rmtree[1]:.1f} MB" for m in measurements],
-        "clean, times shutil.rmtree": [f"{m.by_path[0] / m.rmtree[0]:.2f}" for m in measurements],
-    }
-    for name, values in rows.items():
-        table.add_row(name, *values)
-    return table
+def _memory(field: str) -> float:
+    """Read how many MB this process takes now (``VmRSS``), or has ever taken (``VmHWM``)."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {field}.")
+
+
+def _measured() -> dict[Case, list[tuple[float, float]]]:
+    """Measure each case as often as it wants, and in turns, because the load of the machine changes."""
+    runs = [
+        (case, FOLDER / f"{index}-{turn}")
+        for turn in range(max(case.times for case in CASES))
+        for index, case in enumerate(CASES)
+        if turn < case.times
+    ]
+    # All of them first: on ext4, making files is slow for minutes after as many were deleted.
+    for case, directory in runs:
+        case.make(directory)
+    found: dict[Case, list[tuple[float, float]]] = {case: [] for case in CASES}
+    for case, directory in runs:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found[case].append(pool.apply(measure, (case.work, directory)))
+    return found
 
 
 def main() -> None:
-    """Measure each layout, and print the table."""
-    console = Console(width=130)
-    console.print(f"{os.cpu_count()} cores, Python {platform.python_version()}")
-    measurements = []
+    """Measure each case, and print the table."""
+    console = Console(width=120)
+    table = Table("empty files", "folders", "what", title="Cleaning a directory, one process")
+    for column in ("fastest", "median", "files a second", "growth of the process"):
+        table.add_column(column, justify="right")
+    shutil.rmtree(FOLDER, ignore_errors=True)
     try:
-        for layout in LAYOUTS:
-            console.print(f"Measuring {layout.folders * layout.files:,} files ...")
-            measurements.append(_measure(layout))
+        with console.status("Making millions of files and deleting them ..."):
+            found = _measured()
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    console.print(_table(measurements))
+    for case, measurements in found.items():
+        seconds = [seconds for seconds, _ in measurements]
+        table.add_row(
+            *(f"{case.all_files:,}", f"{case.folders:,}", case.name, f"{min(seconds):.2f} s"),
+            *(f"{median(seconds):.2f} s", f"{case.all_files / median(seconds):,.0f}"),
+            f"{max(memory for _, memory in measurements):.1f} MB",
+        )
+    console.print(f"{os.cpu_count()} cores, Python {platform.python_version()}")
+    console.print(table)
 
 
 if __name__ == "__main__":
