@@ -80,6 +80,10 @@ class QueueStore:
                 errors[document["dataset"]] = DatasetError(f"malformed job {document['_id']}: {error!r}")
         return {**jobs, **errors}
 
+    def with_pending_jobs(self, names: Sequence[str]) -> set[str]:
+        """Give those of some datasets that have waiting or started jobs; an index answers it."""
+        return set(self._jobs.distinct("dataset", {"dataset": {"$in": names}}))
+
     def apply(
         self,
         plans: Sequence[Plan],

@@ -129,6 +129,12 @@ class TestPendingJobs:
 
         assert {name: len(jobs) for name, jobs in found.items() if isinstance(jobs, list)} == {"x": 2, "y": 1}
 
+    def test_which_datasets_have_any(self, stores: Stores, release: Release) -> None:
+        started = document(release, dataset="y", status=JobStatus.STARTED)
+        put(stores, release, started, *(document(release, dataset=name) for name in ("x", "x", "z")))
+
+        assert stores.queue.with_pending_jobs(["x", "y", "unknown"]) == {"x", "y"}
+
     @pytest.mark.parametrize(
         "spoil",
         [
