@@ -20,7 +20,13 @@ from include.dataset_state import CachedDataset, Entry
 from include.entry_columns import EntryColumns
 from include.errors import DatasetError
 from include.metrics import CountCollection, Counts, Group
-from include.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE, RawReplies, Session, in_transaction
+from include.mongo import (
+    DOCUMENTS_PER_TRANSACTION,
+    NO_LIMIT_BUT_THE_REPLY_SIZE,
+    RawReplies,
+    Session,
+    in_transactions,
+)
 from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
 
 Document = dict[str, Any]
@@ -216,26 +222,29 @@ class CacheStore:
         return configs, splits, sizes
 
     def remove(self, names: Sequence[str]) -> int:
-        """Remove all entries of some datasets, and take them off the counts, as a whole or not at all.
+        """Remove all entries of some datasets, and take them off the counts.
+
+        Up to 10,000 are removed as a whole or not at all, and more in several transactions.
 
         :return: the number of entries removed.
         """
-        return in_transaction(self._database.client, lambda session: self._remove(names, session))
+        return in_transactions(self._database.client, lambda session: self._remove_some(names, session))
 
-    def _remove(self, names: Sequence[str], session: Session) -> int:
-        in_names = {"dataset": {"$in": names}}
+    def _remove_some(self, names: Sequence[str], session: Session) -> int:
+        found = self._entries.find({"dataset": {"$in": names}}, {"_id": 1}, session=session)
+        some = {"_id": {"$in": [entry["_id"] for entry in found.limit(DOCUMENTS_PER_TRANSACTION)]}}
         group = {
-            "_id": {key: {"$ifNull": [f"${key}", None]} for key in ("kind", "http_status", "error_code")},
+            "_id": {key: {"$ifNull": [f"${key}", None]} for key in _TOTAL_FIELDS},
             "total": {"$sum": 1},
         }
-        pipeline: list[Document] = [{"$match": in_names}, {"$group": group}]
+        pipeline: list[Document] = [{"$match": some}, {"$group": group}]
         totals = {
             (group["_id"]["kind"], group["_id"]["http_status"], group["_id"]["error_code"]): group["total"]
             for group in self._entries.aggregate(pipeline, session=session)
         }
         if not totals:
             return 0
-        removed = self._entries.delete_many(in_names, session=session).deleted_count
+        removed = self._entries.delete_many(some, session=session).deleted_count
         self._totals.bulk_write([_decrease(key, total) for key, total in totals.items()], session=session)
         return removed
 

@@ -25,6 +25,10 @@ Session = ClientSession | None
 #: As a cursor's batch size: the server then sends as much at a time as a reply may hold (16 MB).
 NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
 
+#: How much one transaction writes: some 70,000 jobs are too much for MongoDB's cache if it has 1 GB, and what
+#: comes last, the counts that the workers move too, is not to be held for long.
+DOCUMENTS_PER_TRANSACTION = 10_000
+
 Document = dict[str, Any]
 
 _NOT_ALLOWED = 13
@@ -64,6 +68,20 @@ def in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session
         return write(None)
     with client.start_session() as session:
         return session.with_transaction(write)
+
+
+def in_transactions(client: MongoClient[dict[str, Any]], write_some: Callable[[Session], int]) -> int:
+    """Call ``write_some`` in one transaction after the other, until it has written less than one may.
+
+    :param write_some: writes DOCUMENTS_PER_TRANSACTION documents at most, and returns their number.
+    :return: the number of all.
+    """
+    total = 0
+    while True:
+        written = in_transaction(client, write_some)
+        total += written
+        if written < DOCUMENTS_PER_TRANSACTION:
+            return total
 
 
 def _knows_transactions(client: MongoClient[dict[str, Any]]) -> bool:

@@ -550,6 +550,15 @@ class TestRemove:
             ("b", 500, "ConnectionError"): 0,
         }
 
+    def test_the_entries_of_a_giant_dataset_take_several_transactions(self, stores: Stores) -> None:
+        insert(stores, *(entry("x", "config-info", config=str(number)) for number in range(10_001)))
+        self.count(stores, "config-info", 200, None, 10_003)
+
+        assert stores.cache.remove(["x"]) == 10_001
+
+        assert list(stores.cache.dataset_names()) == []
+        assert self.totals(stores) == {("config-info", 200, None): 2}
+
     def test_makes_a_total_that_was_not_there(self, stores: Stores) -> None:
         insert(stores, entry("x"))
 
