@@ -152,13 +152,13 @@ class CacheStore:
     def columns(self, names: Sequence[str]) -> Iterator[EntryColumns]:
         """Read the entries of some datasets, in the order of their names, as many at a time as a reply holds.
 
-        That is some 60,000 entries (16 MB); the entries of one dataset may be in two replies, or more.
+        That is some 60,000 entries (16 MB), or as many as one dataset has, if it has more.
 
         :raises UnreadableColumnsError: if an entry is malformed.
         """
         query = {"dataset": {"$in": names}}
         replies = RawReplies(self._entries, query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
-        return map(EntryColumns.decode, cast("Iterator[bytes]", replies.sort("dataset")))
+        return EntryColumns.of_whole_datasets(cast("Iterator[bytes]", replies.sort("dataset")))
 
     def lists(self, names: Sequence[str]) -> dict[str, CachedDataset]:
         """Read the lists of configs and splits of some datasets, and nothing else of them, with one query.

@@ -5,12 +5,13 @@ The only place that knows pymongoarrow and pyarrow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pymongoarrow.api import Schema
 from pymongoarrow.context import PyMongoArrowContext
@@ -73,32 +74,54 @@ class EntryColumns:
     updated_at: Integers
 
     @classmethod
-    def decode(cls, documents: bytes) -> EntryColumns:
-        """Read BSON documents that follow one another.
+    def of_whole_datasets(cls, replies: Iterable[bytes]) -> Iterator[EntryColumns]:
+        """Read entries that are sorted by dataset; all entries of a dataset come together.
 
+        What is in memory at a time is two replies, or the entries of one dataset if it has more.
+
+        :param replies: BSON documents that follow one another.
         :raises UnreadableColumnsError: if a field has a type that is none of its column's.
         """
-        context = PyMongoArrowContext(_SCHEMA)
         try:
-            context.process_bson_stream(documents)
-            table = context.finish()
-            return cls(
-                dataset=_text(table["dataset"]),
-                kind=_text(table["kind"]),
-                config=_text(table["config"]),
-                split=_text(table["split"]),
-                http_status=_numbers(table["http_status"]),
-                error_code=_text(table["error_code"]),
-                revision=_text(table["dataset_git_revision"]),
-                job_runner_version=_numbers(table["job_runner_version"]),
-                failed_runs=_numbers(table["failed_runs"]),
-                updated_at=_numbers(table["updated_at"].cast(pa.int64())),
-            )
+            for table in _without_cuts(map(_table, replies)):
+                yield cls(
+                    dataset=_text(table["dataset"]),
+                    kind=_text(table["kind"]),
+                    config=_text(table["config"]),
+                    split=_text(table["split"]),
+                    http_status=_numbers(table["http_status"]),
+                    error_code=_text(table["error_code"]),
+                    revision=_text(table["dataset_git_revision"]),
+                    job_runner_version=_numbers(table["job_runner_version"]),
+                    failed_runs=_numbers(table["failed_runs"]),
+                    updated_at=_numbers(table["updated_at"].cast(pa.int64())),
+                )
         except (TypeError, ValueError) as error:  # pa.ArrowInvalid and UnicodeDecodeError are ValueErrors
             raise UnreadableColumnsError(str(error)) from error
 
 
-def _text(column: Any) -> TextColumn:  # noqa: ANN401 (pyarrow has no types)
+def _without_cuts(tables: Iterable[Any]) -> Iterator[Any]:
+    """Move the rows of a dataset that goes on in the next table to that one."""
+    table = None
+    for following in tables:
+        if table is not None:
+            names = table["dataset"]
+            whole = pc.index(names, names[-1]).as_py()
+            if whole:
+                yield table.slice(0, whole)
+            following = pa.concat_tables([table.slice(whole), following])
+        table = following
+    if table is not None:
+        yield table
+
+
+def _table(documents: bytes) -> Any:  # noqa: ANN401 (pyarrow has no types)
+    context = PyMongoArrowContext(_SCHEMA)
+    context.process_bson_stream(documents)
+    return context.finish()
+
+
+def _text(column: Any) -> TextColumn:  # noqa: ANN401
     encoded = column.combine_chunks().dictionary_encode()
     return TextColumn(
         encoded.dictionary.to_pylist(),

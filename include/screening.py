@@ -31,20 +31,17 @@ def proven_up_to_date(
 ) -> set[str]:
     """Find the datasets whose plan is empty for certain, if no jobs of theirs are pending.
 
-    A dataset is proven if it has one entry for each expected artifact, all up to date, and no other entry,
-    and if these entries are all in one piece. The time that it takes grows in proportion to the entries.
+    A dataset is proven if it has one entry for each expected artifact, all up to date, and no other entry.
+    The time that it takes grows in proportion to the entries.
 
-    :param pieces: all entries of the datasets, perhaps among others.
+    :param pieces: the entries; those of a dataset are all in one piece.
     :param datasets: by name, with their lists of configs and splits; their ``entries`` are not used.
     :param revisions: the revision of each on the Hub.
     """
     proven: set[str] = set()
-    seen: set[str] = set()
     for columns in pieces:
-        names = columns.dataset.values
-        whole = [datasets[name] for name in names if name in datasets and name not in seen]
-        proven = proven.difference(names) | _proven_in(columns, release, whole, revisions)
-        seen.update(names)
+        in_piece = [datasets[name] for name in columns.dataset.values if name in datasets]
+        proven |= _proven_in(columns, release, in_piece, revisions)
     return proven
 
 

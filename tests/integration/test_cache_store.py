@@ -51,6 +51,11 @@ NAMES_OF_EVERY_SORT = [
     "user/\U0001f917",
     "\U0001f917/data",
     "user/ ",
+    "user/\0",
+    "user/\n",
+    "user/\u0130",
+    "user/\u202edata",
+    "",
 ]
 
 
@@ -279,14 +284,17 @@ class TestColumns:
     def test_of_no_dataset(self, stores: Stores) -> None:
         assert list(stores.cache.columns(["unknown"])) == []
 
-    def test_come_in_pieces_where_one_reply_cannot_hold_them(self, stores: Stores) -> None:
+    def test_come_in_pieces_of_whole_datasets_where_one_reply_cannot_hold_them(self, stores: Stores) -> None:
         long = "x" * 1_000
-        insert(stores, *(entry(kind="split-info", config=f"{n}{long}") for n in range(20_000)))
+        for name, number in (("a", 5_000), ("giant", 40_000), ("z", 5_000)):
+            insert(stores, *(entry(name, "split-info", config=f"{n}{long}") for n in range(number)))
 
-        pieces = list(stores.cache.columns([DATASET]))
+        pieces = list(stores.cache.columns(["a", "giant", "z"]))
 
-        assert len(pieces) == 2
-        assert sum(len(piece.http_status) for piece in pieces) == 20_000
+        assert len(pieces) > 1
+        for name, number in (("a", 5_000), ("giant", 40_000), ("z", 5_000)):
+            [piece] = [piece for piece in pieces if name in piece.dataset.values]
+            assert texts(piece.dataset).count(name) == number
 
     def test_a_malformed_entry_makes_them_unreadable(self, stores: Stores) -> None:
         insert(stores, entry(), entry(kind="dataset-size", config=["a"]))
@@ -426,7 +434,7 @@ class TestShards:
 
         found = [list(stores.cache.dataset_names(names)) for names in shards]
         assert sorted(name for names in found for name in names) == sorted(NAMES_OF_EVERY_SORT)
-        assert [len(names) for names in found] == [5, 5, 5, 5, 5]
+        assert [len(names) for names in found] == [6, 6, 6, 6, 6]
 
     def test_a_large_dataset_makes_for_fewer(self, stores: Stores) -> None:
         insert(stores, *(entry("large", f"kind {number}") for number in range(50)))

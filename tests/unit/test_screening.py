@@ -39,7 +39,8 @@ def document(name: str, entry: Entry) -> Document:
 
 
 def columns(*documents: Document) -> EntryColumns:
-    return EntryColumns.decode(b"".join(map(bson.encode, documents)))
+    [found] = EntryColumns.of_whole_datasets([b"".join(map(bson.encode, documents))])
+    return found
 
 
 def proven(release: Release, *datasets: CachedDataset, seed: int = 0) -> set[str]:
@@ -236,20 +237,6 @@ def test_an_error_that_is_always_retried_is_never_final(release: Release) -> Non
     assert not is_proven(retrying, failed)
 
 
-def test_a_dataset_whose_entries_come_in_two_pieces_is_left_to_the_plan(release: Release) -> None:
-    documents = {
-        name: [document(name, entry) for entry in up_to_date(release).entries] for name in ("x", "y", "z")
-    }
-    listed = {name: replace(up_to_date(release), dataset=name) for name in documents}
-    more_of_x = documents["x"][0] | {"kind": "forgotten"}
-    pieces = [
-        columns(*documents["x"], *documents["y"][:5]),
-        columns(more_of_x, *documents["y"][5:], *documents["z"]),
-    ]
-
-    assert proven_up_to_date(release, pieces, listed, dict.fromkeys(listed, REVISION)) == {"z"}
-
-
 @pytest.mark.parametrize("other", [{"dataset": "other"}, {"dataset": "other", "kind": "forgotten"}])
 def test_entries_of_other_datasets_do_not_matter(release: Release, other: Document) -> None:
     documents = [document(DATASET, entry) for entry in up_to_date(release).entries]
@@ -285,3 +272,25 @@ def test_a_field_of_a_wrong_type_makes_the_columns_unreadable(field: str, value:
 
     with pytest.raises(UnreadableColumnsError):
         columns(good, good | {field: value}, good)
+
+
+@pytest.mark.parametrize(
+    ("replies", "pieces"),
+    [
+        ([], []),
+        (["aab"], ["aab"]),
+        (["aa", "bb"], ["aabb"]),
+        (["aa", "bb", "cc"], ["aa", "bbcc"]),
+        (["aab", "bc"], ["aa", "bbc"]),
+        (["a", "a", "a"], ["aaa"]),
+        (["ab", "b", "b", "bcc", "cd"], ["a", "bbbb", "cccd"]),
+    ],
+)
+def test_the_entries_of_a_dataset_are_in_one_piece_even_if_replies_cut_them(
+    replies: list[str], pieces: list[str]
+) -> None:
+    encoded = [b"".join(bson.encode({"dataset": name}) for name in reply) for reply in replies]
+
+    found = list(EntryColumns.of_whole_datasets(encoded))
+
+    assert ["".join(piece.dataset.values[code] for code in piece.dataset.codes) for piece in found] == pieces
