@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from include.asset_storage import dataset_folder
@@ -81,11 +82,15 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A part, and those of its datasets to ask the Hub about; without a listing, all of them."""
+    """A part, and those of its datasets to ask the Hub about; without a listing, all of them.
+
+    ``plans`` are those for the listed revisions, by name.
+    """
 
     part: _Part
     candidates: Sequence[str]
     state: _State | None
+    plans: Mapping[str, Plan]
 
     @property
     def size(self) -> int:
@@ -136,11 +141,12 @@ class Backfill:
         """Find those of each part about which the Hub has to be asked."""
         parts = self._parts(names)
         if not self.options.trust_listing:
-            yield from (_Batch(part, part.names, None) for part in parts)
+            yield from (_Batch(part, part.names, None, {}) for part in parts)
             return
         for part, state in read_ahead(parts, lambda part: self._read(part.names)):
-            candidates = [name for name in part.names if not self._is_up_to_date(name, state, part.ours)]
-            yield _Batch(part, candidates, state)
+            plans = self._listed_plans(part, state)
+            candidates = [name for name in part.names if name not in plans or not plans[name].is_empty]
+            yield _Batch(part, candidates, state, plans)
 
     def _parts(self, names: Iterable[str]) -> Iterator[_Part]:
         """Cut the datasets that a screening does not prove to be up to date into parts that fit in memory."""
@@ -177,14 +183,15 @@ class Backfill:
             return _State({}, {})
         return _State(self.cache.read(names), self.queue.pending_jobs(names))
 
-    def _is_up_to_date(self, name: str, state: _State, ours: _OurState) -> bool:
-        revision = ours.listed_revisions.get(name)
-        if revision is None or self.hub.blocked.blocks(name):
-            return False  # the listing does not prove that it is supported
-        try:
-            return self._plan(name, revision, state, ours).is_empty
-        except DatasetError:
-            return False
+    def _listed_plans(self, part: _Part, state: _State) -> dict[str, Plan]:
+        """Plan those datasets which the listing proves to be supported, and leave out the errors."""
+        plans = {}
+        for name in part.names:
+            revision = part.ours.listed_revisions.get(name)
+            if revision is not None and not self.hub.blocked.blocks(name):
+                with suppress(DatasetError):
+                    plans[name] = self._plan(name, revision, state, part.ours)
+        return plans
 
     def _plan(self, name: str, revision: str, state: _State, ours: _OurState) -> Plan:
         cached, jobs = state.cached[name], state.jobs.get(name, [])
@@ -226,10 +233,10 @@ class Backfill:
                     _count_failure(name, answer, summary)
         self._note_unsupported(reasons, summary)
         if revisions:
-            state = batch.state
+            state, plans = batch.state, batch.plans
             if state is None or not state.is_fresh:
-                state = self._read(list(revisions))
-            self._write(self._plans(revisions, state, batch.part.ours, summary), summary)
+                state, plans = self._read(list(revisions)), {}
+            self._write(self._plans(revisions, plans, state, batch.part.ours, summary), summary)
 
     def _note_unsupported(self, reasons: Mapping[str, str], summary: BackfillSummary) -> None:
         summary.unsupported += len(reasons)
@@ -240,13 +247,20 @@ class Backfill:
             self.maintenance.finish_rebuilds(reasons)
 
     def _plans(
-        self, revisions: Mapping[str, str], state: _State, ours: _OurState, summary: BackfillSummary
+        self,
+        revisions: Mapping[str, str],
+        known: Mapping[str, Plan],
+        state: _State,
+        ours: _OurState,
+        summary: BackfillSummary,
     ) -> list[Plan]:
         """Plan datasets, count them, and give the plans that are not empty."""
         plans = []
         for name, revision in revisions.items():
             try:
-                plan = self._plan(name, revision, state, ours)
+                plan = known.get(name)
+                if plan is None or plan.revision != revision:
+                    plan = self._plan(name, revision, state, ours)
             except DatasetError as error:
                 _count_failure(name, error, summary)
                 continue
