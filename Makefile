@@ -56,8 +56,8 @@ test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in 
 	@python -m include.local_stack.distributed
 
 .PHONY: bench
-bench: $(READY) ## Measure how fast a large backfill is
-	@python -m include.local_stack.bench
+bench: $(READY) ## Measure how fast a large backfill is (DATASETS="2000 100000": of these sizes; DAG=1: and a run on Airflow)
+	@python -m include.local_stack.bench $(DATASETS) $(if $(DAG),--airflow)
 
 .PHONY: import-env
 # The Airflow of make run, unless another is named.

@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from include.asset_storage import dataset_folder
-from include.batches import Progress, batched, rare_garbage_collection, read_ahead
+from include.batches import Progress, batched, batched_by_weight, rare_garbage_collection, read_ahead
 from include.cache_store import CacheStore
 from include.dataset_state import CachedDataset, Job, Priority
+from include.entry_columns import UnreadableColumnsError
 from include.errors import DatasetError
 from include.hub import Hub, Support, Supported, Unsupported
 from include.maintenance_store import MaintenanceStore
@@ -19,10 +21,13 @@ from include.plan import Plan, plan_dataset
 from include.processing_graph import Release
 from include.queue_store import QueueStore
 from include.removal import Remover
+from include.screening import proven_up_to_date
 from include.summaries import BackfillSummary, add_to_sample
 
 #: Several requests at once hide the time that the Hub takes; more would gain nothing against its rate limit.
 HUB_THREADS = 8
+#: Of how many entries there are objects in memory at a time, if one dataset has not more by itself.
+ENTRIES_AT_A_TIME = 50_000
 #: How old the state of a dataset may be when jobs are written by it.
 STATE_LASTS_SECONDS = 5.0
 
@@ -45,13 +50,19 @@ class BackfillOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _BatchState:
-    """What the cache and the queue hold of the datasets of a batch, and what is written down of them."""
+class _OurState:
+    """What our own database holds of some datasets. Nobody else changes it."""
+
+    listed_revisions: Mapping[str, str]
+    unfinished_rebuilds: Set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the cache and the queue hold of some datasets."""
 
     cached: Mapping[str, CachedDataset | DatasetError]
     jobs: Mapping[str, list[Job] | DatasetError]
-    listed_revisions: Mapping[str, str]
-    unfinished_rebuilds: Set[str]
     read_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -61,12 +72,30 @@ class _BatchState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """A batch, and those of its datasets to ask the Hub about; without a listing, all of them."""
+class _Part:
+    """Datasets that are handled together, and how many others before them are ``proven`` to be up to date."""
 
-    size: int
-    candidates: list[str]
-    state: _BatchState | None
+    names: Sequence[str]
+    proven: int
+    ours: _OurState
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A part, and those of its datasets to ask the Hub about; without a listing, all of them.
+
+    ``plans`` are those for the listed revisions, by name.
+    """
+
+    part: _Part
+    candidates: Sequence[str]
+    state: _State | None
+    plans: Mapping[str, Plan]
+
+    @property
+    def size(self) -> int:
+        """The number of datasets that are done with it."""
+        return self.part.proven + len(self.part.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,46 +132,75 @@ class Backfill:
             # While the jobs of a batch are written, the Hub is asked about the next, and one more is read.
             for batch, answers in read_ahead(self._batches(names), ask_hub):
                 summary.untouched += batch.size - len(batch.candidates)
-                self._backfill(answers, batch.state, summary)
+                self._backfill(answers, batch, summary)
                 progress.advance(batch.size)
         summary.hub_requests = self.hub.requests - requests_before
         return summary
 
     def _batches(self, names: Iterable[str]) -> Iterator[_Batch]:
-        """Find those of each batch about which the Hub has to be asked."""
-        batches = batched(names, self.options.batch_size)
+        """Find those of each part about which the Hub has to be asked."""
+        parts = self._parts(names)
         if not self.options.trust_listing:
-            yield from (_Batch(len(batch), batch, None) for batch in batches)
+            yield from (_Batch(part, part.names, None, {}) for part in parts)
             return
-        for batch, state in read_ahead(batches, self._read):
-            candidates = [name for name in batch if not self._is_proven_up_to_date(name, state)]
-            yield _Batch(len(batch), candidates, state)
+        for part, state in read_ahead(parts, lambda part: self._read(part.names)):
+            plans = self._listed_plans(part, state)
+            candidates = [name for name in part.names if name not in plans or not plans[name].is_empty]
+            yield _Batch(part, candidates, state, plans)
 
-    def _read(self, names: Sequence[str]) -> _BatchState:
-        return _BatchState(
-            cached=self.cache.read(names),
-            jobs=self.queue.pending_jobs(names),
-            listed_revisions=self.maintenance.listed_revisions(names) if self.options.trust_listing else {},
-            unfinished_rebuilds=self.maintenance.unfinished_rebuilds_among(names),
-        )
+    def _parts(self, names: Iterable[str]) -> Iterator[_Part]:
+        """Cut the datasets that a screening does not prove to be up to date into parts that fit in memory."""
+        for _, parts in read_ahead(batched(names, self.options.batch_size), self._cut):
+            yield from parts
 
-    def _is_proven_up_to_date(self, name: str, state: _BatchState) -> bool:
-        revision = state.listed_revisions.get(name)
-        if revision is None or self.hub.blocked.blocks(name):
-            return False  # the listing does not prove that it is supported
+    def _cut(self, names: Sequence[str]) -> list[_Part]:
+        listed = self.maintenance.listed_revisions(names) if self.options.trust_listing else {}
+        ours = _OurState(listed, self.maintenance.unfinished_rebuilds_among(names))
+        proven = self._screen(names, ours) if listed else set()
+        rest = [name for name in names if name not in proven]
+        sizes = self.cache.entry_counts(rest) if rest else {}
+        first, *others = list(batched_by_weight(sizes, ENTRIES_AT_A_TIME)) or [[]]
+        return [_Part(first, len(proven), ours), *(_Part(part, 0, ours) for part in others)]
+
+    def _screen(self, names: Sequence[str], ours: _OurState) -> set[str]:
+        """Find datasets that are up to date, without a plan for each."""
+        others = ours.unfinished_rebuilds | self.queue.with_pending_jobs(names)
+        in_question = [
+            name for name in ours.listed_revisions if name not in others and not self.hub.blocked.blocks(name)
+        ]
         try:
-            return self._plan(name, revision, state).is_empty
-        except DatasetError:
-            return False
+            return proven_up_to_date(
+                self.release,
+                self.cache.columns(in_question),
+                self.cache.lists(in_question),
+                ours.listed_revisions,
+            )
+        except UnreadableColumnsError:
+            return set()  # Each dataset is planned, and those with malformed entries come out.
 
-    def _plan(self, name: str, revision: str, state: _BatchState) -> Plan:
+    def _read(self, names: Sequence[str]) -> _State:
+        if not names:
+            return _State({}, {})
+        return _State(self.cache.read(names), self.queue.pending_jobs(names))
+
+    def _listed_plans(self, part: _Part, state: _State) -> dict[str, Plan]:
+        """Plan those datasets which the listing proves to be supported, and leave out the errors."""
+        plans = {}
+        for name in part.names:
+            revision = part.ours.listed_revisions.get(name)
+            if revision is not None and not self.hub.blocked.blocks(name):
+                with suppress(DatasetError):
+                    plans[name] = self._plan(name, revision, state, part.ours)
+        return plans
+
+    def _plan(self, name: str, revision: str, state: _State, ours: _OurState) -> Plan:
         cached, jobs = state.cached[name], state.jobs.get(name, [])
         if isinstance(cached, DatasetError):
             raise cached
         if isinstance(jobs, DatasetError):
             raise jobs
         try:
-            rebuild = name in state.unfinished_rebuilds
+            rebuild = name in ours.unfinished_rebuilds
             plan = plan_dataset(self.release, cached, jobs, revision, rebuild=rebuild)
         except TypeError as error:
             raise DatasetError(f"malformed cache entry: a field is of a wrong type ({error})") from error
@@ -159,7 +217,7 @@ class Backfill:
     def _backfill(
         self,
         answers: Mapping[str, Support | DatasetError],
-        state: _BatchState | None,
+        batch: _Batch,
         summary: BackfillSummary,
     ) -> None:
         """Do what the Hub's answers ask for."""
@@ -175,9 +233,10 @@ class Backfill:
                     _count_failure(name, answer, summary)
         self._note_unsupported(reasons, summary)
         if revisions:
+            state, plans = batch.state, batch.plans
             if state is None or not state.is_fresh:
-                state = self._read(list(revisions))
-            self._write(self._plans(revisions, state, summary), summary)
+                state, plans = self._read(list(revisions)), {}
+            self._write(self._plans(revisions, plans, state, batch.part.ours, summary), summary)
 
     def _note_unsupported(self, reasons: Mapping[str, str], summary: BackfillSummary) -> None:
         summary.unsupported += len(reasons)
@@ -188,13 +247,20 @@ class Backfill:
             self.maintenance.finish_rebuilds(reasons)
 
     def _plans(
-        self, revisions: Mapping[str, str], state: _BatchState, summary: BackfillSummary
+        self,
+        revisions: Mapping[str, str],
+        known: Mapping[str, Plan],
+        state: _State,
+        ours: _OurState,
+        summary: BackfillSummary,
     ) -> list[Plan]:
         """Plan datasets, count them, and give the plans that are not empty."""
         plans = []
         for name, revision in revisions.items():
             try:
-                plan = self._plan(name, revision, state)
+                plan = known.get(name)
+                if plan is None or plan.revision != revision:
+                    plan = self._plan(name, revision, state, ours)
             except DatasetError as error:
                 _count_failure(name, error, summary)
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -24,6 +24,20 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Cut items into lists of ``size`` (the last one may be shorter), as they come."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def batched_by_weight(weights: Mapping[Item, int], most: int) -> Iterator[list[Item]]:
+    """Cut items into lists that weigh ``most`` at most; one that weighs more is alone."""
+    batch: list[Item] = []
+    total = 0
+    for item, weight in weights.items():
+        if batch and total + weight > most:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += weight
+    if batch:
         yield batch
 
 

@@ -10,16 +10,23 @@ from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from bson import MinKey
 from pymongo import UpdateOne
 from pymongo.database import Database
 
 from include.dataset_state import CachedDataset, Entry
+from include.entry_columns import EntryColumns
 from include.errors import DatasetError
 from include.metrics import CountCollection, Counts, Group
-from include.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE, Session, in_transaction
+from include.mongo import (
+    DOCUMENTS_PER_TRANSACTION,
+    NO_LIMIT_BUT_THE_REPLY_SIZE,
+    RawReplies,
+    Session,
+    in_transactions,
+)
 from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
 
 Document = dict[str, Any]
@@ -142,13 +149,45 @@ class CacheStore:
         for document in self._entries.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
             yield document["_id"]
 
+    def entry_counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Give the number of entries of some datasets, 0 for one that has none; an index answers it."""
+        pipeline: list[Document] = [
+            {"$match": {"dataset": {"$in": names}}},
+            {"$group": {"_id": "$dataset", "entries": {"$sum": 1}}},
+        ]
+        groups = self._entries.aggregate(pipeline, batchSize=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        return dict.fromkeys(names, 0) | {group["_id"]: group["entries"] for group in groups}
+
+    def columns(self, names: Sequence[str]) -> Iterator[EntryColumns]:
+        """Read the entries of some datasets, in the order of their names, as many at a time as a reply holds.
+
+        That is some 60,000 entries (16 MB), or as many as one dataset has, if it has more.
+
+        :raises UnreadableColumnsError: if an entry is malformed.
+        """
+        query = {"dataset": {"$in": names}}
+        replies = RawReplies(self._entries, query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        return EntryColumns.of_whole_datasets(cast("Iterator[bytes]", replies.sort("dataset")))
+
+    def lists(self, names: Sequence[str]) -> dict[str, CachedDataset]:
+        """Read the lists of configs and splits of some datasets, and nothing else of them, with one query.
+
+        :return: by name, for each of ``names``.
+        """
+        configs, splits, _ = self._read_lists_and_sizes(
+            {"dataset": {"$in": names}}, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND]
+        )
+        return {name: CachedDataset(name, (), configs.get(name, ()), splits.get(name, {})) for name in names}
+
     def read(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
         """Read what the cache holds of some datasets, with two queries.
 
         :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
         """
         in_names = {"dataset": {"$in": names}}
-        configs, splits, sizes = self._read_lists_and_sizes(in_names)
+        configs, splits, sizes = self._read_lists_and_sizes(
+            in_names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND]
+        )
         cached: dict[str, CachedDataset | DatasetError] = {name: CachedDataset(name) for name in names}
         for name, entries in self._read_entries(in_names):
             cached[name] = (
@@ -170,14 +209,14 @@ class CacheStore:
                 yield name, error
 
     def _read_lists_and_sizes(
-        self, query: Document
+        self, query: Document, kinds: Sequence[str]
     ) -> tuple[dict[str, Sequence[str]], dict[str, dict[str, Sequence[str]]], dict[str, dict[str, int]]]:
         configs: dict[str, Sequence[str]] = {}
         splits: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
         sizes: dict[str, dict[str, int]] = defaultdict(dict)
-        kinds = {"kind": {"$in": [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND]}}
+        of_kinds = query | {"kind": {"$in": kinds}}
         for document in self._entries.find(
-            query | kinds, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
+            of_kinds, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
         ):
             dataset, kind, content = document["dataset"], document["kind"], document.get("content")
             config = document.get("config")
@@ -192,26 +231,29 @@ class CacheStore:
         return configs, splits, sizes
 
     def remove(self, names: Sequence[str]) -> int:
-        """Remove all entries of some datasets, and take them off the counts, as a whole or not at all.
+        """Remove all entries of some datasets, and take them off the counts.
+
+        Up to 10,000 are removed as a whole or not at all, and more in several transactions.
 
         :return: the number of entries removed.
         """
-        return in_transaction(self._database.client, lambda session: self._remove(names, session))
+        return in_transactions(self._database.client, lambda session: self._remove_some(names, session))
 
-    def _remove(self, names: Sequence[str], session: Session) -> int:
-        in_names = {"dataset": {"$in": names}}
+    def _remove_some(self, names: Sequence[str], session: Session) -> int:
+        found = self._entries.find({"dataset": {"$in": names}}, {"_id": 1}, session=session)
+        some = {"_id": {"$in": [entry["_id"] for entry in found.limit(DOCUMENTS_PER_TRANSACTION)]}}
         group = {
-            "_id": {key: {"$ifNull": [f"${key}", None]} for key in ("kind", "http_status", "error_code")},
+            "_id": {key: {"$ifNull": [f"${key}", None]} for key in _TOTAL_FIELDS},
             "total": {"$sum": 1},
         }
-        pipeline: list[Document] = [{"$match": in_names}, {"$group": group}]
+        pipeline: list[Document] = [{"$match": some}, {"$group": group}]
         totals = {
             (group["_id"]["kind"], group["_id"]["http_status"], group["_id"]["error_code"]): group["total"]
             for group in self._entries.aggregate(pipeline, session=session)
         }
         if not totals:
             return 0
-        removed = self._entries.delete_many(in_names, session=session).deleted_count
+        removed = self._entries.delete_many(some, session=session).deleted_count
         self._totals.bulk_write([_decrease(key, total) for key, total in totals.items()], session=session)
         return removed
 

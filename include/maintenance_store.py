@@ -5,7 +5,7 @@ It lies beside the queue, and is the only one of the three whose collections and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from include.lease import Lease
 from include.listing_store import ListingStore
 from include.metrics import Counts
 from include.mongo import Session
-from include.name_ranges import ALL_NAMES, NameRange, cut, in_range
+from include.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
 
 Document = dict[str, Any]
 
@@ -36,6 +36,14 @@ class RemovalCandidate:
     dataset: str
     reason: str
     asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """How many datasets a run is about, and how many cache entries these have."""
+
+    datasets: int
+    entries: int
 
 
 class MaintenanceStore:
@@ -75,27 +83,39 @@ class MaintenanceStore:
         found = self._listing.find({"_id": {"$in": names}, "revision": {"$ne": None}})
         return {document["_id"]: document["revision"] for document in found}
 
-    def select(self, run: str, names: Iterable[str]) -> int:
+    def select(
+        self,
+        run: str,
+        names: Iterable[str],
+        entry_counts: Callable[[Sequence[str]], Mapping[str, int]],
+    ) -> Selected:
         """Write down the datasets that a run is about, in place of what was written down for it before.
 
-        :return: their number.
+        :param entry_counts: gives the number of cache entries of some datasets, by name.
         """
         self._selected.delete_many({"run": run})
-        selected = 0
+        datasets = entries = 0
         for batch in batched(names, DOCUMENTS_PER_WRITE):
             now = datetime.now(UTC)
-            self._selected.insert_many({"run": run, "dataset": name, "asked_at": now} for name in batch)
-            selected += len(batch)
-        return selected
+            counts = entry_counts(batch)
+            self._selected.insert_many(
+                {"run": run, "dataset": name, "entries": counts[name], "asked_at": now} for name in batch
+            )
+            datasets += len(batch)
+            entries += sum(counts.values())
+        return Selected(datasets, entries)
 
-    def selection_shards(self, run: str, selected: int, count: int) -> list[NameRange]:
-        """Cut the names into at most ``count`` ranges, for a run with ``selected`` datasets."""
-
-        def name_at(position: int, query: Document) -> str | None:
-            found = self._selected.find({"run": run} | query).sort("dataset").skip(position).limit(1)
-            return next((document["dataset"] for document in found), None)
-
-        return cut(selected, count, name_at)
+    def selection_shards(self, run: str, selected: Selected, count: int) -> list[NameRange]:
+        """Cut the names that a run is about into at most ``count`` ranges of about as many entries each."""
+        most = -(-selected.entries // count)
+        bounds: list[str] = []
+        held = 0
+        for document in self._selected.find({"run": run}, {"dataset": 1, "entries": 1}).sort("dataset"):
+            if held and held >= most:
+                bounds.append(document["dataset"])
+                held = 0
+            held += document["entries"]
+        return ranges_between(bounds)
 
     def selected(self, run: str, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Give the datasets that a run is about, in a range of names."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 #: A part of the sorted names: from the first, included, to the second, excluded. None is no bound.
@@ -36,5 +36,9 @@ def cut(total: int, count: int, name_at: Callable[[int, dict[str, Any]], str | N
         if start == starts[-1]:
             start = name_at(0, {"dataset": {"$gt": start}})
         starts.append(start)
-    bounds = [start for start in starts[1:] if start is not None]
+    return ranges_between([start for start in starts[1:] if start is not None])
+
+
+def ranges_between(bounds: Sequence[str]) -> list[NameRange]:
+    """Give the ranges that begin and end at some sorted names, and together hold all names."""
     return list(zip([None, *bounds], [*bounds, None], strict=True))

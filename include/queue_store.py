@@ -6,15 +6,24 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.database import Database
 
+from include.batches import batched
 from include.dataset_state import Job, JobStatus, Priority
 from include.errors import DatasetError
 from include.metrics import CountCollection, Counts, Group
-from include.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE, Session, in_transaction
+from include.mongo import (
+    DOCUMENTS_PER_TRANSACTION,
+    NO_LIMIT_BUT_THE_REPLY_SIZE,
+    Session,
+    in_transaction,
+    in_transactions,
+)
 from include.plan import NewJob, Plan
 from include.processing_graph import Release
 
@@ -80,6 +89,10 @@ class QueueStore:
                 errors[document["dataset"]] = DatasetError(f"malformed job {document['_id']}: {error!r}")
         return {**jobs, **errors}
 
+    def with_pending_jobs(self, names: Sequence[str]) -> set[str]:
+        """Give those of some datasets that have waiting or started jobs; an index answers it."""
+        return set(self._jobs.distinct("dataset", {"dataset": {"$in": names}}))
+
     def apply(
         self,
         plans: Sequence[Plan],
@@ -88,36 +101,49 @@ class QueueStore:
     ) -> JobChanges:
         """Delete and create the jobs of some plans, as a whole or not at all; deletions come first.
 
-        A job that a worker has started since the plan was made is left alone. What ``and_write`` writes on
-        the same server happens together with it.
+        More than 10,000 are written in several transactions. Each leaves the counts right, and where the last
+        ones are missing, a new plan will have what they lack. A job that a worker has started since the plan
+        was made is left alone. What ``and_write`` writes on the same server is in the last transaction.
         """
+        writes: list[ObjectId | tuple[Plan, NewJob]] = [job.id for plan in plans for job in plan.deleted_jobs]
+        writes += [(plan, job) for plan in plans for job in plan.new_jobs]
+        parts = list(batched(writes, DOCUMENTS_PER_TRANSACTION)) or [[]]
+        changes = JobChanges()
+        for number, part in enumerate(parts, start=1):
+            ids = [item for item in part if isinstance(item, ObjectId)]
+            jobs = [item for item in part if not isinstance(item, ObjectId)]
+            last = and_write if number == len(parts) else None
+            done = in_transaction(self._database.client, partial(self._apply, ids, jobs, priority, last))
+            changes = JobChanges(changes.created + done.created, changes.deleted + done.deleted)
+        return changes
 
-        def write(session: Session) -> JobChanges:
-            changes = self._apply(plans, priority, session)
-            if and_write is not None:
-                and_write(session)
-            return changes
-
-        return in_transaction(self._database.client, write)
-
-    def _apply(self, plans: Sequence[Plan], priority: Priority, session: Session) -> JobChanges:
-        planned = [job.id for plan in plans for job in plan.deleted_jobs]
-        deleted = self._delete_waiting({"_id": {"$in": planned}}, session) if planned else []
+    def _apply(
+        self,
+        deleted_ids: Sequence[ObjectId],
+        new_jobs: Sequence[tuple[Plan, NewJob]],
+        priority: Priority,
+        and_write: Callable[[Session], None] | None,
+        session: Session,
+    ) -> JobChanges:
+        deleted = self._delete_waiting({"_id": {"$in": deleted_ids}}, session) if deleted_ids else []
         now = datetime.now(UTC)
-        created = [_new_document(plan, job, priority, now) for plan in plans for job in plan.new_jobs]
+        created = [_new_document(plan, job, priority, now) for plan, job in new_jobs]
         if created:
             self._jobs.insert_many(created, session=session)
         self._count(created, deleted, session)
+        if and_write is not None:
+            and_write(session)
         return JobChanges(len(created), len(deleted))
 
     def remove(self, names: Sequence[str]) -> int:
-        """Delete the waiting jobs of some datasets and release their locks, as a whole or not at all.
+        """Delete the waiting jobs of some datasets and release their locks.
 
-        Started jobs are left to their workers.
+        Started jobs are left to their workers. Up to 10,000 jobs are deleted as a whole or not at all, and
+        more in several transactions.
 
         :return: the number of jobs deleted.
         """
-        return in_transaction(self._database.client, lambda session: self._remove(names, session))
+        return in_transactions(self._database.client, lambda session: self._remove(names, session))
 
     def _remove(self, names: Sequence[str], session: Session) -> int:
         deleted = self._delete_waiting({"dataset": {"$in": names}}, session)
@@ -131,10 +157,11 @@ class QueueStore:
         return len(deleted)
 
     def _delete_waiting(self, query: Document, session: Session) -> list[Document]:
-        """Delete the jobs that meet the query and still wait, and give what counts and locks need of them."""
+        """Delete jobs that meet the query and still wait, and give what counts and locks need of them."""
         fields = {"type": 1, "dataset": 1, "difficulty": 1, "unicity_id": 1}
         waiting = {"status": JobStatus.WAITING.value}
-        jobs = list(self._jobs.find(query | waiting, fields, session=session))
+        found = self._jobs.find(query | waiting, fields, session=session)
+        jobs = list(found.limit(DOCUMENTS_PER_TRANSACTION))
         if jobs:
             ids = {"_id": {"$in": [job["_id"] for job in jobs]}}
             self._jobs.delete_many(ids | waiting, session=session)

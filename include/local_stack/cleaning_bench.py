@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from include.directory_cleaning import DirectoryCleaning, JudgeBy, clean
+from include.local_stack.memory import peak_megabytes, resident_megabytes
 
 FOLDER = Path(".local") / "cleaning-bench"
 
@@ -73,20 +74,12 @@ def measure(work: Callable[[Path], object], directory: Path) -> tuple[float, flo
 
     :raises RuntimeError: if not all is deleted.
     """
-    memory, start = _memory("VmRSS"), time.perf_counter()
+    memory, start = resident_megabytes(), time.perf_counter()
     work(directory)
     seconds = time.perf_counter() - start
     if any((directory / "user" / "datasets").iterdir()):
         raise RuntimeError("Not all files were deleted.")
-    return seconds, max(_memory("VmHWM") - memory, 0)
-
-
-def _memory(field: str) -> float:
-    """Read how many MB this process takes now (``VmRSS``), or has ever taken (``VmHWM``)."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"/proc/self/status has no {field}.")
+    return seconds, max(peak_megabytes() - memory, 0)
 
 
 def _measured() -> dict[Case, list[tuple[float, float]]]:

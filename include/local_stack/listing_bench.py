@@ -23,6 +23,7 @@ from include.cache_store import CacheStore
 from include.hub import BlockList, Hub
 from include.hub_listing import HubLister
 from include.local_stack.hub_server import HubDataset, HubServer, HubState
+from include.local_stack.memory import peak_megabytes
 from include.local_stack.mongod import Mongod
 from include.maintenance_store import MaintenanceStore
 from include.processing_graph import load_release
@@ -72,9 +73,9 @@ def a_hub_of(datasets: int) -> HubState:
 def fetch_pages(hub_url: str) -> Measurement:
     """Read the pages, and throw them away."""
     hub = _hub(hub_url)
-    before, start = _peak_memory(), time.perf_counter()
+    before, start = peak_megabytes(), time.perf_counter()
     listed = sum(len(page.datasets) for page in hub.listing())
-    return Measurement(listed, hub.requests, time.perf_counter() - start, _peak_memory() - before)
+    return Measurement(listed, hub.requests, time.perf_counter() - start, peak_megabytes() - before)
 
 
 def list_whole(mongo_uri: str, hub_url: str) -> Measurement:
@@ -83,24 +84,18 @@ def list_whole(mongo_uri: str, hub_url: str) -> Measurement:
     with MongoClient[dict[str, Any]](mongo_uri) as client:
         listings = MaintenanceStore(client[DATABASE]).listings()
         lister = HubLister(hub, listings, CacheStore(client["bench_cache"]))
-        before, start = _peak_memory(), time.perf_counter()
+        before, start = peak_megabytes(), time.perf_counter()
         listing = lister.whole()
         seconds = time.perf_counter() - start
         client.admin.command("fsync")
         stats = client[DATABASE].command("collStats", listing.id)
         on_disk = (stats["storageSize"] + stats["totalIndexSize"]) / 2**20
-        return Measurement(listing.listed or 0, hub.requests, seconds, _peak_memory() - before, on_disk)
+        return Measurement(listing.listed or 0, hub.requests, seconds, peak_megabytes() - before, on_disk)
 
 
 def _hub(url: str) -> Hub:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     return Hub(url, "hf_token", load_release(), BlockList())
-
-
-def _peak_memory() -> float:
-    """Of this program; getrusage would begin with that of the one that started it."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 def _kill_in_the_middle(mongod: Mongod, hub: HubServer, pages: int) -> None:

@@ -18,12 +18,19 @@ from pymongo import MongoClient
 from include.errors import ServiceError
 from include.local_stack.airflow_server import AirflowApi, AirflowServer
 from include.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS
+from include.local_stack.postgres_server import PostgresServer, find_postgres_programs
 from include.local_stack.run import CACHE_DATABASE, QUEUE_DATABASE, Services, start_services
 from include.local_stack.sample_directories import NEW_FILES, OLD_FILES, fill_directories
 from include.local_stack.sample_state import BOT_NAME, Outcome, datasets_by_outcome
 from include.processing_graph import load_release
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_postgres_programs() is None,
+        reason="PostgreSQL is missing: while tasks write, Airflow's commands find an SQLite database locked",
+    ),
+]
 
 RELEASE = load_release()
 OUTCOMES = datasets_by_outcome(RELEASE)
@@ -133,6 +140,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("three-ways")
+    postgres = PostgresServer(data / "postgres", log_file=data / "logs" / "postgres.log")
     schedules = {
         f"AIRFLOW__DATASETS_SERVER__SCHEDULE_{dag_id.upper().replace('-', '_')}": DAILY for dag_id in ACTIONS
     }
@@ -142,10 +150,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         environment={
             **schedules,
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.address}",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
         },
     )
     with ExitStack() as opened:
+        opened.enter_context(postgres)
         airflow.migrate()
         services = start_services(data, opened)
         client = opened.enter_context(MongoClient[Document](services.mongod.uri))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from pymongo.collection import Collection
+from pymongo.database import Database
 
 from include.asset_storage import FolderStorage
 from include.backfill import Backfill, BackfillOptions
@@ -105,6 +107,19 @@ def world(stores: Stores, release: Release, shared_hub: HubServer, tmp_path: Pat
     return World(stores, release, shared_hub, tmp_path)
 
 
+@contextmanager
+def profiled(database: Database[Document]) -> Iterator[list[Document]]:
+    """Let MongoDB tell the queries for cache entries that it answers in the meantime."""
+    found: list[Document] = []
+    database.command("profile", 2)
+    try:
+        yield found
+    finally:
+        database.command("profile", 0)
+        found += database["system.profile"].find({"command.find": CACHE}).sort("ts")
+        database.drop_collection("system.profile")
+
+
 class TestListing:
     def test_proves_that_there_is_nothing_to_do(self, world: World) -> None:
         world.cache("a", "b", "user/c")
@@ -115,6 +130,34 @@ class TestListing:
 
         assert summary == BackfillSummary(untouched=3)
         assert world.hub_server.state.requests == 0
+
+    def test_lets_what_is_up_to_date_be_read_as_columns_alone(self, world: World) -> None:
+        names = [f"user/{number}" for number in range(10)]
+        world.cache(*names)
+        world.host(*names)
+        world.list_on_hub(*names)
+        world.forget("user/3", "config-size")
+
+        with profiled(world.stores.databases.cache) as found:
+            summary = world.backfill()
+
+        assert (summary.untouched, summary.backfilled) == (9, 1)
+        entries_read = [
+            query["nreturned"] for query in found if "updated_at" in query["command"]["projection"]
+        ]
+        steps = len(world.release.steps)
+        assert entries_read == [10 * steps - 1, steps - 1]  # all as columns, then those of one dataset
+
+    def test_a_malformed_entry_hides_nothing_about_the_others(self, world: World) -> None:
+        world.cache("a", "b", "c")
+        world.host("a", "b", "c")
+        world.list_on_hub("a", "b", "c")
+        world.forget("c", "config-size")
+        world.entries.update_one({"dataset": "b", "kind": "config-size"}, {"$set": {"http_status": "200"}})
+
+        summary = world.backfill()
+
+        assert (summary.untouched, summary.backfilled, summary.failed) == (1, 1, 1)
 
     def test_is_not_needed(self, world: World) -> None:
         world.cache("a", "b")

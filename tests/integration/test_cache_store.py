@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError
 
 from include.cache_store import CacheStore, Selection
 from include.dataset_state import CachedDataset, Entry
+from include.entry_columns import NO_NUMBER, TextColumn, UnreadableColumnsError
 from include.errors import DatasetError
 from include.local_stack.documents import CACHE, CACHE_TOTALS
 from include.name_ranges import ALL_NAMES
@@ -50,6 +51,11 @@ NAMES_OF_EVERY_SORT = [
     "user/\U0001f917",
     "\U0001f917/data",
     "user/ ",
+    "user/\0",
+    "user/\n",
+    "user/\u0130",
+    "user/\u202edata",
+    "",
 ]
 
 
@@ -240,6 +246,86 @@ class TestRead:
         assert malformed.splits == {}
 
 
+class TestColumns:
+    def test_hold_the_entries_without_their_contents(self, stores: Stores) -> None:
+        failed = {"http_status": 500, "error_code": "E", "failed_runs": 2, "job_runner_version": None}
+        insert(stores, entry(kind="dataset-info"), entry(kind="split-info", config="a", split="é") | failed)
+
+        [columns] = stores.cache.columns([DATASET])
+
+        found = sorted(
+            zip(
+                texts(columns.kind),
+                texts(columns.config),
+                texts(columns.split),
+                columns.http_status.tolist(),
+                texts(columns.error_code),
+                texts(columns.revision),
+                columns.job_runner_version.tolist(),
+                columns.failed_runs.tolist(),
+                columns.updated_at.tolist(),
+                strict=True,
+            )
+        )
+        noon = int(NOON.replace(tzinfo=UTC).timestamp()) * 1000
+        assert found == [
+            ("dataset-info", None, None, 200, None, REVISION, 2, 0, noon),
+            ("split-info", "a", "é", 500, "E", REVISION, NO_NUMBER, 2, noon),
+        ]
+
+    def test_are_of_the_datasets_asked_for_in_the_order_of_their_names(self, stores: Stores) -> None:
+        insert(stores, *(entry(name, kind) for kind in "ab" for name in NAMES_OF_EVERY_SORT))
+        asked = NAMES_OF_EVERY_SORT[::2]
+
+        [columns] = stores.cache.columns([*asked, "unknown"])
+
+        assert texts(columns.dataset) == [name for name in sorted(asked) for _ in range(2)]
+
+    def test_of_no_dataset(self, stores: Stores) -> None:
+        assert list(stores.cache.columns(["unknown"])) == []
+
+    def test_come_in_pieces_of_whole_datasets_where_one_reply_cannot_hold_them(self, stores: Stores) -> None:
+        long = "x" * 1_000
+        for name, number in (("a", 5_000), ("giant", 40_000), ("z", 5_000)):
+            insert(stores, *(entry(name, "split-info", config=f"{n}{long}") for n in range(number)))
+
+        pieces = list(stores.cache.columns(["a", "giant", "z"]))
+
+        assert len(pieces) > 1
+        for name, number in (("a", 5_000), ("giant", 40_000), ("z", 5_000)):
+            [piece] = [piece for piece in pieces if name in piece.dataset.values]
+            assert texts(piece.dataset).count(name) == number
+
+    def test_a_malformed_entry_makes_them_unreadable(self, stores: Stores) -> None:
+        insert(stores, entry(), entry(kind="dataset-size", config=["a"]))
+
+        with pytest.raises(UnreadableColumnsError):
+            list(stores.cache.columns([DATASET]))
+
+
+def texts(column: TextColumn) -> list[str | None]:
+    values = [*column.values, None]
+    return [values[code] for code in column.codes.tolist()]
+
+
+class TestLists:
+    def test_are_those_of_a_read_without_the_entries_and_the_sizes(
+        self, stores: Stores, release: Release
+    ) -> None:
+        for name in ("x", "y", "not asked for"):
+            splits = {"b": ["train", "test"], "a": ["s"], "none": []}
+            insert_up_to_date(stores.databases.cache, release, name, splits)
+
+        lists = stores.cache.lists(["x", "unknown", "y"])
+
+        read = stores.cache.read(["x", "unknown", "y"])
+        assert list(lists) == ["x", "unknown", "y"]
+        for name, cached in lists.items():
+            whole = read[name]
+            assert isinstance(whole, CachedDataset)
+            assert cached == replace(whole, entries=(), sizes={})
+
+
 def _replaced(value: object, names: Mapping[str, str]) -> object:
     if isinstance(value, dict):
         return {names.get(key, key): _replaced(item, names) for key, item in value.items()}
@@ -322,6 +408,23 @@ class TestDatasetNames:
         assert sum(1 for _ in stores.cache.dataset_names()) == 25_000
 
 
+class TestEntryCounts:
+    def test_of_each_dataset_in_the_order_asked_for(self, stores: Stores) -> None:
+        insert(stores, entry("x", "a"), entry("x", "b"), entry("y"), entry("not asked for"))
+
+        counts = stores.cache.entry_counts(["y", "unknown", "x"])
+
+        assert list(counts.items()) == [("y", 1), ("unknown", 0), ("x", 2)]
+
+    def test_come_from_an_index(self, stores: Stores) -> None:
+        insert(stores, *(entry(f"user/{number}") for number in range(50)))
+
+        query = profiled(stores, chain.from_iterable(map(stores.cache.entry_counts, [["user/1", "user/2"]])))
+
+        assert query.plan == "IXSCAN { dataset: 1, kind: 1, http_status: 1 }"
+        assert query.docs_examined == 0
+
+
 class TestShards:
     def test_are_balanced_and_complete_for_names_of_every_sort(self, stores: Stores) -> None:
         kinds = [f"kind {number}" for number in range(8)]
@@ -331,7 +434,7 @@ class TestShards:
 
         found = [list(stores.cache.dataset_names(names)) for names in shards]
         assert sorted(name for names in found for name in names) == sorted(NAMES_OF_EVERY_SORT)
-        assert [len(names) for names in found] == [5, 5, 5, 5, 5]
+        assert [len(names) for names in found] == [6, 6, 6, 6, 6]
 
     def test_a_large_dataset_makes_for_fewer(self, stores: Stores) -> None:
         insert(stores, *(entry("large", f"kind {number}") for number in range(50)))
@@ -454,6 +557,15 @@ class TestRemove:
             ("a", 200, None): 9,
             ("b", 500, "ConnectionError"): 0,
         }
+
+    def test_the_entries_of_a_giant_dataset_take_several_transactions(self, stores: Stores) -> None:
+        insert(stores, *(entry("x", "config-info", config=str(number)) for number in range(10_001)))
+        self.count(stores, "config-info", 200, None, 10_003)
+
+        assert stores.cache.remove(["x"]) == 10_001
+
+        assert list(stores.cache.dataset_names()) == []
+        assert self.totals(stores) == {("config-info", 200, None): 2}
 
     def test_makes_a_total_that_was_not_there(self, stores: Stores) -> None:
         insert(stores, entry("x"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from include.hub import ListedDataset
+from include.maintenance_store import Selected
 from include.name_ranges import ALL_NAMES
 from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores
@@ -17,6 +19,11 @@ NAMES = ["squad", "Squad", "user/data", "user/data2", "user/Data", "user-x/data"
 @pytest.fixture
 def release_name() -> str:
     return "2024-03"
+
+
+def ten_each(names: Sequence[str]) -> dict[str, int]:
+    """The numbers of entries of some datasets, which are all of a size."""
+    return dict.fromkeys(names, 10)
 
 
 class TestListedRevisions:
@@ -43,23 +50,23 @@ class TestListedRevisions:
 
 class TestSelected:
     def test_are_kept_for_their_run(self, stores: Stores) -> None:
-        assert stores.maintenance.select("run 1", NAMES) == len(NAMES)
-        assert stores.maintenance.select("run 2", ["squad"]) == 1
+        assert stores.maintenance.select("run 1", NAMES, ten_each) == Selected(len(NAMES), 10 * len(NAMES))
+        assert stores.maintenance.select("run 2", ["squad"], ten_each) == Selected(1, 10)
 
         assert sorted(stores.maintenance.selected("run 1")) == sorted(NAMES)
         assert list(stores.maintenance.selected("run 2")) == ["squad"]
         assert list(stores.maintenance.selected("run 3")) == []
 
     def test_are_replaced_when_the_task_runs_again(self, stores: Stores) -> None:
-        stores.maintenance.select("run", ["a", "b"])
+        stores.maintenance.select("run", ["a", "b"], ten_each)
 
-        stores.maintenance.select("run", ["b", "c"])
+        stores.maintenance.select("run", ["b", "c"], ten_each)
 
         assert sorted(stores.maintenance.selected("run")) == ["b", "c"]
 
     @pytest.mark.parametrize("bound", NAMES)
     def test_neighbouring_ranges_share_no_name_and_lose_none(self, stores: Stores, bound: str) -> None:
-        stores.maintenance.select("run", NAMES)
+        stores.maintenance.select("run", NAMES, ten_each)
 
         before = list(stores.maintenance.selected("run", (None, bound)))
         after = list(stores.maintenance.selected("run", (bound, None)))
@@ -69,17 +76,34 @@ class TestSelected:
 
     def test_are_cut_into_shards_of_as_many(self, stores: Stores) -> None:
         names = [f"user/{number}" for number in range(100)]
-        stores.maintenance.select("run", names)
-        stores.maintenance.select("another run", [f"other/{number}" for number in range(50)])
+        stores.maintenance.select("run", names, ten_each)
+        stores.maintenance.select("another run", [f"other/{number}" for number in range(50)], ten_each)
 
-        shards = stores.maintenance.selection_shards("run", 100, 4)
+        shards = stores.maintenance.selection_shards("run", Selected(100, 1_000), 4)
 
         found = [list(stores.maintenance.selected("run", part)) for part in shards]
         assert [len(part) for part in found] == [25, 25, 25, 25]
         assert sorted(name for part in found for name in part) == sorted(names)
 
+    @pytest.mark.parametrize("count", range(1, 9))
+    def test_are_cut_into_shards_of_about_as_many_entries_not_datasets(
+        self, stores: Stores, count: int
+    ) -> None:
+        entries = dict.fromkeys(NAMES, 10) | {"giant": 200, "user/empty": 0}
+        selected = stores.maintenance.select(
+            "run", entries, lambda names: {name: entries[name] for name in names}
+        )
+
+        shards = stores.maintenance.selection_shards("run", selected, count)
+
+        found = [list(stores.maintenance.selected("run", part)) for part in shards]
+        assert len(found) <= count
+        assert sorted(name for part in found for name in part) == sorted(entries)
+        share = selected.entries / count
+        assert all(sum(entries[name] for name in part if name != "giant") <= share + 10 for part in found)
+
     def test_of_none_there_is_one_shard(self, stores: Stores) -> None:
-        assert stores.maintenance.selection_shards("run", 0, 4) == [ALL_NAMES]
+        assert stores.maintenance.selection_shards("run", Selected(0, 0), 4) == [ALL_NAMES]
 
 
 class TestRemovalCandidates:

@@ -129,6 +129,12 @@ class TestPendingJobs:
 
         assert {name: len(jobs) for name, jobs in found.items() if isinstance(jobs, list)} == {"x": 2, "y": 1}
 
+    def test_which_datasets_have_any(self, stores: Stores, release: Release) -> None:
+        started = document(release, dataset="y", status=JobStatus.STARTED)
+        put(stores, release, started, *(document(release, dataset=name) for name in ("x", "x", "z")))
+
+        assert stores.queue.with_pending_jobs(["x", "y", "unknown"]) == {"x", "y"}
+
     @pytest.mark.parametrize(
         "spoil",
         [
@@ -317,6 +323,27 @@ class TestApply:
 
         assert contents(stores.databases.queue) == before
 
+    @pytest.mark.parametrize("release_name", ["2024-03"])
+    def test_the_jobs_of_a_giant_dataset_take_several_transactions(
+        self, stores: Stores, release: Release
+    ) -> None:
+        put(stores, release, document(release))
+        new = [NewJob("config-info", str(number), None, 20, Reason.EMPTY) for number in range(20_001)]
+        jobs_when_called: list[int] = []
+
+        changes = stores.queue.apply(
+            [plan(*new, deleted=pending(stores))],
+            Priority.LOW,
+            and_write=lambda session: jobs_when_called.append(
+                stores.databases.queue[JOBS].count_documents({}, session=session)
+            ),
+        )
+
+        assert changes == JobChanges(created=20_001, deleted=1)
+        assert [int(job["config"]) for job in jobs(stores)] == list(range(20_001))
+        assert totals(stores) == {("config-info", "waiting"): 20_001}
+        assert jobs_when_called == [20_001]
+
     def test_of_no_plan_writes_nothing(self, stores: Stores) -> None:
         assert stores.queue.apply([], Priority.LOW) == JobChanges(0, 0)
 
@@ -338,6 +365,16 @@ class TestRemove:
             ("dataset-config-names", "waiting"): 1,
         }
         assert sizes(stores) == {"medium": 2}
+
+    @pytest.mark.parametrize("release_name", ["2024-03"])
+    def test_the_jobs_of_a_giant_dataset_take_several_transactions(self, stores: Stores) -> None:
+        new = [NewJob("config-info", str(number), None, 20, Reason.EMPTY) for number in range(10_001)]
+        stores.queue.apply([plan(*new)], Priority.LOW)
+
+        assert stores.queue.remove([DATASET]) == 10_001
+
+        assert jobs(stores) == []
+        assert totals(stores) == {}
 
     def test_releases_the_locks_of_the_deleted_jobs_alone(self, stores: Stores, release: Release) -> None:
         waiting = document(release)

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from include.batches import Progress, batched, read_ahead
+from include.batches import Progress, batched, batched_by_weight, read_ahead
 
 
 class TestBatched:
@@ -31,6 +31,25 @@ class TestBatched:
         assert next(batched(items, 3)) == [0, 1, 2]
 
         assert next(items) == 3
+
+
+class TestBatchedByWeight:
+    @pytest.mark.parametrize(
+        ("weights", "batches"),
+        [
+            ({}, []),
+            ({"a": 0}, [["a"]]),
+            ({"a": 4, "b": 6}, [["a", "b"]]),
+            ({"a": 4, "b": 7}, [["a"], ["b"]]),
+            ({"a": 10, "b": 0, "c": 1}, [["a", "b"], ["c"]]),
+            ({"a": 11}, [["a"]]),
+            ({"a": 1, "b": 99, "c": 1, "d": 1}, [["a"], ["b"], ["c", "d"]]),
+        ],
+    )
+    def test_a_batch_is_not_too_heavy_if_its_only_item_is_not(
+        self, weights: dict[str, int], batches: list[list[str]]
+    ) -> None:
+        assert list(batched_by_weight(weights, 10)) == batches
 
 
 class TestReadAhead:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 ENTRIES_PER_SHARD = 250_000
-SELECTED_DATASETS_PER_SHARD = 5_000
 NAMES_SHOWN_FOR_APPROVAL = 200
 #: What one run at a time may do.
 WRITING = "backfill"
@@ -213,20 +212,23 @@ class ListShardsOperator(SelectingOperator):
             cache, maintenance = services.cache, services.maintenance
             if selection.is_everything:
                 entries = cache.entry_count()
-                ranges = cache.shards(self._count(entries, ENTRIES_PER_SHARD))
+                ranges = cache.shards(self._count(entries))
                 self.log.info("%s shards over about %s entries.", len(ranges), f"{entries:,}")
             else:
                 run = run_name(context)
-                number = maintenance.select(run, cache.selected_names(selection))
-                ranges = maintenance.selection_shards(
-                    run, number, self._count(number, SELECTED_DATASETS_PER_SHARD)
+                number = maintenance.select(run, cache.selected_names(selection), cache.entry_counts)
+                ranges = maintenance.selection_shards(run, number, self._count(number.entries))
+                self.log.info(
+                    "%s shards over %s selected datasets, which have %s entries.",
+                    len(ranges),
+                    f"{number.datasets:,}",
+                    f"{number.entries:,}",
                 )
-                self.log.info("%s shards over %s selected datasets.", len(ranges), f"{number:,}")
         selected = not selection.is_everything
         return [{"first": first, "end": end, "selected": selected} for first, end in ranges]
 
-    def _count(self, size: int, size_of_a_shard: int) -> int:
-        return int(self.shards) if self.shards else max(1, -(-size // size_of_a_shard))
+    def _count(self, entries: int) -> int:
+        return int(self.shards) if self.shards else max(1, -(-entries // ENTRIES_PER_SHARD))
 
 
 class BackfillShardOperator(BaseOperator):
