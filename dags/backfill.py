@@ -4,7 +4,8 @@ Creates the jobs that add missing and update outdated cache entries.
 
 **When it runs.** Every evening, over the whole cache. Run it by hand after a release with new job runner
 versions, after an incident, or for a few datasets that look wrong. With Airflow's *backfill* by date range,
-each run takes the datasets with a cache entry updated in its interval.
+each run takes the datasets with a cache entry updated in its interval. While another run writes to the
+datasets, this one waits in `list_shards`, without keeping a worker.
 
 **Before a run that worries you**, tick *Dry run*: the task `report` then shows what would be done.
 
