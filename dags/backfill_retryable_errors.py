@@ -3,10 +3,11 @@
 Takes the datasets with a cache entry whose error code is one to retry, and brings them up to date as the DAG
 `backfill` does, with the same tasks and parameters.
 
-**When it runs.** Every ten minutes. While another run, of this DAG or of `backfill`, writes to the datasets, a
-scheduled run is skipped, and says so in the log of `list_shards`; any other run waits there, without keeping
-a worker. Run it by hand after an incident, when many entries hold an error that is no longer true. With
-Airflow's *backfill* by date range, each run takes the datasets with such an entry updated in its interval.
+**When it runs.** Every ten minutes. While another run, of this DAG or of `backfill`, writes to the datasets,
+a scheduled run is skipped, and says so in the log of `list_shards`; any other run waits there, without
+keeping a worker. Run it by hand after an incident, when many entries hold an error that is no longer true.
+With Airflow's *backfill* by date range, each run takes the datasets with such an entry updated in its
+interval.
 
 | parameter | |
 | --- | --- |

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,16 @@ DAG_IDS = [
     "post-messages",
     "skip",
 ]
+
+SCHEDULES = {
+    "backfill": "45 21 * * *",
+    "backfill-retryable-errors": "*/10 * * * *",
+    "clean-directory": "0 */3 * * *",
+    "collect-cache-metrics": "50 */3 * * *",
+    "collect-queue-metrics": "*/10 * * * *",
+    "post-messages": "10 0 * * *",
+    "skip": "0 0 * * *",
+}
 
 
 @pytest.mark.parametrize("dag_id", DAG_IDS)
@@ -46,6 +57,24 @@ def test_the_folder_holds_these_dags(airflow_database: None) -> None:
 
     assert not bag.import_errors
     assert sorted(bag.dags) == sorted(DAG_IDS)
+
+
+@pytest.mark.parametrize(("dag_id", "cron"), SCHEDULES.items())
+def test_a_schedule_is_that_of_production_unless_airflow_is_told_otherwise(
+    airflow_database: None, monkeypatch: pytest.MonkeyPatch, dag_id: str, cron: str
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    option = f"AIRFLOW__DATASETS_SERVER__SCHEDULE_{dag_id.upper().replace('-', '_')}"
+
+    def schedule() -> Any:
+        return DagBag(PROJECT / "dags").dags[dag_id].schedule
+
+    assert schedule().summary == cron
+    monkeypatch.setenv(option, "7 7 * * *")
+    assert schedule().summary == "7 7 * * *"
+    monkeypatch.setenv(option, "never")
+    assert schedule() is None
 
 
 def test_parsing_reads_no_variable_no_connection_and_no_network() -> None:
