@@ -140,6 +140,11 @@ class TestRequirements:
         assert [line for line in lines if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==\S+.*  *# .+", line)] == []
         assert [re.split(r"[\[=]", line)[0] for line in lines] == sorted(pins(source))
 
+    def test_the_readme_says_what_each_package_of_production_is_for(self) -> None:
+        packages = pins(REQUIREMENTS / "production.in")
+
+        assert [name for name in packages if f"`{name}`" not in (ROOT / "README.md").read_text()] == []
+
     @pytest.mark.parametrize("source", LISTS, ids=lambda source: source.stem)
     def test_the_compiled_list_has_the_pinned_packages(self, source: Path) -> None:
         compiled = pins(LISTS[source])
