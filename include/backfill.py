@@ -17,6 +17,7 @@ from include.entry_columns import UnreadableColumnsError
 from include.errors import DatasetError
 from include.hub import Hub, Support, Supported, Unsupported
 from include.maintenance_store import MaintenanceStore
+from include.mongo import keep_memory_of_replies
 from include.plan import Plan, plan_dataset
 from include.processing_graph import Release
 from include.queue_store import QueueStore
@@ -26,6 +27,8 @@ from include.summaries import BackfillSummary, add_to_sample
 
 #: Several requests at once hide the time that the Hub takes; more would gain nothing against its rate limit.
 HUB_THREADS = 8
+#: MongoDB answers one query while the answer to another is decoded.
+SCREENING_THREADS = 2
 #: Of how many entries there are objects in memory at a time, if one dataset has not more by itself.
 ENTRIES_AT_A_TIME = 50_000
 #: How old the state of a dataset may be when jobs are written by it.
@@ -121,6 +124,7 @@ class Backfill:
         It may be killed at any point and run again: the jobs of a batch are written as a whole or not at all,
         and what was written is then no longer to be done.
         """
+        keep_memory_of_replies()
         summary = BackfillSummary()
         progress = Progress("datasets")
         requests_before = self.hub.requests
@@ -150,7 +154,8 @@ class Backfill:
 
     def _parts(self, names: Iterable[str]) -> Iterator[_Part]:
         """Cut the datasets that a screening does not prove to be up to date into parts that fit in memory."""
-        for _, parts in read_ahead(batched(names, self.options.batch_size), self._cut):
+        batches = batched(names, self.options.batch_size)
+        for _, parts in read_ahead(batches, self._cut, SCREENING_THREADS):
             yield from parts
 
     def _cut(self, names: Sequence[str]) -> list[_Part]:

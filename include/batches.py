@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -41,17 +42,22 @@ def batched_by_weight(weights: Mapping[Item, int], most: int) -> Iterator[list[I
         yield batch
 
 
-def read_ahead(items: Iterable[Item], read: Callable[[Item], Read]) -> Iterator[tuple[Item, Read]]:
-    """Give each item with what is read for it; the next one is read while the caller works on this one."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
-        ahead = None
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Read], readers: int = 1
+) -> Iterator[tuple[Item, Read]]:
+    """Give each item with what is read for it; the next ones are read while the caller works on this one.
+
+    :param readers: how many are read at the same time.
+    """
+    with ThreadPoolExecutor(readers, thread_name_prefix="read-ahead") as pool:
+        ahead: deque[tuple[Item, Future[Read]]] = deque()
         for item in items:
-            following = (item, reader.submit(read, item))
-            if ahead is not None:
-                yield ahead[0], ahead[1].result()
-            ahead = following
-        if ahead is not None:
-            yield ahead[0], ahead[1].result()
+            ahead.append((item, pool.submit(read, item)))
+            if len(ahead) > readers:
+                first, reading = ahead.popleft()
+                yield first, reading.result()
+        for item, reading in ahead:
+            yield item, reading.result()
 
 
 @contextmanager

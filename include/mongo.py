@@ -37,6 +37,16 @@ _PROBE = {"_id": "maintenance-probe"}
 logger = logging.getLogger(__name__)
 
 
+def keep_memory_of_replies() -> None:
+    """Let the C library keep the memory of one large reply for the next.
+
+    glibc returns a large block to the system at once, and the next reply, which finds its memory page by page
+    anew, costs a tenth more, until a block larger than it has been freed. This is one of almost 32 MB, the
+    limit. It is never touched, so that it takes no memory itself.
+    """
+    bytearray(31 * 2**20)
+
+
 class RawReplies(RawBatchCursor[Document]):
     """Gives the documents of each of the server's replies as bytes: a stream of BSON.
 

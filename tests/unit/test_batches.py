@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from threading import Event
+from threading import Barrier, Event
 
 import pytest
 
@@ -80,6 +80,15 @@ class TestReadAhead:
         next(read_ahead(items(), str))
 
         assert taken == [0, 1]
+
+    def test_several_readers_read_at_the_same_time(self) -> None:
+        both_read = Barrier(2)
+
+        def read(item: str) -> str:
+            both_read.wait(timeout=10)
+            return item.upper()
+
+        assert list(read_ahead("abcd", read, readers=2)) == [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D")]
 
     def test_an_error_comes_with_its_item(self) -> None:
         reading = read_ahead([1, 0, 2], lambda number: 1 / number)
