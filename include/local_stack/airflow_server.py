@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from include.errors import ServiceError
 from include.local_stack.ports import HOST, free_port
-from include.local_stack.process import PROJECT_ROOT, ServerProcess, log_tail
+from include.local_stack.process import PROJECT_ROOT, Server, ServerProcess, log_tail
 from include.local_stack.worker_name import WORKER_NAME, worker_name
 
 USER = "admin"
@@ -40,7 +39,7 @@ _STOP_SECONDS = 5
 _POLL_SECONDS = 0.5
 
 
-class AirflowServer:
+class AirflowServer(Server):
     """Airflow at ``url``, where ``USER`` may do everything with ``password``.
 
     It has the DAGs of this project and runs what it is asked to; their schedules are off. What its processes
@@ -202,15 +201,6 @@ class AirflowServer:
     def kill_worker(self, name: str) -> None:
         """Kill a worker with all its tasks, as if the power of its machine had failed."""
         self._workers[name].kill()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @contextmanager
     def api(self) -> Iterator[AirflowApi]:

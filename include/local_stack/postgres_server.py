@@ -7,12 +7,10 @@ import pwd
 import shutil
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from include.errors import ConfigurationError, ServiceError
 from include.local_stack.ports import HOST, free_port
-from include.local_stack.process import ServerProcess
+from include.local_stack.process import Server, ServerProcess
 
 DEBIAN_PACKAGE = "postgresql"
 USER = "airflow"
@@ -34,7 +32,7 @@ def find_postgres_programs() -> Path | None:
     return newest / "bin" if newest else None
 
 
-class PostgresServer:
+class PostgresServer(Server):
     """A PostgreSQL server on 127.0.0.1 with an empty database, which ``USER`` reaches without a password.
 
     It is made for tests: what it has not yet written is lost if the machine stops.
@@ -86,15 +84,6 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop it; the data stay."""
         self._process.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _make_database(self) -> None:
         command: list[str | Path] = [

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,28 @@ def _frozen(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-class ServerProcess:
+class Server(ABC):
+    """What can be started and stopped; ``with`` does both."""
+
+    @abstractmethod
+    def start(self) -> object:
+        """Start it, and wait until it is ready."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop it. Harmless where nothing runs."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class ServerProcess(Server):
     """A child process that is ready once ``is_ready`` says so, and whose output goes to a log file.
 
     It leads a process group of its own, so that ``stop`` ends its children too. It is also ended when the
@@ -121,15 +143,6 @@ class ServerProcess:
         for each in _frozen(psutil.Process(process.pid)):
             each.kill()
         process.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from include.errors import ConfigurationError
 from include.local_stack.ports import HOST, free_port, is_listening
-from include.local_stack.process import ServerProcess
+from include.local_stack.process import Server, ServerProcess
 
 DEBIAN_PACKAGE = "redis-server"
 
@@ -21,7 +19,7 @@ def find_redis_program() -> Path | None:
     return Path(found) if found else None
 
 
-class RedisServer:
+class RedisServer(Server):
     """A Redis server on 127.0.0.1, at ``url``. What it holds ends with it."""
 
     def __init__(self, *, log_file: Path) -> None:
@@ -51,12 +49,3 @@ class RedisServer:
     def stop(self) -> None:
         """Stop it."""
         self._process.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -6,13 +6,12 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import boto3
 
 from include.local_stack.ports import HOST, free_port, is_listening
-from include.local_stack.process import ServerProcess
+from include.local_stack.process import Server, ServerProcess
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,7 +21,7 @@ ACCESS_KEY_ID = "local"
 SECRET_ACCESS_KEY = "local"  # noqa: S105 (the server takes any)
 
 
-class S3Server:
+class S3Server(Server):
     """An S3 server on 127.0.0.1, at ``endpoint_url``."""
 
     def __init__(self, port: int | None = None, *, log_file: Path | None = None) -> None:
@@ -68,12 +67,3 @@ class S3Server:
     def stop(self) -> None:
         """Stop it; its objects are gone."""
         self._process.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
