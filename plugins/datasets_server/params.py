@@ -7,6 +7,14 @@ from airflow.sdk import Param
 from include.directory_cleaning import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 
 
+def _dry_run(description: str) -> Param:
+    return Param(False, type="boolean", title="Dry run", description=description)
+
+
+def _time(title: str, description: str) -> Param:
+    return Param(None, type=["null", "string"], format="date-time", title=title, description=description)
+
+
 def backfill_params() -> dict[str, Param]:
     """Give the parameters of a backfill: new ones for each DAG, because Airflow changes their values."""
     return {
@@ -17,25 +25,16 @@ def backfill_params() -> dict[str, Param]:
             title="Datasets",
             description="One name a line, or a wildcard such as `org/*`. Empty: all datasets of the cache.",
         ),
-        "updated_from": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Updated from",
-            description="Only the datasets with a cache entry updated at this time or later.",
+        "updated_from": _time(
+            "Updated from",
+            "Only the datasets with a cache entry updated at this time or later.",
         ),
-        "updated_to": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Updated before",
-            description="Only the datasets with a cache entry updated before this time.",
+        "updated_to": _time(
+            "Updated before",
+            "Only the datasets with a cache entry updated before this time.",
         ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Plan and count everything and show a sample, but write nothing and remove nothing.",
+        "dry_run": _dry_run(
+            "Plan and count everything and show a sample, but write nothing and remove nothing."
         ),
         "priority": Param(
             "low",
@@ -132,12 +131,7 @@ def retryable_error_params() -> dict[str, Param]:
 def metrics_params() -> dict[str, Param]:
     """Give the parameters of a collection of metrics."""
     return {
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Count everything and show the counts, but store nothing and send no gauge.",
-        ),
+        "dry_run": _dry_run("Count everything and show the counts, but store nothing and send no gauge."),
         "history": Param(
             True,
             type="boolean",
@@ -152,26 +146,15 @@ def message_params() -> dict[str, Param]:
     shared = backfill_params()
     return {
         "datasets": shared["datasets"],
-        "updated_from": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Converted from",
-            description="Only the datasets converted to Parquet at this time or later. Empty: the last day.",
+        "updated_from": _time(
+            "Converted from",
+            "Only the datasets converted to Parquet at this time or later. Empty: the last day.",
         ),
-        "updated_to": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Converted before",
-            description="Only the datasets converted to Parquet before this time. Empty: before the run.",
+        "updated_to": _time(
+            "Converted before",
+            "Only the datasets converted to Parquet before this time. Empty: before the run.",
         ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Ask the Hub, write the messages and show a few, but open no discussion.",
-        ),
+        "dry_run": _dry_run("Ask the Hub, write the messages and show a few, but open no discussion."),
         "max_messages": Param(
             None,
             type=["null", "integer"],
@@ -195,12 +178,7 @@ def clean_directory_params() -> dict[str, Param]:
             title="Names",
             description="Only these entries of the Variable, one name a line. Empty: all of them.",
         ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Find and count what is expired and show a sample, but delete nothing.",
-        ),
+        "dry_run": _dry_run("Find and count what is expired and show a sample, but delete nothing."),
         "error_limit": Param(
             100,
             type="integer",
