@@ -38,7 +38,7 @@ help: ## Show this list
 
 .PHONY: run
 run: $(READY) ## Start the local stack and Airflow (ONCE=1: one backfill, then stop; MONGOD=/path: another mongod)
-	@python -m include.local_stack.run $(if $(ONCE),--once)
+	@python -m dev.local_stack.run $(if $(ONCE),--once)
 
 .PHONY: test
 test: $(READY) ## Check style and types, run all tests
@@ -53,11 +53,11 @@ test: $(READY) ## Check style and types, run all tests
 
 .PHONY: test-distributed
 test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the ends
-	@python -m include.local_stack.distributed
+	@python -m dev.local_stack.distributed
 
 .PHONY: bench
 bench: $(READY) ## Measure how fast a large backfill is (DATASETS="2000 100000": of these sizes; DAG=1: and a run on Airflow)
-	@python -m include.local_stack.bench $(DATASETS) $(if $(DAG),--airflow)
+	@python -m dev.bench $(DATASETS) $(if $(DAG),--airflow)
 
 .PHONY: import-env
 # The Airflow of make run, unless another is named.

@@ -9,7 +9,7 @@ which the bot has ever opened a discussion, open or closed, gets no other one. D
 disabled, renamed or forbidden to the bot, or that have discussions disabled, are counted and passed over.
 
 **Before a run that worries you**, tick *Dry run*: its log and its XCom then show how many discussions would
-be opened, where, and the text of the first few. The text is in `include/messages/parquet_converted.md`.
+be opened, where, and the text of the first few. The text is in `include/actions/post_messages.md`.
 
 | parameter | |
 | --- | --- |

@@ -11,12 +11,12 @@ from typing import Any, TypedDict, Unpack
 from bson import ObjectId
 from pymongo.database import Database
 
-from include.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
-from include.hub import ListedDataset, ListingPage
-from include.listing_store import HubListing, ListingStore
-from include.local_stack.documents import CACHE, JOBS, Shape, up_to_date_entries
-from include.plan import NewJob, Place
-from include.processing_graph import Level, Release
+from dev.local_stack.documents import CACHE, JOBS, Shape, up_to_date_entries
+from include.databases.listing_store import HubListing, ListingStore
+from include.hub.client import ListedDataset, ListingPage
+from include.planning.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
+from include.planning.plan import NewJob, Place
+from include.planning.processing_graph import Level, Release
 
 Document = dict[str, Any]
 Splits = Mapping[str, Sequence[str]]

@@ -10,9 +10,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from include.local_stack.hub_server import HubServer
-from include.local_stack.mongod import Mongod
-from include.local_stack.s3_server import S3Server
+from dev.local_stack.hub_server import HubServer
+from dev.local_stack.mongod import Mongod
+from dev.local_stack.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from datetime import timedelta
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from include.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
-from include.plan import Plan, plan_dataset
-from include.processing_graph import Release, load_release, release_names
+from include.planning.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
+from include.planning.plan import Plan, plan_dataset
+from include.planning.processing_graph import Release, load_release, release_names
 from tests.builders import (
     DATASET,
     NOON,

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from airflow.configuration import conf
 from airflow.sdk.observability import stats
 
-from include.metrics import Counts, label
+from include.actions.collect_metrics import label
+from include.databases.counts import Counts
 
 PREFIX = "datasets_server."
 

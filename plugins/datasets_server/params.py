@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from include.directory_cleaning import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
+from include.actions.clean_directory import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 
 
 def _dry_run(description: str) -> Param:

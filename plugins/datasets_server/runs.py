@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 
-from include.lease import HeldByAnotherRunError
-from include.maintenance_store import MaintenanceStore
+from include.databases.lease import HeldByAnotherRunError
+from include.databases.maintenance_store import MaintenanceStore
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

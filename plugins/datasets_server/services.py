@@ -10,12 +10,12 @@ from datasets_server import settings
 from datasets_server.hooks.assets import AssetsHook
 from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook
-from include.cache_store import CacheStore
-from include.hub import Hub
-from include.maintenance_store import MaintenanceStore
-from include.processing_graph import Release
-from include.queue_store import QueueStore
-from include.removal import Remover
+from include.actions.backfill.removal import Remover
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.queue_store import QueueStore
+from include.hub.client import Hub
+from include.planning.processing_graph import Release
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import Variable
 
-from include.directory_cleaning import parse_cleanings
+from include.actions.clean_directory import parse_cleanings
 from include.errors import ConfigurationError
-from include.hub import BlockList
-from include.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names
+from include.hub.client import BlockList
+from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names
 
 PREFIX = "datasets_server_"
 

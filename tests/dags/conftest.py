@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from include.local_stack import sample_state
-from include.local_stack.hub_server import HubServer
-from include.local_stack.mongod import Mongod
-from include.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
-from include.processing_graph import load_release
+from dev.local_stack import sample_state
+from dev.local_stack.hub_server import HubServer
+from dev.local_stack.mongod import Mongod
+from dev.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
+from include.planning.processing_graph import load_release
 from tests.conftest import Databases
 
 PROJECT = Path(__file__).parents[2]

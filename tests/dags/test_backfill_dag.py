@@ -14,11 +14,11 @@ from pymongo.database import Database
 
 from datasets_server import runs
 from datasets_server.operators.backfill import WRITING
-from include.lease import Lease
-from include.local_stack.hub_server import HubServer
-from include.local_stack.s3_server import S3Server
-from include.local_stack.sample_state import Outcome, datasets_by_outcome
-from include.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
+from dev.local_stack.hub_server import HubServer
+from dev.local_stack.s3_server import S3Server
+from dev.local_stack.sample_state import Outcome, datasets_by_outcome
+from include.databases.lease import Lease
+from include.databases.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
 from tests.conftest import Databases
 from tests.dags.conftest import BUCKET, RELEASE, RunDag
 

@@ -12,14 +12,14 @@ from pymongo import MongoClient
 
 from datasets_server import settings
 from datasets_server.operators.check_connections import Finding, check_all
-from include.asset_storage import BucketStorage, FolderStorage
+from dev.local_stack.hub_server import HubServer
+from dev.local_stack.mongod import Mongod
+from dev.local_stack.ports import free_port
+from dev.local_stack.s3_server import S3Server
+from include.databases.mongo import rights
 from include.errors import ConfigurationError
-from include.local_stack.hub_server import HubServer
-from include.local_stack.mongod import Mongod
-from include.local_stack.ports import free_port
-from include.local_stack.s3_server import S3Server
-from include.mongo import rights
 from include.rights import Rights
+from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.conftest import Databases
 from tests.dags.conftest import RunDag, set_connection, set_variable
 

@@ -14,12 +14,12 @@ from datasets_server.hooks.databases import CacheHook, QueueHook
 from datasets_server.hooks.hub import HubHook, endpoint
 from datasets_server.retries import RETRIES
 from datasets_server.services import open_services
-from include.asset_storage import BucketStorage, FolderStorage
+from dev.local_stack.mongod import Mongod
+from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, ServiceError
-from include.hub import BlockList
-from include.local_stack.mongod import Mongod
-from include.local_stack.ports import free_port
-from include.processing_graph import load_release
+from include.hub.client import BlockList
+from include.planning.processing_graph import load_release
+from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.conftest import Databases
 from tests.dags.conftest import set_connection, set_variable
 

@@ -18,12 +18,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from datasets_server import settings
 from datasets_server.gauges import send_gauges
+from dev.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS, WORKER_SIZES
+from dev.local_stack.generated_cache import generate
+from include.databases.counts import Counts
+from include.databases.maintenance_store import MAINTENANCE_DATABASE
 from include.errors import ConfigurationError
-from include.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS, WORKER_SIZES
-from include.local_stack.generated_cache import generate
-from include.maintenance_store import MAINTENANCE_DATABASE
-from include.metrics import Counts
-from include.processing_graph import load_release
+from include.planning.processing_graph import load_release
 from tests.conftest import Databases
 from tests.dags.conftest import PROJECT, MakeRunsAs, RunDag, set_variable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datasets_server import pools
-from include.local_stack.airflow_server import SHARD_POOL
+from dev.local_stack.airflow_server import SHARD_POOL
 from tests.dags.conftest import PROJECT
 
 

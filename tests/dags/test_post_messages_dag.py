@@ -11,9 +11,9 @@ from jinja2.nativetypes import NativeEnvironment
 
 from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.params import MESSAGES_SELECTION
+from dev.local_stack.documents import CACHE
+from dev.local_stack.hub_server import HubDataset, HubServer
 from include.errors import ConfigurationError
-from include.local_stack.documents import CACHE
-from include.local_stack.hub_server import HubDataset, HubServer
 from tests.builders import REVISION
 from tests.conftest import Databases
 from tests.dags.conftest import RunDag, set_connection, set_variable

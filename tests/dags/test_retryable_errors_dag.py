@@ -9,9 +9,9 @@ from pymongo.database import Database
 
 from datasets_server import runs
 from datasets_server.operators.backfill import WRITING
-from include.lease import Lease
-from include.local_stack.hub_server import HubServer
-from include.maintenance_store import MAINTENANCE_DATABASE
+from dev.local_stack.hub_server import HubServer
+from include.databases.lease import Lease
+from include.databases.maintenance_store import MAINTENANCE_DATABASE
 from tests.conftest import Databases
 from tests.dags.conftest import RELEASE, MakeRunsAs, RunDag
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.local_stack.distributed.stack import check_programs
+from dev.local_stack.process import PROJECT_ROOT
 from include.errors import ConfigurationError
-from include.local_stack.distributed.stack import check_programs
-from include.local_stack.process import PROJECT_ROOT
 from tests.e2e.test_run import processes_naming
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ def test_a_backfill_ends_as_it_should_though_a_worker_is_killed(tmp_path: Path) 
     except ConfigurationError as error:
         pytest.skip(str(error))
 
-    command = [sys.executable, "-m", "include.local_stack.distributed", "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "dev.local_stack.distributed", "--data", str(tmp_path)]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=900)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from include.local_stack import ports
-from include.local_stack.actions import ACTIONS
-from include.local_stack.documents import CACHE, JOBS, utc_now
-from include.local_stack.mongod import Mongod
-from include.local_stack.process import PROJECT_ROOT
-from include.local_stack.run import CACHE_DATABASE, QUEUE_DATABASE
-from include.local_stack.sample_state import Outcome, datasets_by_outcome
-from include.processing_graph import load_release
+from dev.local_stack import ports
+from dev.local_stack.actions import ACTIONS
+from dev.local_stack.documents import CACHE, JOBS, utc_now
+from dev.local_stack.mongod import Mongod
+from dev.local_stack.process import PROJECT_ROOT
+from dev.local_stack.run import CACHE_DATABASE, QUEUE_DATABASE
+from dev.local_stack.sample_state import Outcome, datasets_by_outcome
+from include.planning.processing_graph import load_release
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def processes_naming(folder: Path) -> list[str]:
 
 def command(data: Path, port: int) -> list[str]:
     options = ["--once", "--data", str(data), "--port", str(port)]
-    return [sys.executable, "-m", "include.local_stack.run", *options]
+    return [sys.executable, "-m", "dev.local_stack.run", *options]
 
 
 @pytest.fixture(scope="module")

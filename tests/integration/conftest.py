@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from include.cache_store import CacheStore
-from include.local_stack.documents import create_indexes
-from include.local_stack.hub_server import HubServer, HubState
-from include.maintenance_store import MaintenanceStore
-from include.processing_graph import Release, load_release, release_names
-from include.queue_store import QueueStore
+from dev.local_stack.documents import create_indexes
+from dev.local_stack.hub_server import HubServer, HubState
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.queue_store import QueueStore
+from include.planning.processing_graph import Release, load_release, release_names
 from tests.conftest import Databases
 
 

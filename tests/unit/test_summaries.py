@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 
-from include.summaries import (
-    SAMPLE_SIZE,
-    BackfillSummary,
-    RemovalSummary,
-    add_to_sample,
-    as_text,
-    backfill_report,
-)
+from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
+from include.summaries import SAMPLE_SIZE, add_to_sample, as_text
 
 BACKFILL = BackfillSummary(
     untouched=5,

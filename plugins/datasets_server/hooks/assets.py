@@ -9,7 +9,7 @@ from airflow.sdk import BaseHook
 
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
-from include.asset_storage import AssetStorage, BucketStorage, FolderStorage
+from include.storage.asset_storage import AssetStorage, BucketStorage, FolderStorage
 
 S3_CONNECTION = settings.S3.id
 

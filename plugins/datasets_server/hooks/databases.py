@@ -14,11 +14,11 @@ from pymongo.errors import InvalidURI, OperationFailure, PyMongoError
 
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
-from include.cache_store import CacheStore
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
+from include.databases.queue_store import QueueStore
 from include.errors import ConfigurationError, ServiceError
-from include.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
-from include.processing_graph import Release
-from include.queue_store import QueueStore
+from include.planning.processing_graph import Release
 
 CACHE_CONNECTION = settings.CACHE.id
 QUEUE_CONNECTION = settings.QUEUE.id

@@ -10,8 +10,8 @@ from airflow.sdk import BaseHook, Connection
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.errors import ConfigurationError
-from include.hub import BlockList, Hub
-from include.processing_graph import Release
+from include.hub.client import BlockList, Hub
+from include.planning.processing_graph import Release
 
 HUB_CONNECTION = settings.HUB.id
 DEFAULT_ENDPOINT = "https://huggingface.co"

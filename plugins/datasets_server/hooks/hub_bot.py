@@ -10,7 +10,7 @@ from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from datasets_server.hooks.hub import HUB_CONNECTION, endpoint
 from include.errors import ConfigurationError
-from include.hub_bot import HubBot
+from include.hub.bot import HubBot
 
 BOT_CONNECTION = settings.HUB_BOT.id
 

@@ -20,17 +20,18 @@ from datasets_server.errors import within_error_limit
 from datasets_server.reports import fail_if_a_task_failed, seconds_since_start
 from datasets_server.runs import run_name, turn
 from datasets_server.services import Services, open_services
-from include.backfill import Backfill, BackfillOptions
-from include.cache_store import CacheStore, Selection
-from include.dataset_state import Priority
+from include.actions.backfill.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
+from include.actions.backfill.pipeline import Backfill, BackfillOptions
+from include.actions.backfill.removal import confirmed
+from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
+from include.databases.cache_store import CacheStore, Selection
+from include.databases.listing_store import HubListing
+from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
+from include.databases.name_ranges import NameRange
 from include.errors import ConfigurationError
-from include.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
-from include.listing_store import HubListing
-from include.maintenance_store import MaintenanceStore, RemovalCandidate
-from include.name_ranges import NameRange
-from include.processing_graph import Release
-from include.removal import confirmed
-from include.summaries import BackfillSummary, RemovalSummary, as_text, backfill_report
+from include.planning.dataset_state import Priority
+from include.planning.processing_graph import Release
+from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -234,7 +235,7 @@ class ListShardsOperator(SelectingOperator):
 class BackfillShardOperator(BaseOperator):
     """Backfills the datasets of one shard. Those to be removed are only written down.
 
-    Returns the fields of :class:`include.summaries.BackfillSummary`.
+    Returns the fields of :class:`include.actions.backfill.report.BackfillSummary`.
 
     :param shard: one item of what ListShardsOperator returned.
     :param listing: what ListHubOperator returned.
@@ -397,7 +398,7 @@ class RemoveDatasetsOperator(BaseOperator):
     """Removes the datasets that the shards of the run have written down.
 
     Where their answer is old, as after an approval, the Hub is asked again, and what it supports is spared.
-    Returns the fields of :class:`include.summaries.RemovalSummary`.
+    Returns the fields of :class:`include.actions.backfill.report.RemovalSummary`.
 
     :param error_limit: fail, at the end, if more datasets than this could not be removed.
     """

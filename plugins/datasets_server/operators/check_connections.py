@@ -16,15 +16,15 @@ from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, 
 from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.settings import ConnectionSpec, Setting
-from include import cache_store, maintenance_store, queue_store
-from include.asset_storage import AssetStorage, BucketStorage, FolderStorage
-from include.directory_cleaning import DirectoryCleaning
+from include.actions.clean_directory import DirectoryCleaning
+from include.databases import cache_store, maintenance_store, queue_store
+from include.databases.maintenance_store import MAINTENANCE_DATABASE
+from include.databases.mongo import rights
 from include.errors import ConfigurationError
-from include.hub import BlockList
-from include.maintenance_store import MAINTENANCE_DATABASE
-from include.mongo import rights
-from include.processing_graph import load_release
+from include.hub.client import BlockList
+from include.planning.processing_graph import load_release
 from include.rights import Rights, folder_rights
+from include.storage.asset_storage import AssetStorage, BucketStorage, FolderStorage
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from datasets_server import settings
 from datasets_server.errors import within_error_limit
 from datasets_server.reports import fail_if_a_task_failed, seconds_since_start
-from include.directory_cleaning import CleaningSummary, DirectoryCleaning, clean, cleaning_report
+from include.actions.clean_directory import CleaningSummary, DirectoryCleaning, clean, cleaning_report
 from include.errors import ConfigurationError
 from include.summaries import as_text
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class ListCleaningsOperator(BaseOperator):
     """Lists what is to be cleaned: the directory of the form, or else the entries of the Variable.
 
-    Returns the fields of a :class:`include.directory_cleaning.DirectoryCleaning` for each. If there is none,
-    the task is skipped, and with it the others.
+    Returns the fields of a :class:`include.actions.clean_directory.DirectoryCleaning` for each. If there is
+    none, the task is skipped, and with it the others.
 
     :param single: the fields of one, without a name; it counts if its ``directory`` is given.
     :param names: take only these entries of the Variable; none for all.
@@ -69,9 +69,9 @@ class ListCleaningsOperator(BaseOperator):
 class CleanDirectoryOperator(BaseOperator):
     """Deletes what is expired in one directory.
 
-    Returns ``name`` and the fields of :class:`include.directory_cleaning.CleaningSummary`.
+    Returns ``name`` and the fields of :class:`include.actions.clean_directory.CleaningSummary`.
 
-    :param cleaning: the fields of a :class:`include.directory_cleaning.DirectoryCleaning`.
+    :param cleaning: the fields of a :class:`include.actions.clean_directory.DirectoryCleaning`.
     :param accessed_from: delete only what was last accessed at this time (with a zone) or later.
     :param accessed_to: ... and before this time.
     :param preview: find and count what is expired, but delete nothing.
@@ -115,7 +115,7 @@ class CleanDirectoryOperator(BaseOperator):
 class CleaningReportOperator(BaseOperator):
     """Sums up what the tasks of a run did, logs it, and fails if one of them failed.
 
-    Returns the report of :func:`include.directory_cleaning.cleaning_report`.
+    Returns the report of :func:`include.actions.clean_directory.cleaning_report`.
 
     :param list_task_id: the task that lists what is to be cleaned.
     :param clean_task_id: the mapped task that cleans.

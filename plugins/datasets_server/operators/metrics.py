@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from datasets_server import settings
 from datasets_server.gauges import send_gauges
 from datasets_server.services import Services, open_services
-from include.metrics import Counts, metrics_report
+from include.actions.collect_metrics import metrics_report
+from include.databases.counts import Counts
 from include.summaries import as_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class CollectMetricsOperator(BaseOperator):
     """Collects metrics, and skips itself in a backfill by date range.
 
-    Returns the report of :func:`include.metrics.metrics_report`.
+    Returns the report of :func:`include.actions.collect_metrics.metrics_report`.
 
     :param history: whether to add the counts to the history too.
     :param preview: count only: store nothing, and send no gauge.

@@ -13,8 +13,8 @@ from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.operators.backfill import SelectingOperator
 from datasets_server.runs import turn
 from datasets_server.services import open_services
-from include.cache_store import Selection
-from include.parquet_messages import MessageTemplate, ParquetMessages
+from include.actions.post_messages import MessageTemplate, ParquetMessages
+from include.databases.cache_store import Selection
 from include.summaries import as_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DEFAULT_PERIOD = timedelta(days=1)
 class PostMessagesOperator(SelectingOperator):
     """Opens a discussion on the datasets that were converted to Parquet, one in each namespace.
 
-    Returns ``dry_run`` and the fields of :class:`include.parquet_messages.MessageSummary`.
+    Returns ``dry_run`` and the fields of :class:`include.actions.post_messages.MessageSummary`.
 
     :param datasets: names or shell wildcards; none for all.
     :param updated_from: the datasets with a Parquet version made or renewed at this time (ISO 8601, UTC if no

@@ -1,0 +1,1 @@
+"""What serves the development: the local stack and the benchmarks. Nothing that is shipped imports it."""

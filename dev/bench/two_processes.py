@@ -1,0 +1,86 @@
+"""Two shards in two processes at the same time, beside the same work in one process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+from pymongo import MongoClient
+
+from dev.bench.figures import Column
+from dev.bench.world import QUEUE, World, mongodb_cpu_seconds, opened
+from include.databases.name_ranges import ALL_NAMES, NameRange
+
+_start: Barrier
+
+
+def measure(world: World) -> Column:
+    """Measure both. The jobs that the first creates are removed again."""
+    with opened(world) as parts:
+        listing_id = parts.list_hub()
+        halves = parts.cache.shards(2)
+        with _queue_restored(parts.client):
+            one = _took(parts.client, world, listing_id, [ALL_NAMES])
+        with _queue_restored(parts.client):
+            two = _took(parts.client, world, listing_id, halves)
+    return {
+        "one process, s": one.seconds,
+        "one process: CPU time of all but the Hub, s": one.cpu_seconds,
+        "two processes, s": two.seconds,
+        "two processes: CPU time of all but the Hub, s": two.cpu_seconds,
+        "times as fast, times": one.seconds / two.seconds,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """What it took: seconds from the common start to the last one's end, and of CPU time with MongoDB's."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def _took(
+    client: MongoClient[dict[str, Any]], world: World, listing_id: str, shards: list[NameRange]
+) -> _Took:
+    """Backfill shards, each in a process."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(len(shards))
+    cpu_before = mongodb_cpu_seconds(client)
+    with spawn.Pool(len(shards), _remember, (barrier,)) as pool:
+        times = pool.starmap(_backfill, [(world, listing_id, shard) for shard in shards], chunksize=1)
+    cpu_seconds = mongodb_cpu_seconds(client) - cpu_before + sum(cpu for _, _, cpu in times)
+    return _Took(max(end for _, end, _ in times) - min(start for start, _, _ in times), cpu_seconds)
+
+
+def _remember(barrier: Barrier) -> None:
+    global _start
+    _start = barrier
+
+
+def _backfill(world: World, listing_id: str, shard: NameRange) -> tuple[float, float, float]:
+    """Give when it started and ended, and its CPU time."""
+    with opened(world) as parts:
+        backfill = parts.backfill(listing_id)
+        parts.client.admin.command("ping")
+        _start.wait()
+        start, cpu_before = time.monotonic(), time.process_time()
+        backfill.run(parts.cache.dataset_names(shard))
+        return start, time.monotonic(), time.process_time() - cpu_before
+
+
+@contextmanager
+def _queue_restored(client: MongoClient[dict[str, Any]]) -> Iterator[None]:
+    """Put the queue back as it was, at the end."""
+    queue = client[QUEUE]
+    before = {name: list(queue[name].find()) for name in queue.list_collection_names()}
+    yield
+    for name, documents in before.items():
+        queue[name].delete_many({})
+        if documents:
+            queue[name].insert_many(documents)

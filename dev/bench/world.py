@@ -1,0 +1,107 @@
+"""What is measured on: a generated cache and queue in a MongoDB of our own, and a Hub."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
+
+from dev.local_stack.generated_cache import generate
+from dev.local_stack.hub_server import HubProcess, HubState
+from dev.local_stack.mongod import Mongod
+from dev.local_stack.sample_state import HUB_TOKEN
+from include.actions.backfill.hub_listing import HubLister
+from include.actions.backfill.pipeline import Backfill
+from include.actions.backfill.removal import Remover
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
+from include.databases.queue_store import QueueStore
+from include.hub.client import BlockList, Hub
+from include.planning.processing_graph import Release, load_release
+
+Document = dict[str, Any]
+
+FOLDER = Path(".local") / "bench"
+CACHE, QUEUE = "bench_cache", "bench_queue"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where the services are: enough for another process to find them."""
+
+    mongod_port: int
+    mongo_uri: str
+    hub_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a backfill is made of, in one process."""
+
+    client: MongoClient[Document]
+    release: Release
+    cache: CacheStore
+    queue: QueueStore
+    maintenance: MaintenanceStore
+    hub: Hub
+
+    def list_hub(self) -> str:
+        """List the Hub, and give the listing's id."""
+        return HubLister(self.hub, self.maintenance.listings(), self.cache).whole().id
+
+    def backfill(self, listing_id: str) -> Backfill:
+        """Make a backfill that uses a listing."""
+        maintenance = self.maintenance.with_listing(listing_id)
+        remover = Remover(self.cache, self.queue, ())
+        return Backfill("bench", self.release, self.cache, self.queue, maintenance, self.hub, remover)
+
+
+@contextmanager
+def generated_world(mongod: Mongod, datasets: int) -> Iterator[World]:
+    """Generate a cache with 90 % of its datasets up to date, and start its Hub."""
+    with MongoClient[Document](mongod.uri) as client:
+        drop_databases(client)
+        state = generate(client[CACHE], client[QUEUE], datasets, load_release())
+    with hosted_world(mongod, state) as world:
+        yield world
+
+
+@contextmanager
+def hosted_world(mongod: Mongod, state: HubState) -> Iterator[World]:
+    """Start the Hub of what the databases hold."""
+    with HubProcess(state, FOLDER / "hub") as hub:
+        yield World(mongod.port, mongod.uri, hub.url)
+
+
+def drop_databases(client: MongoClient[Document]) -> None:
+    """Remove what was measured before."""
+    for name in (CACHE, QUEUE, MAINTENANCE_DATABASE):
+        client.drop_database(name)
+
+
+def mongodb_cpu_seconds(client: MongoClient[Document]) -> float:
+    """Give the CPU time that the server has taken since its start."""
+    usage = client.admin.command("serverStatus")["extra_info"]
+    return float(usage["user_time_us"] + usage["system_time_us"]) / 1e6
+
+
+@contextmanager
+def opened(world: World, *listeners: CommandListener) -> Iterator[Parts]:
+    """Connect a backfill to the services."""
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    release = load_release()
+    with MongoClient[Document](world.mongo_uri, event_listeners=listeners) as client:
+        yield Parts(
+            client,
+            release,
+            CacheStore(client[CACHE]),
+            QueueStore(client[QUEUE], release),
+            MaintenanceStore(client[MAINTENANCE_DATABASE]),
+            Hub(world.hub_url, HUB_TOKEN, release, BlockList()),
+        )

@@ -1,0 +1,324 @@
+"""Airflow on one machine: its processes with a fresh database, and the REST API that they serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from dev.local_stack.ports import HOST, free_port
+from dev.local_stack.process import PROJECT_ROOT, Server, ServerProcess, log_tail
+from dev.local_stack.worker_name import WORKER_NAME, worker_name
+from include.errors import ServiceError
+
+USER = "admin"
+#: The pool of the shards; plugins/datasets_server/pools.py has it too, but nothing here may import that.
+SHARD_POOL = "datasets_server"
+
+_COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "api-server": (),
+    "scheduler": ("--skip-serve-logs",),
+    "dag-processor": (),
+    "triggerer": ("--skip-serve-logs",),
+}
+_HEALTH_OF = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+_TASKS_AT_ONCE = 3
+_START_SECONDS = 300
+_STOP_SECONDS = 5
+_POLL_SECONDS = 0.5
+
+
+class AirflowServer(Server):
+    """Airflow at ``url``, where ``USER`` may do everything with ``password``.
+
+    It has the DAGs of this project and runs what it is asked to; their schedules are off. What its processes
+    say is in ``log_folder``, a file each; what tasks say, in ``task_log_folder``. Unless ``environment`` says
+    otherwise, its database is a file, and its scheduler runs the tasks.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        log_folder: Path,
+        port: int | None = None,
+        workers: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Describe the server.
+
+        :param folder: where it keeps its database and the logs of tasks; it must be empty or not exist.
+        :param port: where the UI and the API are; a free one if not given.
+        :param workers: the names of the Celery workers to start as well. Tasks have them as their host.
+        :param environment: variables on top of, or in place of those that it sets, ``AIRFLOW__...`` mostly.
+        """
+        port = port or free_port()
+        self.url = f"http://{HOST}:{port}"
+        self.password = secrets.token_hex(4)
+        self.log_folder = log_folder
+        self.task_log_folder = folder / "logs"
+        self._folder = folder.absolute()
+        self._environment = self._settings(port) | dict(environment or {})
+        self._processes = {
+            name: self._process(name, [name, *options]) for name, options in _COMPONENTS.items()
+        }
+        self._workers = {name: self._worker(name) for name in workers}
+
+    def _process(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> ServerProcess:
+        return ServerProcess(
+            f"Airflow's {name}",
+            [sys.executable, "-m", "airflow", *command],
+            log_file=self.log_folder / f"airflow-{name}.log",
+            # All start at the same time, and ``start`` waits for them.
+            is_ready=lambda: True,
+            environment={**self._environment, **(environment or {})},
+        )
+
+    def _worker(self, name: str) -> ServerProcess:
+        command = ["celery", "worker", "--celery-hostname", f"{name}@%h", "--skip-serve-logs"]
+        host = {
+            "AIRFLOW__CORE__HOSTNAME_CALLABLE": f"{worker_name.__module__}.{worker_name.__name__}",
+            WORKER_NAME: name,
+        }
+        return self._process(name, command, host)
+
+    def _settings(self, port: int) -> dict[str, str]:
+        settings = {
+            "API__BASE_URL": self.url,
+            "API__HOST": HOST,
+            "API__PORT": str(port),
+            "API__SECRET_KEY": secrets.token_hex(32),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__PARALLELISM": str(_TASKS_AT_ONCE),
+            "CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            # While one process writes, the others wait: on a busy machine, longer than the usual seconds.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db?timeout=60",
+            "SCHEDULER__USE_JOB_SCHEDULE": "False",
+        }
+        python_path = os.pathsep.join([str(PROJECT_ROOT), str(PROJECT_ROOT / "plugins")])
+        environment = {f"AIRFLOW__{name}": value for name, value in settings.items()}
+        return {"AIRFLOW_HOME": str(self._folder), "PYTHONPATH": python_path, **environment}
+
+    @property
+    def _password_file(self) -> Path:
+        return self._folder / "password.json"
+
+    def migrate(self) -> None:
+        """Make the database, which must be there before the start.
+
+        :raises ServiceError: if that fails.
+        """
+        self._folder.mkdir(parents=True)
+        self._password_file.write_text(json.dumps({USER: self.password}), encoding="utf-8")
+        self.run_command("db", "migrate")
+
+    def run_command(self, *arguments: str) -> None:
+        """Run a command of Airflow to its end; what it says is in a file of ``log_folder``.
+
+        :raises ServiceError: if it fails.
+        """
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        log_file = self.log_folder / f"airflow-{'-'.join(arguments[:2])}.log"
+        with log_file.open("ab") as log:
+            command = subprocess.run(
+                [sys.executable, "-m", "airflow", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT_ROOT,
+                env=os.environ | self._environment,
+                check=False,
+            )
+        if command.returncode:
+            raise ServiceError(f"`airflow {' '.join(arguments)}` failed. {log_tail(log_file)}")
+
+    def start(self) -> None:
+        """Start its processes, and wait until all are healthy.
+
+        :raises ServiceError: if one of them ends, or is not healthy in time.
+        """
+        for process in self._all_processes():
+            process.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while unhealthy := self._unhealthy():
+            self.check()
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"Airflow's {', '.join(unhealthy)} did not come up: see {self.log_folder}."
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _all_processes(self) -> list[ServerProcess]:
+        return [*self._processes.values(), *self._workers.values()]
+
+    def _unhealthy(self) -> list[str]:
+        unready = [name for name, worker in self._workers.items() if not _says_ready(worker.log_file)]
+        return [*self._unhealthy_components(), *unready]
+
+    def _unhealthy_components(self) -> list[str]:
+        try:
+            answer = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10, trust_env=False)
+        except httpx.HTTPError:
+            return list(_COMPONENTS)
+        health = answer.json() if answer.is_success else {}
+        return [name for name, key in _HEALTH_OF.items() if health.get(key, {}).get("status") != "healthy"]
+
+    def check(self) -> None:
+        """Check that its processes run.
+
+        :raises ServiceError: if one has ended.
+        """
+        for process in self._all_processes():
+            if not process.is_running:
+                raise ServiceError(f"{process.name} has ended by itself: see {process.log_file}.")
+
+    def stop(self) -> None:
+        """Stop its processes. Tasks that run have some seconds to finish."""
+        processes = self._all_processes()
+        with ThreadPoolExecutor(len(processes)) as pool:
+            list(pool.map(lambda process: process.stop(_STOP_SECONDS), processes))
+
+    def kill_worker(self, name: str) -> None:
+        """Kill a worker with all its tasks, as if the power of its machine had failed."""
+        self._workers[name].kill()
+
+    @contextmanager
+    def api(self) -> Iterator[AirflowApi]:
+        """Log in, and open a client of the REST API.
+
+        :raises ServiceError: if that fails.
+        """
+        with _explained_errors(), httpx.Client(base_url=self.url, timeout=60, trust_env=False) as client:
+            login = client.post("/auth/token", json={"username": USER, "password": self.password})
+            client.headers["Authorization"] = f"Bearer {login.raise_for_status().json()['access_token']}"
+            yield AirflowApi(client)
+
+
+def _says_ready(worker_log: Path) -> bool:
+    return re.search(r"\S+@\S+ ready\.", worker_log.read_text(encoding="utf-8", errors="replace")) is not None
+
+
+class AirflowApi:
+    """The part of Airflow's REST API that is needed to set up an action, run it, and see what it did."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def create_connection(self, conn_id: str, **fields: Any) -> None:  # noqa: ANN401 (JSON)
+        """Create a Connection. Its ``extra`` is a JSON object."""
+        fields["extra"] = json.dumps(fields.get("extra", {}))
+        self._post("/connections", {"connection_id": conn_id, **fields})
+
+    def create_variable(self, key: str, value: str) -> None:
+        """Create a Variable."""
+        self._post("/variables", {"key": key, "value": value})
+
+    def create_pool(self, name: str, slots: int, description: str) -> None:
+        """Create a pool: no more than ``slots`` of its tasks run at once."""
+        self._post("/pools", {"name": name, "slots": slots, "description": description})
+
+    def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
+        """Wait until the DAG has been read from its file.
+
+        :param timeout: in seconds.
+        :raises ServiceError: if its file cannot be imported, or it is not there in time.
+        """
+        deadline = time.monotonic() + timeout
+        while self._client.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.NOT_FOUND:
+            if errors := self._get("/importErrors")["import_errors"]:
+                raise ServiceError(
+                    "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
+                )
+            if time.monotonic() > deadline:
+                raise ServiceError(f"Airflow has not read the DAG {dag_id} within {timeout:g} s.")
+            time.sleep(_POLL_SECONDS)
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler make and start runs of a DAG."""
+        _checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
+
+    def trigger(self, dag_id: str, **params: Any) -> str:  # noqa: ANN401 (JSON)
+        """Start a run by hand, as the form in the UI does, and give its id.
+
+        :param params: those that are not to have their default.
+        :raises ServiceError: if a parameter has a value that it may not have.
+        """
+        body = {"logical_date": None, "conf": params}
+        run: str = self._post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
+        return run
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Give a run: its ``state``, ``start_date``, ``end_date``, ..."""
+        return self._get(f"/dags/{dag_id}/dagRuns/{run_id}")
+
+    def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
+        """Give the runs of a type (``manual``, ``scheduled`` or ``backfill``), the oldest interval first."""
+        found = self._get(f"/dags/{dag_id}/dagRuns?run_type={run_type}&order_by=logical_date")
+        runs: list[dict[str, Any]] = found["dag_runs"]
+        return runs
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Give the tasks of a run, each with its ``task_id`` and ``state``."""
+        tasks: list[dict[str, Any]] = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")[
+            "task_instances"
+        ]
+        return tasks
+
+    def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[dict[str, Any]]:
+        """Give the tries of a mapped task, the first one first, each with its ``hostname`` and ``state``."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries"
+        tries: list[dict[str, Any]] = self._get(path)["task_instances"]
+        return sorted(tries, key=lambda each: int(each["try_number"]))
+
+    def result(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """Give what a task returned; None if it did not get so far."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        answer = self._client.get(f"/api/v2{path}", params={"deserialize": True})
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        value: dict[str, Any] = _checked(answer)["value"]
+        return value
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return _checked(self._client.get(f"/api/v2{path}"))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return _checked(self._client.post(f"/api/v2{path}", json=body))
+
+
+def _checked(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_error:
+        request = answer.request
+        raise ServiceError(
+            f"Airflow answers {request.method} {request.url.path} with {answer.status_code}: {answer.text}"
+        )
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+@contextmanager
+def _explained_errors() -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise ServiceError(f"Airflow's API does not answer: {error}") from error

@@ -1,0 +1,151 @@
+"""A backfill that nothing disturbs, and one in whose middle a worker is killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dev.local_stack.distributed.stack import WORKERS, Stack
+from dev.local_stack.distributed.state import QUEUE_DATABASE, EndState, read_end
+from dev.local_stack.documents import JOBS
+from include.databases.name_ranges import NameRange, in_range
+from include.errors import ServiceError
+
+DAG = "backfill"
+SHARDS = 8
+BATCH_SIZE = 25
+
+_SHARD_TASK = "backfill_shard"
+_RUN_SECONDS = 600
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """An attempt at a shard: by which worker, and how it ended."""
+
+    worker: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The kill of a worker; ``written`` has its unfinished shards, each with the jobs it had written."""
+
+    worker: str
+    after_seconds: float
+    written: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """How a run ended; ``shards`` and ``jobs`` have the tries of each shard and the jobs it has created."""
+
+    state: str
+    seconds: float
+    shards: Sequence[Sequence[Try]]
+    jobs: Sequence[int]
+    report: Mapping[str, Any]
+    end: EndState
+
+
+class Run:
+    """A run of the backfill, from the state before it on."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Put the state back, and start the run."""
+        self._stack = stack
+        stack.put_back()
+        self.started_at = datetime.now(UTC)
+        self.id = stack.api.trigger(DAG, shards=SHARDS, batch_size=BATCH_SIZE)
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has run."""
+        return (datetime.now(UTC) - self.started_at).total_seconds()
+
+    def is_over(self) -> bool:
+        """Whether it has ended.
+
+        :raises ServiceError: if it takes too long.
+        """
+        state = self._stack.api.run(DAG, self.id)["state"]
+        if self.seconds > _RUN_SECONDS:
+            raise ServiceError(f"The run has not ended within {_RUN_SECONDS} s: {self._states()}")
+        return state in ("success", "failed")
+
+    def _states(self) -> str:
+        tasks = self._stack.api.tasks(DAG, self.id)
+        return ", ".join(f"{task['task_id']} {task['map_index']} is {task['state']}" for task in tasks)
+
+    def running_shards(self) -> dict[int, str]:
+        """Give the shards that run now, each with its worker."""
+        return {
+            task["map_index"]: task["hostname"]
+            for task in self._stack.api.tasks(DAG, self.id)
+            if task["task_id"] == _SHARD_TASK and task["state"] == "running" and task["hostname"]
+        }
+
+    def jobs_of(self, shard: int) -> int:
+        """Give the number of jobs that a shard has created so far."""
+        ranges: Any = self._stack.api.result(DAG, self.id, "list_shards")
+        names: NameRange = (ranges[shard]["first"], ranges[shard]["end"])
+        jobs = self._stack.client[QUEUE_DATABASE][JOBS]
+        return jobs.count_documents(in_range(names) | {"created_at": {"$gte": self.started_at}})
+
+    def finish(self) -> FinishedRun:
+        """Wait for its end, and look at what it did."""
+        while not self.is_over():
+            time.sleep(_POLL_SECONDS)
+        seconds = self.seconds
+        api = self._stack.api
+        return FinishedRun(
+            state=api.run(DAG, self.id)["state"],
+            seconds=seconds,
+            shards=[self._tries(shard) for shard in range(SHARDS)],
+            jobs=[self.jobs_of(shard) for shard in range(SHARDS)],
+            report=api.result(DAG, self.id, "report") or {},
+            end=read_end(self._stack.present, self._stack.client),
+        )
+
+    def _tries(self, shard: int) -> list[Try]:
+        tries = self._stack.api.tries(DAG, self.id, _SHARD_TASK, shard)
+        return [Try(each["hostname"], each["state"]) for each in tries]
+
+
+def undisturbed(stack: Stack) -> FinishedRun:
+    """Do a run that nothing disturbs."""
+    return Run(stack).finish()
+
+
+def with_a_kill(stack: Stack, all_jobs: Sequence[int]) -> tuple[FinishedRun, Kill]:
+    """Do a run in whose middle a worker is killed.
+
+    :param all_jobs: the number of jobs that each shard creates if nothing disturbs it.
+    :raises ServiceError: if it could not be killed in the middle of a shard.
+    """
+    run = Run(stack)
+    victim = _wait_for_the_middle(run, all_jobs)
+    shards = [shard for shard, worker in run.running_shards().items() if worker == victim]
+    stack.airflow.kill_worker(victim)
+    after_seconds = run.seconds
+    written = {shard: run.jobs_of(shard) for shard in shards}
+    unfinished = {shard: jobs for shard, jobs in written.items() if jobs < all_jobs[shard]}
+    if not any(unfinished.values()):
+        raise ServiceError(f"The kill came too late: {written} of {all_jobs} jobs were written.")
+    return run.finish(), Kill(victim, after_seconds, unfinished)
+
+
+def _wait_for_the_middle(run: Run, all_jobs: Sequence[int]) -> str:
+    """Wait until shards run on all workers, and one has written some of its jobs; give its worker."""
+    while not run.is_over():
+        running = run.running_shards()
+        if set(running.values()) == set(WORKERS):
+            for shard, worker in running.items():
+                if 0 < run.jobs_of(shard) < all_jobs[shard] / 2:
+                    return worker
+        time.sleep(_POLL_SECONDS)
+    raise ServiceError("The run ended before a worker was in the middle of a shard.")

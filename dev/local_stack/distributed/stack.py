@@ -1,0 +1,160 @@
+"""The processes: what docker-compose.yaml has as containers, and two workers of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from dev.local_stack import postgres_server, redis_server
+from dev.local_stack.airflow_server import SHARD_POOL, AirflowApi, AirflowServer
+from dev.local_stack.command import step
+from dev.local_stack.distributed.state import (
+    CACHE_DATABASE,
+    DATASETS,
+    QUEUE_DATABASE,
+    STORAGES,
+    StateFolder,
+    make_start,
+)
+from dev.local_stack.hub_server import HubProcess
+from dev.local_stack.mongod import Mongod
+from dev.local_stack.ports import HOST, free_port
+from dev.local_stack.postgres_server import PostgresServer
+from dev.local_stack.redis_server import RedisServer
+from include.errors import ConfigurationError
+
+WORKERS = ("worker-1", "worker-2")
+TASKS_OF_A_WORKER = 2
+SLOTS = TASKS_OF_A_WORKER * len(WORKERS)
+FOLDERS = ("airflow", "end", "hub", "postgres", "start")
+
+
+def check_programs() -> None:
+    """Check that the programs of Debian's packages are there.
+
+    :raises ConfigurationError: naming all packages that are missing.
+    """
+    found = {
+        postgres_server.DEBIAN_PACKAGE: postgres_server.find_postgres_programs(),
+        redis_server.DEBIAN_PACKAGE: redis_server.find_redis_program(),
+    }
+    missing = [package for package, program in found.items() if program is None]
+    if missing:
+        raise ConfigurationError(f"Packages of Debian are missing: apt-get install {' '.join(missing)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """All that runs, and the state before a run, which can be put back."""
+
+    api: AirflowApi
+    airflow: AirflowServer
+    mongod: Mongod
+    client: MongoClient[dict[str, Any]]
+    start: StateFolder
+    present: StateFolder
+
+    def put_back(self) -> None:
+        """Make databases and storages what they were before the first run."""
+        self.mongod.stop()
+        self.present.copy_from(self.start)
+        self.mongod.start()
+
+
+@contextmanager
+def started(data: Path) -> Iterator[Stack]:
+    """Start everything, with the state before a run.
+
+    :raises ServiceError: if a server does not come up.
+    """
+    logs = data / "logs"
+    start, present = StateFolder(data / "start"), StateFolder(data / "end")
+    with ExitStack() as stack:
+        with step("PostgreSQL and Redis started"):
+            postgres = stack.enter_context(PostgresServer(data / "postgres", log_file=logs / "postgres.log"))
+            redis = stack.enter_context(RedisServer(log_file=logs / "redis.log"))
+        mongod = Mongod(present.mongod, log_file=logs / "mongod.log", cache_gigabytes=0.5)
+        hub_port = free_port()
+        airflow = AirflowServer(
+            data / "airflow",
+            log_folder=logs,
+            workers=WORKERS,
+            environment={
+                **_settings(postgres, redis),
+                **_connections(mongod, hub_port),
+                **_variables(present),
+            },
+        )
+        with ThreadPoolExecutor(1) as pool:
+            migration = pool.submit(airflow.migrate)
+            with step(f"{DATASETS:,} datasets generated"):
+                hub = make_start(start, logs / "mongod.log")
+                present.copy_from(start)
+            stack.enter_context(HubProcess(hub, data / "hub", hub_port))
+            stack.callback(mongod.stop)
+            mongod.start()
+            with step("Airflow's database made"):
+                migration.result()
+        client = stack.enter_context(MongoClient[dict[str, Any]](mongod.uri))
+        stack.callback(airflow.stop)
+        with step(
+            f"Airflow started (API server, scheduler, DAG processor, triggerer, {len(WORKERS)} workers)"
+        ):
+            airflow.start()
+        api = stack.enter_context(airflow.api())
+        api.create_pool(SHARD_POOL, SLOTS, "shards that work on the datasets at once")
+        yield Stack(api, airflow, mongod, client, start, present)
+
+
+def _settings(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
+    settings = {
+        "CELERY__BROKER_URL": redis.url,
+        "CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{postgres.address}",
+        "CELERY__WORKER_CONCURRENCY": TASKS_OF_A_WORKER,
+        "CORE__EXECUTOR": "CeleryExecutor",
+        "CORE__PARALLELISM": SLOTS,
+        # Nobody changes the DAGs meanwhile.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
+        "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.address}",
+        # By default, a dead task is noticed after five minutes, and one that is lost on its way after ten.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 2,
+        "SCHEDULER__TASK_QUEUED_TIMEOUT": 60,
+        "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": 10,
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": 2,
+    }
+    return {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
+
+
+def _connections(mongod: Mongod, hub_port: int) -> dict[str, str]:
+    mongo = {
+        "conn_type": "mongo",
+        "host": mongod.host,
+        "port": mongod.port,
+        "extra": {"directConnection": True},
+    }
+    connections = {
+        "CACHE": mongo | {"schema": CACHE_DATABASE},
+        "QUEUE": mongo | {"schema": QUEUE_DATABASE},
+    }
+    hub = {"conn_type": "generic", "host": f"http://{HOST}:{hub_port}", "password": "hf_token"}
+    return {
+        **{f"AIRFLOW_CONN_DATASETS_SERVER_{name}": json.dumps(each) for name, each in connections.items()},
+        "AIRFLOW_CONN_HUGGINGFACE_HUB": json.dumps(hub),
+    }
+
+
+def _variables(present: StateFolder) -> dict[str, str]:
+    return {
+        f"AIRFLOW_VAR_DATASETS_SERVER_{name.replace('-', '_').upper()}_STORAGE_ROOT": str(
+            present.storage(name)
+        )
+        for name in STORAGES
+    }

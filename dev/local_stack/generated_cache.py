@@ -1,0 +1,152 @@
+"""A cache of any size, as it is found before a backfill: for benchmarks."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from enum import IntEnum
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
+
+from dev.local_stack.documents import (
+    CACHE,
+    JOBS,
+    Document,
+    Shape,
+    as_error,
+    create_indexes,
+    new_job,
+    up_to_date_entries,
+    utc_now,
+    write_totals,
+)
+from dev.local_stack.hub_server import HubDataset, HubState
+from include.planning.processing_graph import Release
+
+DATASETS_PER_INSERT = 100
+
+_INSERTS_AT_ONCE = 2
+_UNJOURNALED = WriteConcern(w=1, j=False)
+_AGE = timedelta(days=30)
+_CONFIGS = ("default", "en", "fr-FR", "plain_text", "Subset.1")
+_SPLITS = ("train", "test", "validation")
+_WORDS = ("squad", "Common-Voice", "news.v2", "OpenWeb", "qa_pairs", "Math-Instruct", "images", "Code_Search")
+_NAMESPACES = ("allenai", "Big-Lab", "user_01", "DataTeam", "nlp.group", "mx-org")
+_CARDS = (None, {"license": "mit"}, {"viewer": True, "license": "apache-2.0"})
+_TAGS = (("task_categories:text-classification", "language:en"), ("modality:image",), ())
+
+
+class Trouble(IntEnum):
+    """Why a dataset is not up to date."""
+
+    NEW_REVISION = 0
+    MISSING_ENTRY = 1
+    OBSOLETE_ENTRY = 2
+    ERROR_TO_RETRY = 3
+    STALE_JOB = 4
+
+
+def generate(
+    cache_db: Database[Document],
+    queue_db: Database[Document],
+    datasets: int,
+    release: Release,
+    up_to_date: float = 0.9,
+    seed: int = 0,
+) -> HubState:
+    """Fill two empty databases, with their indexes and totals, and give the Hub that they belong to.
+
+    A dataset has 1 to 5 configs of 1 to 3 splits, which makes about 53 entries. The datasets that are not up
+    to date have one trouble each, and every trouble is as frequent. The same seed gives the same datasets.
+
+    :param datasets: how many to make; what is in memory at a time does not grow with their entries.
+    :param up_to_date: the part of the datasets that have no trouble, from 0 to 1.
+    """
+    generator = _Generator(release, random.Random(seed))  # noqa: S311 (no secret)
+    troubles = generator.troubles(datasets, up_to_date)
+    state = HubState()
+    entries_of_cache = cache_db.get_collection(CACHE, write_concern=_UNJOURNALED)
+    with ThreadPoolExecutor(_INSERTS_AT_ONCE) as pool:
+        running: deque[Future[None]] = deque()
+        for start in range(0, datasets, DATASETS_PER_INSERT):
+            batch = range(start, min(start + DATASETS_PER_INSERT, datasets))
+            entries: list[Document] = []
+            jobs: list[Document] = []
+            for number in batch:
+                state.put(generator.add_dataset(number, troubles.get(number), entries, jobs))
+            if len(running) == _INSERTS_AT_ONCE:
+                running.popleft().result()
+            running.append(pool.submit(_insert, entries_of_cache, entries))
+            _insert(queue_db[JOBS], jobs)
+        for future in running:
+            future.result()
+    # An index over documents that are there is made in a fraction of the time that it takes to keep it up.
+    create_indexes(cache_db, queue_db, release)
+    write_totals(cache_db, queue_db, release)
+    return state
+
+
+class _Generator:
+    def __init__(self, release: Release, randomness: random.Random) -> None:
+        self._release = release
+        self._random = randomness
+        self._since = utc_now() - _AGE
+
+    def troubles(self, datasets: int, up_to_date: float) -> dict[int, Trouble]:
+        """Choose the datasets that are not up to date, by number, and what is wrong with each."""
+        numbers = self._random.sample(range(datasets), round(datasets * (1 - up_to_date)))
+        return {number: Trouble(place % len(Trouble)) for place, number in enumerate(numbers)}
+
+    def add_dataset(
+        self, number: int, trouble: Trouble | None, entries: list[Document], jobs: list[Document]
+    ) -> HubDataset:
+        """Append the entries and jobs of a dataset, and give what the Hub has of it."""
+        shape = self._shape(number)
+        own = up_to_date_entries(self._release, shape, self._since)
+        sha = shape.revision
+        match trouble:
+            case Trouble.NEW_REVISION:
+                sha = self._revision()
+            case Trouble.MISSING_ENTRY:
+                own.remove(self._any_but_naming(own))
+            case Trouble.OBSOLETE_ENTRY:
+                self._any_but_naming(own)["job_runner_version"] = None
+            case Trouble.ERROR_TO_RETRY:
+                code = self._random.choice(list(self._release.max_failed_runs))
+                as_error(self._any_but_naming(own), code, failed_runs=0)
+            case Trouble.STALE_JOB:
+                step = self._release.steps[0]
+                jobs.append(new_job(step, shape.name, self._revision(), created_at=self._since))
+        entries += own
+        return HubDataset(
+            shape.name, sha, card_data=self._random.choice(_CARDS), tags=self._random.choice(_TAGS)
+        )
+
+    def _shape(self, number: int) -> Shape:
+        word = self._random.choice(_WORDS)
+        namespace = self._random.choice(_NAMESPACES)
+        name = f"{word}_{number}" if number % 20 == 0 else f"{namespace}{number % 1000}/{word}-{number}"
+        configs = _CONFIGS[: self._random.choice((1, 1, 1, 1, 2, 2, 3, 5))]
+        return Shape(
+            name=name,
+            revision=self._revision(),
+            configs={config: _SPLITS[: self._random.choice((1, 1, 2, 2, 3))] for config in configs},
+        )
+
+    def _revision(self) -> str:
+        return f"{self._random.getrandbits(160):040x}"
+
+    def _any_but_naming(self, entries: Sequence[Document]) -> Document:
+        """Choose an entry, but none that names configs or splits: without it, little would be expected."""
+        naming = {"dataset-config-names", "config-split-names"}
+        return self._random.choice([entry for entry in entries if entry["kind"] not in naming])
+
+
+def _insert(collection: Collection[Document], documents: list[Document]) -> None:
+    if documents:
+        collection.insert_many(documents, ordered=False)

@@ -1,0 +1,556 @@
+"""The Hub's stand-in: the part of its HTTP protocol that maintenance uses, over datasets that a test chooses.
+
+It runs in a thread of this process (``HubServer``), where changes to its state take effect at once, or as a
+process of its own: ``python -m dev.local_stack.hub_server --port 8081 --state state.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import socket
+import sys
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import httpx2
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from dev.local_stack.ports import HOST, free_port, is_listening
+from dev.local_stack.process import Server, ServerProcess
+
+Fault = Literal["server_error", "disabled_403", "timeout"]
+
+DISCUSSIONS_PER_PAGE = 10
+
+#: What an answer has where the request does not say which fields to expand.
+LISTED_FIELDS = (
+    "author",
+    "sha",
+    "lastModified",
+    "private",
+    "gated",
+    "disabled",
+    "tags",
+    "downloads",
+    "likes",
+)
+ALL_FIELDS = (*LISTED_FIELDS, "cardData", "createdAt", "siblings")
+
+
+@dataclass(frozen=True, slots=True)
+class HubDataset:
+    """A dataset as the Hub has it.
+
+    ``fault`` is what goes wrong when it is asked for by itself: a 503, the 403 of a disabled dataset, or no
+    answer for ``HubState.hang_seconds``. ``disabled`` is the flag of an answer that succeeds. A dataset with
+    ``renamed_to`` is an old name: a redirect, and in no listing. ``fault_after_opening`` is what goes wrong
+    once a discussion is opened, so that the answer is lost.
+    """
+
+    id: str
+    sha: str | None
+    private: bool = False
+    disabled: bool = False
+    gated: bool = False
+    card_data: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    fault: Fault | None = None
+    renamed_to: str | None = None
+    in_listing: bool = True
+    discussions_disabled: bool = False
+    fault_after_opening: Fault | None = None
+
+    @property
+    def author(self) -> str | None:
+        """The user or organization that it belongs to; a canonical dataset has none."""
+        namespace, slash, _ = self.id.rpartition("/")
+        return namespace if slash else None
+
+
+@dataclass(frozen=True, slots=True)
+class HubUser:
+    """A user or organization, as ``whoisthis`` describes it."""
+
+    name: str
+    is_pro: bool = False
+    plan: str | None = None
+    is_enterprise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HubDiscussion:
+    """A discussion of a dataset; ``created_at`` is in ISO 8601."""
+
+    num: int
+    title: str
+    description: str
+    author: str
+    created_at: str
+    status: Literal["open", "closed"] = "open"
+    is_pull_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many requests a fixed window of some seconds admits."""
+
+    requests: int
+    window_seconds: int
+
+
+@dataclass(slots=True)
+class HubState:
+    """All that the stand-in knows and counts. Whatever is changed here shows in the next answer.
+
+    ``tokens`` are the valid ones, each with its user's name; None accepts any, as ``anybody``'s.
+    ``requests_by_route`` counts every request, refused ones included, by the names that
+    ``_Hub.application`` gives its routes: whoami, whoisthis, listing, dataset, discussions, …
+    """
+
+    datasets: dict[str, HubDataset] = field(default_factory=dict)
+    users: dict[str, HubUser] = field(default_factory=dict)
+    tokens: dict[str, str] | None = None
+    discussions: dict[str, list[HubDiscussion]] = field(default_factory=dict)
+    rate_limit: RateLimit | None = None
+    page_size: int = 1000
+    hang_seconds: float = 30
+    requests_by_route: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def requests(self) -> int:
+        """How many requests have come in."""
+        return self.requests_by_route.total()
+
+    def put(self, *datasets: HubDataset) -> None:
+        """Add datasets, or replace the ones of the same name."""
+        self.datasets.update((dataset.id, dataset) for dataset in datasets)
+
+
+def save_state(state: HubState, path: Path) -> None:
+    """Write the state, but not its counts, to a JSON file."""
+    fields = asdict(state) | {
+        "datasets": [asdict(dataset) for dataset in state.datasets.values()],
+        "users": [asdict(user) for user in state.users.values()],
+    }
+    del fields["requests_by_route"]
+    path.write_text(json.dumps(fields), encoding="utf-8")
+
+
+def load_state(path: Path) -> HubState:
+    """Read a state that ``save_state`` wrote."""
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    datasets = (HubDataset(**{**item, "tags": tuple(item["tags"])}) for item in fields.pop("datasets"))
+    users = (HubUser(**item) for item in fields.pop("users"))
+    discussions = fields.pop("discussions").items()
+    limit = fields.pop("rate_limit")
+    return HubState(
+        datasets={dataset.id: dataset for dataset in datasets},
+        users={user.name: user for user in users},
+        discussions={name: [HubDiscussion(**item) for item in items] for name, items in discussions},
+        rate_limit=RateLimit(**limit) if limit else None,
+        **fields,
+    )
+
+
+class _RefusedError(Exception):
+    """A request that is answered with an error: a message for a person, and a code for a program."""
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
+        self.response = JSONResponse({"error": message}, status, headers)
+
+
+class _Window:
+    """The requests that the rate limit still admits in the present window."""
+
+    def __init__(self) -> None:
+        self._ends = 0.0
+        self._used = 0
+
+    def admit(self, limit: RateLimit) -> tuple[bool, dict[str, str]]:
+        """Count a request. Tells whether it is within the limit, with the headers that say what is left."""
+        now = time.monotonic()
+        if now >= self._ends:
+            self._ends, self._used = now + limit.window_seconds, 0
+        self._used += 1
+        remaining = max(0, limit.requests - self._used)
+        seconds = max(1, round(self._ends - now))
+        headers = {
+            "RateLimit": f'"api";r={remaining};t={seconds}',
+            "RateLimit-Policy": f'"fixed window";"api";q={limit.requests};w={limit.window_seconds}',
+        }
+        if self._used <= limit.requests:
+            return True, headers
+        return False, headers | {"Retry-After": str(seconds)}
+
+
+class _Hub:
+    """The answers to the requests."""
+
+    def __init__(self, state: HubState) -> None:
+        self._state = state
+        self._window = _Window()
+        self._listed_names: list[str] = []
+
+    def application(self) -> Starlette:
+        """Make the web application."""
+        discussions = "/api/datasets/{dataset:path}/discussions"
+        return Starlette(
+            routes=[
+                self._route("whoami", "GET", "/api/whoami-v2", self._whoami),
+                self._route("whoisthis", "GET", "/api/whoisthis", self._whoisthis),
+                self._route("listing", "GET", "/api/datasets", self._listing),
+                self._route("discussions", "GET", discussions, self._discussions),
+                self._route("new_discussion", "POST", discussions, self._new_discussion),
+                self._route("discussion", "GET", discussions + "/{num:int}", self._discussion),
+                self._route("dataset", "GET", "/api/datasets/{dataset:path}", self._dataset),
+                Route("/_requests", self._requests),
+            ]
+        )
+
+    def _route(
+        self, name: str, method: str, path: str, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Route:
+        async def endpoint(request: Request) -> Response:
+            state = self._state
+            state.requests_by_route[name] += 1
+            admitted, headers = self._window.admit(state.rate_limit) if state.rate_limit else (True, {})
+            response = await self._answered(request, answer) if admitted else _too_many_requests()
+            response.headers.update(headers)
+            return response
+
+        return Route(path, endpoint, methods=[method])
+
+    async def _answered(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        try:
+            self._check_token(request)
+            return await answer(request)
+        except _RefusedError as refused:
+            return refused.response
+
+    # Who asks
+
+    def _check_token(self, request: Request) -> None:
+        if request.headers.get("authorization") is not None and self._user(request) is None:
+            raise _RefusedError(401, "Invalid credentials in Authorization header")
+
+    def _user(self, request: Request) -> str | None:
+        """The name of the user whose token the request has, None without a valid one."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return None
+        return "anybody" if self._state.tokens is None else self._state.tokens.get(token)
+
+    def _required_user(self, request: Request) -> str:
+        user = self._user(request)
+        if user is None:
+            raise _RefusedError(401, "Invalid username or password.")
+        return user
+
+    async def _whoami(self, request: Request) -> Response:
+        user = self._required_user(request)
+        return JSONResponse({"type": "user", "name": user, "auth": {"type": "access_token"}})
+
+    async def _whoisthis(self, request: Request) -> Response:
+        user = self._state.users.get(request.query_params.get("name", ""))
+        if user is None:
+            raise _RefusedError(404, "Not found")
+        return JSONResponse({"isPro": user.is_pro, "isEnterprise": user.is_enterprise, "plan": user.plan})
+
+    # Datasets
+
+    def _visible(self, request: Request, name: str) -> HubDataset:
+        dataset = self._state.datasets.get(name)
+        authenticated = self._user(request) is not None
+        if dataset is None or (dataset.private and not authenticated):
+            # Who has no token is not told whether it exists. The Hub's 401 has no code, but clients take a
+            # bare 401 for an unknown repository over https alone: over http, it needs the code.
+            raise (
+                _RefusedError(404, "Repository not found", "RepoNotFound")
+                if authenticated
+                else _RefusedError(401, "Invalid username or password.", "RepoNotFound")
+            )
+        return dataset
+
+    async def _dataset(self, request: Request) -> Response:
+        dataset = self._visible(request, request.path_params["dataset"])
+        if dataset.renamed_to is not None:
+            query = f"?{request.url.query}" if request.url.query else ""
+            return Response(
+                status_code=307, headers={"Location": f"/api/datasets/{dataset.renamed_to}{query}"}
+            )
+        await self._go_wrong(dataset.fault)
+        return JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
+
+    async def _go_wrong(self, fault: Fault | None) -> None:
+        match fault:
+            case "server_error":
+                raise _RefusedError(503, "Service unavailable")
+            case "disabled_403":
+                raise _RefusedError(403, "Access to this resource is disabled.")
+            case "timeout":
+                await asyncio.sleep(self._state.hang_seconds)
+                raise _RefusedError(504, "Gateway time-out")
+
+    async def _listing(self, request: Request) -> Response:
+        state, query = self._state, request.query_params
+        authenticated = self._user(request) is not None
+        size = min(int(query.get("limit", state.page_size)), state.page_size)
+        if "cursor" not in query or not self._listed_names:
+            # Once for all pages, because it takes a while where the Hub has hundreds of thousands.
+            self._listed_names = sorted(state.datasets)
+        names = self._listed_names
+        place = bisect_right(names, _decode_cursor(query["cursor"])) if "cursor" in query else 0
+        page: list[HubDataset] = []
+        while place < len(names) and len(page) < size:
+            dataset = state.datasets.get(names[place])
+            place += 1
+            if dataset and _is_listed(dataset, authenticated=authenticated):
+                page.append(dataset)
+        wanted = query.getlist("expand") or LISTED_FIELDS
+        items = [_fields(dataset, wanted) for dataset in page]
+        return JSONResponse(
+            items, headers=_link_to_next(request, page[-1].id) if place < len(names) else None
+        )
+
+    # Discussions
+
+    def _discussed(self, request: Request) -> tuple[str, list[HubDiscussion]]:
+        dataset = self._visible(request, request.path_params["dataset"])
+        if dataset.discussions_disabled:
+            raise _RefusedError(403, "Discussions are disabled for this repo")
+        return dataset.id, self._state.discussions.setdefault(dataset.id, [])
+
+    async def _discussions(self, request: Request) -> Response:
+        name, discussions = self._discussed(request)
+        query = request.query_params
+        found = [item for item in reversed(discussions) if _is_asked_for(item, query)]
+        start = int(query.get("p", 0)) * DISCUSSIONS_PER_PAGE
+        page = [_discussion_fields(name, item) for item in found[start : start + DISCUSSIONS_PER_PAGE]]
+        return JSONResponse({"discussions": page, "count": len(found), "start": start})
+
+    async def _discussion(self, request: Request) -> Response:
+        name, discussions = self._discussed(request)
+        number = request.path_params["num"]
+        found = next((item for item in discussions if item.num == number), None)
+        if found is None:
+            raise _RefusedError(404, "Discussion not found")
+        return JSONResponse(_discussion_fields(name, found) | {"events": [_comment(found)]})
+
+    async def _new_discussion(self, request: Request) -> Response:
+        author = self._required_user(request)
+        name, discussions = self._discussed(request)
+        body = await request.json()
+        discussion = HubDiscussion(
+            num=len(discussions) + 1,
+            title=body["title"],
+            description=body["description"],
+            author=author,
+            created_at=_hub_date(datetime.now(UTC)),
+            is_pull_request=body["pullRequest"],
+        )
+        discussions.append(discussion)
+        await self._go_wrong(self._state.datasets[name].fault_after_opening)
+        url = f"{request.base_url}datasets/{name}/discussions/{discussion.num}"
+        return JSONResponse({"num": discussion.num, "url": url, "pullRequest": discussion.is_pull_request})
+
+    async def _requests(self, _: Request) -> Response:
+        """The counters, for those who run the stand-in as a process of its own."""
+        return JSONResponse({"total": self._state.requests, "by_route": dict(self._state.requests_by_route)})
+
+
+def _too_many_requests() -> Response:
+    return _RefusedError(429, "Too many requests").response
+
+
+def _fields(dataset: HubDataset, wanted: Sequence[str]) -> dict[str, Any]:
+    """Describe a dataset by its id and the wanted fields, as far as it has them."""
+    fields = {
+        "author": dataset.author,
+        "cardData": dataset.card_data,
+        "createdAt": "2022-03-02T23:29:22.000Z",
+        "disabled": dataset.disabled,
+        "downloads": 0,
+        "gated": dataset.gated and "auto",
+        "lastModified": "2024-01-18T11:05:32.000Z",
+        "likes": 0,
+        "private": dataset.private,
+        "sha": dataset.sha,
+        "siblings": [{"rfilename": "README.md"}],
+        "tags": dataset.tags,
+    }
+    return {"id": dataset.id} | {name: fields[name] for name in wanted if fields.get(name) is not None}
+
+
+def _is_listed(dataset: HubDataset, *, authenticated: bool) -> bool:
+    return dataset.in_listing and dataset.renamed_to is None and (authenticated or not dataset.private)
+
+
+def _link_to_next(request: Request, last: str) -> dict[str, str]:
+    cursor = base64.urlsafe_b64encode(last.encode()).decode()
+    return {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'}
+
+
+def _decode_cursor(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+    except ValueError as error:
+        raise _RefusedError(400, "Invalid cursor") from error
+
+
+def _is_asked_for(discussion: HubDiscussion, query: Mapping[str, str]) -> bool:
+    kind = "pull_request" if discussion.is_pull_request else "discussion"
+    return (
+        query.get("type", "all") in ("all", kind)
+        and query.get("status", "all") in ("all", discussion.status)
+        and query.get("author", discussion.author) == discussion.author
+    )
+
+
+def _discussion_fields(dataset: str, discussion: HubDiscussion) -> dict[str, Any]:
+    return {
+        "num": discussion.num,
+        "title": discussion.title,
+        "status": discussion.status,
+        "author": {"name": discussion.author},
+        "createdAt": discussion.created_at,
+        "isPullRequest": discussion.is_pull_request,
+        "repo": {"type": "dataset", "name": dataset},
+    }
+
+
+def _comment(discussion: HubDiscussion) -> dict[str, Any]:
+    """The discussion's first event: what its author wrote."""
+    text = {"raw": discussion.description, "html": "", "updatedAt": discussion.created_at}
+    return {
+        "id": f"{discussion.num:024x}",
+        "type": "comment",
+        "createdAt": discussion.created_at,
+        "author": {"name": discussion.author},
+        "data": {"edited": False, "hidden": False, "latest": text},
+    }
+
+
+def _hub_date(date: datetime) -> str:
+    return date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _server(state: HubState) -> uvicorn.Server:
+    """Make the server. A request that hangs delays its end by a second at most."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            _Hub(state).application(),
+            host=HOST,
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+class HubServer(Server):
+    """The stand-in in a thread of this process, at ``url`` once it is started."""
+
+    def __init__(self, state: HubState | None = None, port: int = 0) -> None:
+        """Describe the server.
+
+        :param state: an empty Hub if not given.
+        :param port: a free one if 0.
+        """
+        self.state = state or HubState()
+        self._socket = socket.create_server((HOST, port))
+        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
+        self._server = _server(self.state)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="hub-server", daemon=True
+        )
+
+    def load(self, state: HubState) -> None:
+        """Let it know what another state does, and nothing else."""
+        for name in HubState.__slots__:
+            setattr(self.state, name, getattr(state, name))
+
+    def start(self) -> Self:
+        """Start it, and wait until it answers. It starts once only."""
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+        return self
+
+    def stop(self) -> None:
+        """Stop it: from now on, connections are refused."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+class HubProcess(Server):
+    """The stand-in as a process of its own, at ``url``. Later changes to the state do not reach it."""
+
+    def __init__(self, state: HubState, folder: Path, port: int | None = None) -> None:
+        """Describe the server.
+
+        :param folder: where its state and its log go; made if needed.
+        :param port: a free one if not given.
+        """
+        port = port or free_port()
+        self.url = f"http://{HOST}:{port}"
+        self._state = state
+        self._state_file = folder / "hub-state.json"
+        self._process = ServerProcess(
+            "The Hub's stand-in",
+            [
+                *(sys.executable, "-m", "dev.local_stack.hub_server"),
+                *("--port", str(port)),
+                *("--state", self._state_file),
+            ],
+            log_file=folder / "hub.log",
+            is_ready=partial(is_listening, port),
+        )
+
+    def start(self) -> None:
+        """Write the state, start the process, and wait until it answers.
+
+        :raises ServiceError: if it does not.
+        """
+        self._state_file.parent.mkdir(parents=True, exist_ok=True)
+        save_state(self._state, self._state_file)
+        self._process.start()
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._process.stop()
+
+    def requests_by_route(self) -> Counter[str]:
+        """How many requests have come in, under the names that ``HubState.requests_by_route`` has."""
+        return Counter(httpx2.get(f"{self.url}/_requests").json()["by_route"])
+
+
+def main() -> None:
+    """Serve the state of a file until stopped."""
+    parser = argparse.ArgumentParser(description="The Hub's stand-in.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--state", type=Path, required=True, help="a file that save_state wrote")
+    arguments = parser.parse_args()
+    _server(load_state(arguments.state)).run(sockets=[socket.create_server((HOST, arguments.port))])
+
+
+if __name__ == "__main__":
+    main()

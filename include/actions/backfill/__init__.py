@@ -1,0 +1,1 @@
+"""The actions ``backfill`` and ``backfill-retryable-errors``."""

@@ -1,0 +1,86 @@
+"""The removal of datasets from the queue, the cache and the storages, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from include.actions.backfill.report import RemovalSummary
+from include.batches import Progress, batched
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import RemovalCandidate
+from include.databases.queue_store import QueueStore
+from include.errors import DatasetError
+from include.hub.client import Hub, Supported
+from include.storage.asset_storage import AssetStorage, dataset_folder
+from include.summaries import add_to_sample
+
+DATASETS_PER_TRANSACTION = 100
+#: The Hub is asked again about a dataset to be removed when its answer is older, as after an approval.
+ANSWERS_LAST = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Remover:
+    """Removes datasets: their waiting jobs, then their cache entries, then their files in each storage.
+
+    It may be killed at any point: removing the same datasets again removes what is left of them.
+    ``before_writing`` may raise an error to stop it.
+    """
+
+    cache: CacheStore
+    queue: QueueStore
+    storages: Sequence[AssetStorage]
+    before_writing: Callable[[], None] = lambda: None
+
+    def remove(self, names: Iterable[str]) -> RemovalSummary:
+        """Remove datasets. One whose name is not safe is left as it is, and counted as failed."""
+        summary = RemovalSummary()
+        progress = Progress("datasets")
+        for batch in batched(names, DATASETS_PER_TRANSACTION):
+            safe = [name for name in batch if self._is_safe(name, summary)]
+            self.before_writing()
+            summary.waiting_jobs += self.queue.remove(safe)
+            summary.cache_entries += self.cache.remove(safe)
+            for name in safe:
+                self._remove_files(name, summary)
+            progress.advance(len(batch))
+        return summary
+
+    def _is_safe(self, name: str, summary: RemovalSummary) -> bool:
+        try:
+            dataset_folder(name)
+        except DatasetError as error:
+            summary.failed += 1
+            add_to_sample(summary.error_sample, name, error)
+            return False
+        return True
+
+    def _remove_files(self, name: str, summary: RemovalSummary) -> None:
+        try:
+            for storage in self.storages:
+                summary.asset_folders += storage.remove(name)
+        except DatasetError as error:
+            summary.failed += 1
+            add_to_sample(summary.error_sample, name, error)
+        else:
+            summary.removed += 1
+
+
+def confirmed(candidates: Iterable[RemovalCandidate], hub: Hub, summary: RemovalSummary) -> Iterator[str]:
+    """Give the datasets that are still to be removed; where the Hub's answer is old, ask it again."""
+    for candidate in candidates:
+        if datetime.now(UTC) - candidate.asked_at < ANSWERS_LAST:
+            yield candidate.dataset
+            continue
+        try:
+            answer = hub.support(candidate.dataset)
+        except DatasetError as error:
+            summary.failed += 1
+            add_to_sample(summary.error_sample, candidate.dataset, error)
+            continue
+        if isinstance(answer, Supported):
+            summary.spared += 1
+        else:
+            yield candidate.dataset

@@ -1,0 +1,31 @@
+"""The report of ``collect-cache-metrics`` and ``collect-queue-metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import nlargest
+from typing import Any
+
+from include.databases.counts import Counts
+from include.summaries import SAMPLE_SIZE
+
+
+def metrics_report(counts: Sequence[Counts], seconds: float, *, dry_run: bool) -> dict[str, Any]:
+    """Sum up a collection, as an object that JSON can hold. In a dry run, it is what would be written."""
+    groups = [(count, each, labels) for each in counts for labels, count in each.labelled()]
+    return {
+        "dry_run": dry_run,
+        "duration_seconds": round(seconds, 1),
+        "counted": {each.name: each.total for each in counts},
+        "groups_written": {each.name: len(each.by_group) for each in counts},
+        "groups_deleted": {each.name: len(each.gone) for each in counts},
+        "largest_groups": [
+            f"{each.name}, {', '.join(map(label, labels.values()))}: {count:,}"
+            for count, each, labels in nlargest(SAMPLE_SIZE, groups, key=lambda group: group[0])
+        ],
+    }
+
+
+def label(value: str | int | None) -> str:
+    """Write a part of a group as text, where there may be no null."""
+    return "none" if value is None else str(value)

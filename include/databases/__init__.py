@@ -1,0 +1,1 @@
+"""The only room that knows MongoDB: the cache, the queue, and our own database."""

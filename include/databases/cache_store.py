@@ -1,0 +1,343 @@
+"""The cache database: the only place that knows ``cachedResponsesBlue`` and ``cacheTotalMetric``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, cast
+
+from bson import MinKey
+from pymongo import UpdateOne
+from pymongo.database import Database
+
+from include.databases.counts import CountCollection, Counts, Group
+from include.databases.mongo import (
+    DOCUMENTS_PER_TRANSACTION,
+    NO_LIMIT_BUT_THE_REPLY_SIZE,
+    RawReplies,
+    Session,
+    in_transactions,
+)
+from include.databases.name_ranges import ALL_NAMES, NameRange, cut, in_range
+from include.errors import DatasetError
+from include.planning.dataset_state import CachedDataset, Entry
+from include.planning.entry_columns import EntryColumns
+
+Document = dict[str, Any]
+
+#: The collections that maintenance reads and writes.
+COLLECTIONS = ("cachedResponsesBlue", "cacheTotalMetric")
+
+_CONFIG_NAMES_KIND = "dataset-config-names"
+_SPLIT_NAMES_KIND = "config-split-names"
+_INFO_KIND = "config-info"
+_PARQUET_KIND = "config-parquet"
+
+_ENTRY_FIELDS = (
+    "kind",
+    "config",
+    "split",
+    "http_status",
+    "error_code",
+    "dataset_git_revision",
+    "job_runner_version",
+    "failed_runs",
+    "updated_at",
+)
+_NULLS: Document = dict.fromkeys(("config", "split", "error_code", "job_runner_version"))
+_entry_values = itemgetter(*_ENTRY_FIELDS)
+# As Entry._make, but without its check of the length, which takes as long again.
+_make_entry = partial(tuple.__new__, Entry)
+
+#: The projection of an entry without its content.
+ENTRY_METADATA = {"_id": 0, "dataset": 1, **dict.fromkeys(_ENTRY_FIELDS, 1)}
+_LISTS_AND_SIZES = {
+    "_id": 0,
+    "kind": 1,
+    "dataset": 1,
+    "config": 1,
+    "content.config_names": 1,
+    "content.splits": 1,
+    "content.dataset_info.dataset_size": 1,
+}
+
+_NAMES_PER_REPLY = 10_000
+_TOTAL_FIELDS = ("kind", "http_status", "error_code")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which cached datasets a run is about: those that meet all that is given.
+
+    ``names`` are names or shell wildcards (``org/*``; a star matches a slash too); with none, any name will
+    do. The others ask for an entry that meets them all: ``updated_from`` (included) and ``updated_to``
+    (excluded), in UTC, to be updated between them, ``error_codes`` to have one of these.
+    """
+
+    names: tuple[str, ...] = ()
+    updated_from: datetime | None = None
+    updated_to: datetime | None = None
+    error_codes: tuple[str, ...] = ()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every cached dataset is selected."""
+        return self == Selection()
+
+    def has_name(self, dataset: str) -> bool:
+        """Tell whether the name of a dataset is one of those selected."""
+        return not self.names or any(fnmatchcase(dataset, name) for name in self.names)
+
+
+class CacheStore:
+    """Reads and removes cache entries, for many datasets at a time.
+
+    :param database: the cache database of datasets-server.
+    """
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._database = database
+        self._entries = database["cachedResponsesBlue"]
+        self._totals = database["cacheTotalMetric"]
+
+    def entry_count(self) -> int:
+        """Give the number of entries, from the collection's own count, which is quick and nearly exact."""
+        return self._entries.estimated_document_count()
+
+    def shards(self, count: int) -> list[NameRange]:
+        """Cut the names of the cached datasets into at most ``count`` ranges of about as many entries each.
+
+        Every name falls in exactly one range.
+        """
+        return cut(self.entry_count(), count, self._name_at)
+
+    def _name_at(self, position: int, query: Document) -> str | None:
+        found = self._entries.find(query, {"_id": 0, "dataset": 1}).sort("dataset").skip(position).limit(1)
+        return next((document["dataset"] for document in found), None)
+
+    def sample_names(self, entries: int) -> list[str]:
+        """Give the names of the datasets of so many entries, chosen by chance, each once.
+
+        It reads these entries alone, unless the collection is small. So datasets with many entries are more
+        likely to be among them.
+        """
+        sample: list[Document] = [{"$sample": {"size": entries}}, {"$group": {"_id": "$dataset"}}]
+        return [document["_id"] for document in self._entries.aggregate(sample)]
+
+    def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
+        """Give the names of the cached datasets in a range, each once, as they come from the index."""
+        return self._names_where(in_range(names))
+
+    def selected_names(self, selection: Selection) -> Iterator[str]:
+        """Give the names of the selected datasets, each once.
+
+        Indexes answer it: (dataset, kind, http_status) where names are given without wildcards; for times,
+        (http_status, error_code, kind, updated_at), whose other fields are skipped over; for error codes
+        alone, the one that begins with them.
+        """
+        names = self._names_where(_selection_query(selection))
+        return (name for name in names if selection.has_name(name))
+
+    def _names_where(self, query: Document) -> Iterator[str]:
+        pipeline = [{"$match": query}, {"$group": {"_id": "$dataset"}}]
+        for document in self._entries.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
+            yield document["_id"]
+
+    def entry_counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Give the number of entries of some datasets, 0 for one that has none; an index answers it."""
+        pipeline: list[Document] = [
+            {"$match": {"dataset": {"$in": names}}},
+            {"$group": {"_id": "$dataset", "entries": {"$sum": 1}}},
+        ]
+        groups = self._entries.aggregate(pipeline, batchSize=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        return dict.fromkeys(names, 0) | {group["_id"]: group["entries"] for group in groups}
+
+    def columns(self, names: Sequence[str]) -> Iterator[EntryColumns]:
+        """Read the entries of some datasets, in the order of their names, as many at a time as a reply holds.
+
+        That is some 60,000 entries (16 MB), or as many as one dataset has, if it has more.
+
+        :raises UnreadableColumnsError: if an entry is malformed.
+        """
+        query = {"dataset": {"$in": names}}
+        replies = RawReplies(self._entries, query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        return EntryColumns.of_whole_datasets(cast("Iterator[bytes]", replies.sort("dataset")))
+
+    def lists(self, names: Sequence[str]) -> dict[str, CachedDataset]:
+        """Read the lists of configs and splits of some datasets, and nothing else of them, with one query.
+
+        :return: by name, for each of ``names``.
+        """
+        configs, splits, _ = self._read_lists_and_sizes(
+            {"dataset": {"$in": names}}, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND]
+        )
+        return {name: CachedDataset(name, (), configs.get(name, ()), splits.get(name, {})) for name in names}
+
+    def read(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
+        """Read what the cache holds of some datasets, with two queries.
+
+        :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
+        """
+        in_names = {"dataset": {"$in": names}}
+        configs, splits, sizes = self._read_lists_and_sizes(
+            in_names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND]
+        )
+        cached: dict[str, CachedDataset | DatasetError] = {name: CachedDataset(name) for name in names}
+        for name, entries in self._read_entries(in_names):
+            cached[name] = (
+                entries
+                if isinstance(entries, DatasetError)
+                else CachedDataset(
+                    name, entries, configs.get(name, ()), splits.get(name, {}), sizes.get(name, {})
+                )
+            )
+        return cached
+
+    def _read_entries(self, query: Document) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
+        documents = self._entries.find(query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        # The index gives them in this order at no cost, and grouping them so is quicker than by a dictionary.
+        for name, group in groupby(documents.sort("dataset"), key=itemgetter("dataset")):
+            try:
+                yield name, _entries(list(group))
+            except DatasetError as error:
+                yield name, error
+
+    def _read_lists_and_sizes(
+        self, query: Document, kinds: Sequence[str]
+    ) -> tuple[dict[str, Sequence[str]], dict[str, dict[str, Sequence[str]]], dict[str, dict[str, int]]]:
+        configs: dict[str, Sequence[str]] = {}
+        splits: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
+        sizes: dict[str, dict[str, int]] = defaultdict(dict)
+        of_kinds = query | {"kind": {"$in": kinds}}
+        for document in self._entries.find(
+            of_kinds, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
+        ):
+            dataset, kind, content = document["dataset"], document["kind"], document.get("content")
+            config = document.get("config")
+            if kind == _CONFIG_NAMES_KIND:
+                configs[dataset] = _listed_names(content, "config_names", "config")
+            elif not isinstance(config, str):
+                continue  # no expected artifact: what is malformed about it, its entry tells
+            elif kind == _SPLIT_NAMES_KIND:
+                splits[dataset][config] = _listed_names(content, "splits", "split")
+            elif (size := _dataset_size(content)) is not None:
+                sizes[dataset][config] = size
+        return configs, splits, sizes
+
+    def remove(self, names: Sequence[str]) -> int:
+        """Remove all entries of some datasets, and take them off the counts.
+
+        Up to 10,000 are removed as a whole or not at all, and more in several transactions.
+
+        :return: the number of entries removed.
+        """
+        return in_transactions(self._database.client, lambda session: self._remove_some(names, session))
+
+    def _remove_some(self, names: Sequence[str], session: Session) -> int:
+        found = self._entries.find({"dataset": {"$in": names}}, {"_id": 1}, session=session)
+        some = {"_id": {"$in": [entry["_id"] for entry in found.limit(DOCUMENTS_PER_TRANSACTION)]}}
+        group = {
+            "_id": {key: {"$ifNull": [f"${key}", None]} for key in _TOTAL_FIELDS},
+            "total": {"$sum": 1},
+        }
+        pipeline: list[Document] = [{"$match": some}, {"$group": group}]
+        totals = {
+            (group["_id"]["kind"], group["_id"]["http_status"], group["_id"]["error_code"]): group["total"]
+            for group in self._entries.aggregate(pipeline, session=session)
+        }
+        if not totals:
+            return 0
+        removed = self._entries.delete_many(some, session=session).deleted_count
+        self._totals.bulk_write([_decrease(key, total) for key, total in totals.items()], session=session)
+        return removed
+
+    def collect_metrics(self, *, dry_run: bool = False) -> list[Counts]:
+        """Count the entries by kind, status and error code, and store the counts, unless it is a dry run."""
+        totals = CountCollection(self._totals, "cache.entries", _TOTAL_FIELDS, "total")
+        stored = totals.stored()
+        return [totals.replace(stored, self._count_entries(), dry_run=dry_run)]
+
+    def _count_entries(self) -> dict[Group, int]:
+        """Count the entries in one pass over the index of these fields, without reading any entry.
+
+        The hint is needed: by itself, MongoDB reads all entries, with their contents, rather than an index.
+        """
+        fields = {field: {"$ifNull": [f"${field}", None]} for field in _TOTAL_FIELDS}
+        groups = self._entries.aggregate(
+            [{"$group": {"_id": fields, "total": {"$sum": 1}}}], hint=dict.fromkeys(_TOTAL_FIELDS, 1)
+        )
+        return {tuple(group["_id"][field] for field in _TOTAL_FIELDS): group["total"] for group in groups}
+
+    def converted_datasets(self, selection: Selection) -> Iterator[str]:
+        """Give the names of the selected datasets that were converted to Parquet, each once.
+
+        They have a successful ``config-parquet`` entry, updated in the time of the selection. The index
+        (http_status, error_code, kind, updated_at) answers it.
+        """
+        query = _selection_query(selection) | {"http_status": 200, "kind": _PARQUET_KIND}
+        return (name for name in self._names_where(query) if selection.has_name(name))
+
+
+def _decrease(key: tuple[str, int, str | None], total: int) -> UpdateOne:
+    kind, http_status, error_code = key
+    return UpdateOne(
+        {"kind": kind, "http_status": http_status, "error_code": error_code},
+        {"$inc": {"total": -total}, "$setOnInsert": {"created_at": datetime.now(UTC)}},
+        upsert=True,
+    )
+
+
+def _selection_query(selection: Selection) -> Document:
+    query: Document = {}
+    if selection.names and not any(_has_wildcard(name) for name in selection.names):
+        query["dataset"] = {"$in": list(selection.names)}
+    times = (("$gte", selection.updated_from), ("$lt", selection.updated_to))
+    updated_at = {operator: time for operator, time in times if time is not None}
+    if updated_at:
+        # Any status will do: without this condition on its first field, no index would be used.
+        query |= {"http_status": {"$gte": MinKey()}, "updated_at": updated_at}
+    if selection.error_codes:
+        query["error_code"] = {"$in": list(selection.error_codes)}
+    return query
+
+
+def _has_wildcard(name: str) -> bool:
+    return any(character in name for character in "*?[")
+
+
+def _entries(documents: Sequence[Document]) -> list[Entry]:
+    try:
+        return list(map(_make_entry, map(_entry_values, documents)))
+    except KeyError:  # a field is absent
+        return [_entry_with_absent_fields(document) for document in documents]
+
+
+def _entry_with_absent_fields(document: Document) -> Entry:
+    """Read an entry whose nullable fields may be absent instead of null."""
+    absent = [field for field in _ENTRY_FIELDS if field not in document | _NULLS]
+    if absent:
+        kind = document.get("kind")
+        raise DatasetError(f"malformed cache entry of kind {kind!r}: it has no {', '.join(absent)}")
+    return Entry._make(_entry_values(_NULLS | document))
+
+
+def _listed_names(content: object, list_field: str, name_field: str) -> Sequence[str]:
+    """Read the names in a list of objects; none at all if anything about it is malformed."""
+    items = content.get(list_field) if isinstance(content, dict) else None
+    if not isinstance(items, list):
+        return ()
+    names = [item.get(name_field) if isinstance(item, dict) else None for item in items]
+    listed = [name for name in names if isinstance(name, str)]
+    return listed if len(listed) == len(items) else ()
+
+
+def _dataset_size(content: object) -> int | None:
+    info = content.get("dataset_info") if isinstance(content, dict) else None
+    size = info.get("dataset_size") if isinstance(info, dict) else None
+    return size if isinstance(size, int) else None

@@ -1,0 +1,200 @@
+"""Our own database: what the tasks of a run hand to one another when it is too much for Airflow.
+
+It lies beside the queue, and is the only one of the three whose collections and indexes are ours to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.database import Database
+
+from include.batches import batched
+from include.databases.counts import Counts
+from include.databases.lease import Lease
+from include.databases.listing_store import ListingStore
+from include.databases.mongo import Session
+from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
+
+Document = dict[str, Any]
+
+MAINTENANCE_DATABASE = "datasets_server_maintenance"
+#: Some of its collections, to try the rights on.
+COLLECTIONS = ("selectedDatasets", "removalCandidates", "unfinishedRebuilds")
+DOCUMENTS_PER_WRITE = 5_000
+KEPT_FOR = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalCandidate:
+    """A dataset that the Hub, asked by itself at ``asked_at`` (UTC), calls unsupported, and why."""
+
+    dataset: str
+    reason: str
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """How many datasets a run is about, and how many cache entries these have."""
+
+    datasets: int
+    entries: int
+
+
+class MaintenanceStore:
+    """Keeps the Hub's listings, and the datasets that a run is about, is to remove, or rebuilds.
+
+    :param database: the database ``datasets_server_maintenance``. A ``run`` is any text that names one run.
+    :param listing_id: the listing that proves revisions; without one, none is proven.
+    """
+
+    def __init__(self, database: Database[Document], listing_id: str | None = None) -> None:
+        self._database = database
+        self._listing = None if listing_id is None else database[listing_id]
+        self._selected = database["selectedDatasets"]
+        self._candidates = database["removalCandidates"]
+        self._rebuilds = database["unfinishedRebuilds"]
+        self._metrics = database["metricsHistory"]
+
+    def create_indexes(self) -> None:
+        """Make the indexes, where they are not yet there."""
+        for collection in (self._selected, self._candidates):
+            collection.create_index([("run", 1), ("dataset", 1)], unique=True)
+            collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
+        self._metrics.create_index([("action", 1), ("collected_at", 1)])
+
+    def listings(self) -> ListingStore:
+        """Give the Hub's listings."""
+        return ListingStore(self._database)
+
+    def with_listing(self, listing_id: str) -> MaintenanceStore:
+        """Give the same store, for a run with this listing."""
+        return MaintenanceStore(self._database, listing_id)
+
+    def listed_revisions(self, names: Sequence[str]) -> dict[str, str]:
+        """Give the revisions of those datasets that the listing proves to be supported."""
+        if self._listing is None:
+            return {}
+        found = self._listing.find({"_id": {"$in": names}, "revision": {"$ne": None}})
+        return {document["_id"]: document["revision"] for document in found}
+
+    def select(
+        self,
+        run: str,
+        names: Iterable[str],
+        entry_counts: Callable[[Sequence[str]], Mapping[str, int]],
+    ) -> Selected:
+        """Write down the datasets that a run is about, in place of what was written down for it before.
+
+        :param entry_counts: gives the number of cache entries of some datasets, by name.
+        """
+        self._selected.delete_many({"run": run})
+        datasets = entries = 0
+        for batch in batched(names, DOCUMENTS_PER_WRITE):
+            now = datetime.now(UTC)
+            counts = entry_counts(batch)
+            self._selected.insert_many(
+                {"run": run, "dataset": name, "entries": counts[name], "asked_at": now} for name in batch
+            )
+            datasets += len(batch)
+            entries += sum(counts.values())
+        return Selected(datasets, entries)
+
+    def selection_shards(self, run: str, selected: Selected, count: int) -> list[NameRange]:
+        """Cut the names that a run is about into at most ``count`` ranges of about as many entries each."""
+        most = -(-selected.entries // count)
+        bounds: list[str] = []
+        held = 0
+        for document in self._selected.find({"run": run}, {"dataset": 1, "entries": 1}).sort("dataset"):
+            if held and held >= most:
+                bounds.append(document["dataset"])
+                held = 0
+            held += document["entries"]
+        return ranges_between(bounds)
+
+    def selected(self, run: str, names: NameRange = ALL_NAMES) -> Iterator[str]:
+        """Give the datasets that a run is about, in a range of names."""
+        for document in self._selected.find({"run": run} | in_range(names), {"_id": 0, "dataset": 1}):
+            yield document["dataset"]
+
+    def add_removal_candidates(self, run: str, reasons: Mapping[str, str]) -> None:
+        """Write down the datasets (with the reasons) that a run is to remove."""
+        now = datetime.now(UTC)
+        self._candidates.bulk_write(
+            [
+                ReplaceOne(
+                    {"run": run, "dataset": dataset},
+                    {"run": run, "dataset": dataset, "reason": reason, "asked_at": now},
+                    upsert=True,
+                )
+                for dataset, reason in reasons.items()
+            ],
+            ordered=False,
+        )
+
+    def removal_candidate_count(self, run: str) -> int:
+        """Give the number of datasets that a run is to remove."""
+        return self._candidates.count_documents({"run": run})
+
+    def removal_candidates(self, run: str, limit: int = 0) -> Iterator[RemovalCandidate]:
+        """Give the datasets that a run is to remove, in the order of their names; 0 is no limit."""
+        for document in self._candidates.find({"run": run}).sort("dataset").limit(limit):
+            yield RemovalCandidate(
+                document["dataset"], document["reason"], document["asked_at"].replace(tzinfo=UTC)
+            )
+
+    def start_rebuilds(self, names: Iterable[str]) -> None:
+        """Write down datasets before their removal, which leaves no trace of them in the cache."""
+        self._rebuilds.bulk_write(
+            [ReplaceOne({"_id": name}, {"dataset": name}, upsert=True) for name in names]
+        )
+
+    def finish_rebuilds(self, names: Iterable[str], session: Session = None) -> None:
+        """Cross off the datasets whose jobs are made, if there are any."""
+        if crossed_off := list(names):
+            self._rebuilds.delete_many({"_id": {"$in": crossed_off}}, session=session)
+
+    def unfinished_rebuilds_among(self, names: Sequence[str]) -> set[str]:
+        """Give those of some datasets whose rebuild was cut short."""
+        return {document["_id"] for document in self._rebuilds.find({"_id": {"$in": names}})}
+
+    def unfinished_rebuilds(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
+        """Give the datasets whose rebuild was cut short: removed, and perhaps without jobs."""
+        for document in self._rebuilds.find(in_range(names)):
+            yield document["_id"]
+
+    def lease(self, work: str, run: str) -> Lease:
+        """Give the right to do some work, as a run may have it."""
+        return Lease(self._database, work, run)
+
+    def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
+        """Add a collection of metrics to their history, which MongoDB forgets after ``kept_for``.
+
+        It is a document with the fields ``action``, ``collected_at`` (UTC) and ``counts``, a list of
+        ``{"name": what is counted, the parts of the group, "count": number}``.
+        """
+        self._expire_metrics_after(int(kept_for.total_seconds()))
+        rows = [
+            {"name": each.name, **labels, "count": count}
+            for each in counts
+            for labels, count in each.labelled()
+        ]
+        self._metrics.insert_one({"action": action, "collected_at": datetime.now(UTC), "counts": rows})
+
+    def _expire_metrics_after(self, seconds: int) -> None:
+        index = next((index for index in self._metrics.list_indexes() if "expireAfterSeconds" in index), None)
+        if index is None:
+            self._metrics.create_index("collected_at", expireAfterSeconds=seconds)
+        elif index["expireAfterSeconds"] != seconds:
+            change = {"name": index["name"], "expireAfterSeconds": seconds}
+            self._database.command("collMod", self._metrics.name, index=change)
+
+    def metrics_history(self, action: str, since: datetime, until: datetime) -> Iterator[Document]:
+        """Give what was added from ``since`` (included) to ``until`` (not), the oldest first."""
+        query = {"action": action, "collected_at": {"$gte": since, "$lt": until}}
+        yield from self._metrics.find(query, {"_id": 0, "action": 0}).sort("collected_at")

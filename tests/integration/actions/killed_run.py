@@ -1,0 +1,136 @@
+"""Runs an action in a process of its own, which kills itself at one of the writes to the databases."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from pymongo import MongoClient
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
+
+from include.actions.backfill.hub_listing import HubLister
+from include.actions.backfill.pipeline import Backfill, BackfillOptions
+from include.actions.backfill.removal import Remover
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.queue_store import QueueStore
+from include.hub.client import BlockList, Hub
+from include.planning.processing_graph import load_release
+from include.storage.asset_storage import FolderStorage
+from tests.conftest import Databases
+
+RUN = "run"
+WRITES = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction"})
+
+ActionName = Literal["listing", "backfill", "removal"]
+Moment = Literal["before", "after"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """All that a process needs to know to do a backfill of everything, or what comes before or after it."""
+
+    name: ActionName
+    release: str
+    mongo_uri: str
+    databases: tuple[str, str, str]
+    hub_url: str
+    root: Path
+    listing_id: str | None = None
+
+    @classmethod
+    def on(
+        cls,
+        databases: Databases,
+        *,
+        name: ActionName,
+        release: str,
+        mongo_uri: str,
+        hub_url: str,
+        root: Path,
+        listing_id: str | None = None,
+    ) -> Action:
+        names = (databases.cache.name, databases.queue.name, databases.maintenance.name)
+        return cls(name, release, mongo_uri, names, hub_url, root, listing_id)
+
+    def do(self, listener: CommandListener) -> None:
+        """Do the action in this process, as the tasks of the DAG do it."""
+        with MongoClient[dict[str, Any]](self.mongo_uri, event_listeners=[listener]) as client:
+            client.admin.command("ping")
+            release = load_release(self.release)
+            cache_db, queue_db, maintenance_db = (client[name] for name in self.databases)
+            cache, queue = CacheStore(cache_db), QueueStore(queue_db, release)
+            maintenance = MaintenanceStore(maintenance_db, self.listing_id)
+            remover = Remover(cache, queue, [FolderStorage(self.root)])
+            if self.name == "removal":
+                remover.remove(candidate.dataset for candidate in maintenance.removal_candidates(RUN))
+                return
+            hub = Hub(self.hub_url, "hf_token", release, BlockList())
+            if self.name == "listing":
+                HubLister(hub, maintenance.listings(), cache).whole()
+                return
+            options = BackfillOptions(batch_size=2)
+            backfill = Backfill(RUN, release, cache, queue, maintenance, hub, remover, options)
+            backfill.run(chain(list(maintenance.unfinished_rebuilds()), cache.dataset_names()))
+
+
+class OnWrite(CommandListener):
+    """Counts the writes, and calls a function with the number of each, before or after it is done."""
+
+    def __init__(self, moment: Moment, call: Callable[[int], None]) -> None:
+        self._moment = moment
+        self._call = call
+        self.writes = 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name in WRITES:
+            self.writes += 1
+            if self._moment == "before":
+                self._call(self.writes)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        if event.command_name in WRITES and self._moment == "after":
+            self._call(self.writes)
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+
+def count_writes(action: Action) -> int:
+    """Do an action undisturbed, and tell the number of its writes."""
+    listener = OnWrite("after", lambda _: None)
+    action.do(listener)
+    return listener.writes
+
+
+def do_and_die(action: Action, write: int, moment: Moment) -> None:
+    def die(number: int) -> None:
+        if number == write:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    action.do(OnWrite(moment, die))
+
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["pytest", __name__])
+
+
+def kill(action: Action, write: int, moment: Moment) -> None:
+    """Do an action in a process that dies before or after the write of this number."""
+    process = _processes.Process(target=do_and_die, args=(action, write, moment))
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL, f"not killed {moment} write {write}"
+    with MongoClient[dict[str, Any]](action.mongo_uri) as client:
+        # The server ends the transaction of a client that has vanished by itself, but only after a minute.
+        client.admin.command("killAllSessions", [])

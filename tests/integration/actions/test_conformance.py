@@ -1,0 +1,160 @@
+"""The recorded cases of the job that runs in production: a state, and the state that must come after.
+
+``tests/data/conformance_<release>.jsonl.gz`` holds 250 cases for each release. Each runs through the real
+stores on a real MongoDB, and the real client of the Hub over HTTP.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev.local_stack.hub_server import HubDataset, HubServer, HubState, HubUser
+from include.actions.backfill.pipeline import Backfill, BackfillOptions
+from include.actions.backfill.removal import Remover
+from include.actions.backfill.report import BackfillSummary, RemovalSummary
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.queue_store import QueueStore
+from include.hub.client import BlockList, Hub
+from include.planning.processing_graph import load_release, release_names
+from include.storage.asset_storage import FolderStorage
+from tests.conftest import Databases
+
+DATA = Path(__file__).parents[2] / "data"
+JOB_TIMES = ("created_at", "started_at", "last_heartbeat")
+
+
+def cases(release: str) -> Iterator[dict[str, Any]]:
+    with gzip.open(DATA / f"conformance_{release}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+ALL_CASES = [
+    pytest.param(release, case, id=case["id"]) for release in release_names() for case in cases(release)
+]
+
+
+@pytest.fixture(scope="module")
+def hub_server() -> Iterator[HubServer]:
+    with HubServer() as server:
+        yield server
+
+
+def test_each_release_has_its_cases() -> None:
+    assert {release: sum(1 for _ in cases(release)) for release in release_names()} == {
+        "2024-03": 250,
+        "2026-08": 250,
+    }
+
+
+@pytest.mark.parametrize(("release_name", "case"), ALL_CASES)
+def test_backfill_leaves_the_recorded_state(
+    release_name: str, case: dict[str, Any], databases: Databases, hub_server: HubServer, tmp_path: Path
+) -> None:
+    entries, jobs = fill(databases, case)
+    answer(hub_server.state, case)
+    release = load_release(release_name)
+    cache, queue = CacheStore(databases.cache), QueueStore(databases.queue, release)
+    maintenance = MaintenanceStore(databases.maintenance)
+    remover = Remover(cache, queue, [FolderStorage(tmp_path)])
+    blocked = BlockList.parse(case["blocked_datasets"])
+    hub = Hub(hub_server.url, "hf_token", release, blocked)
+
+    backfill = Backfill(
+        "run", release, cache, queue, maintenance, hub, remover, BackfillOptions(trust_listing=False)
+    )
+    summary = backfill.run([case["dataset"]])
+    removal = remover.remove(candidate.dataset for candidate in maintenance.removal_candidates("run"))
+
+    expect = case["expect"]
+    assert outcome(summary, removal) == expect["outcome"]
+    kept_entries = [entry["_id"] for entry in databases.cache.cachedResponsesBlue.find()]
+    assert kept_entries == [entries[place] for place in expect["kept_entries"]]
+    found = list(databases.queue.jobsBlue.find().sort("_id"))
+    known = set(jobs)
+    assert [job["_id"] for job in found if job["_id"] in known] == [
+        jobs[place] for place in expect["kept_jobs"]
+    ]
+    assert [without_id_and_time(job) for job in found if job["_id"] not in known] == expect["new_jobs"]
+    assert totals(databases) == expect["job_totals"]
+    assert worker_sizes(databases) == expect["worker_sizes"]
+    if expect["outcome"] == "deleted":
+        assert removal.waiting_jobs == expect["deleted_waiting_jobs"]
+        assert removal.cache_entries == expect["deleted_cache_entries"]
+    else:
+        assert summary.jobs_created == expect.get("created_jobs", 0)
+        assert summary.jobs_deleted == expect.get("deleted_waiting_jobs", 0)
+
+
+def fill(databases: Databases, case: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Insert the state before, and give the ids of its entries and of its jobs."""
+    entries = [
+        {**entry, "updated_at": datetime.fromisoformat(entry["updated_at"])} for entry in case["entries"]
+    ]
+    jobs = [
+        job | {field: datetime.fromisoformat(job[field]) for field in JOB_TIMES if field in job}
+        for job in case["jobs"]
+    ]
+    entry_ids = databases.cache.cachedResponsesBlue.insert_many(entries).inserted_ids if entries else []
+    job_ids = databases.queue.jobsBlue.insert_many(jobs).inserted_ids if jobs else []
+    extra = {"dataset_status": "normal"} if case["release"] == "2026" else {}
+    for job in jobs:
+        databases.queue.jobTotalMetric.update_one(
+            {"job_type": job["type"], "status": job["status"], **extra}, {"$inc": {"total": 1}}, upsert=True
+        )
+    return entry_ids, job_ids
+
+
+def answer(state: HubState, case: dict[str, Any]) -> None:
+    """Let the Hub answer as the case says."""
+    status, name = case["hub"]["status"], case["dataset"]
+    state.datasets.clear()
+    state.users.clear()
+    if status == "not_found":
+        return
+    state.put(
+        HubDataset(
+            name,
+            case["hub"]["sha"],
+            card_data=case["hub"]["card"] if status != "viewer_false" else {"viewer": False},
+            private=status in ("private", "private_pro"),
+            disabled=status == "disabled_flag",
+            tags=("nsfw",) if status == "nfaa" else (),
+            fault={"disabled": "disabled_403", "server_error": "server_error"}.get(status),  # type: ignore[arg-type]
+        )
+    )
+    user = name.split("/")[0]
+    state.users[user] = HubUser(user, is_pro=status == "private_pro")
+
+
+def outcome(summary: BackfillSummary, removal: RemovalSummary) -> str:
+    counts = {
+        "untouched": summary.untouched,
+        "backfilled": summary.backfilled,
+        "deleted": removal.removed,
+        "error": summary.failed,
+    }
+    [(name, one)] = [(name, number) for name, number in counts.items() if number]
+    assert one == 1
+    return name
+
+
+def without_id_and_time(job: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in job.items() if field not in ("_id", "created_at")}
+
+
+def totals(databases: Databases) -> list[list[Any]]:
+    found = databases.queue.jobTotalMetric.find({"total": {"$ne": 0}})
+    return sorted([metric["job_type"], metric["status"], metric["total"]] for metric in found)
+
+
+def worker_sizes(databases: Databases) -> list[list[Any]]:
+    found = databases.queue.workerTypeJobCounts.find({"jobs_count": {"$ne": 0}})
+    return sorted([count["worker_size"], count["jobs_count"]] for count in found)

@@ -1,0 +1,289 @@
+"""Listing the Hub for a run: going on where it was cut short, and when to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dev.local_stack.documents import CACHE
+from dev.local_stack.hub_server import HubDataset, HubServer, RateLimit
+from dev.local_stack.mongod import Mongod
+from include.actions.backfill.hub_listing import HubLister, UntrustedListingError, usable
+from include.actions.backfill.pipeline import Backfill
+from include.actions.backfill.removal import Remover
+from include.actions.backfill.report import BackfillSummary
+from include.databases.listing_store import ABOUT, HubListing
+from include.errors import ServiceError
+from include.hub.client import BlockList, Hub
+from include.planning.processing_graph import Release, load_release
+from tests.builders import OTHER_REVISION, REVISION, insert_up_to_date
+from tests.integration.actions.killed_run import Action, count_writes, kill
+from tests.integration.conftest import Stores
+from tests.integration.databases.test_listing_store import let_be_old
+
+NAMES = [f"user/{number}" for number in range(7)]
+PAGES = 4
+
+
+@pytest.fixture
+def release_name() -> str:
+    return "2024-03"
+
+
+@pytest.fixture
+def hub(shared_hub: HubServer) -> HubServer:
+    """A Hub with seven datasets, two a page."""
+    shared_hub.state.page_size = 2
+    host(shared_hub, NAMES)
+    return shared_hub
+
+
+def host(hub: HubServer, names: Iterable[str]) -> None:
+    hub.state.datasets.clear()
+    hub.state.put(*(HubDataset(name, REVISION) for name in names))
+
+
+def lister(stores: Stores, hub: HubServer, release: Release, min_share: float = 0.5) -> HubLister:
+    client = Hub(hub.url, "hf_token", release, BlockList(), sleep=lambda _: None)
+    return HubLister(client, stores.maintenance.listings(), stores.cache, min_share)
+
+
+def names_in(stores: Stores, listing: HubListing) -> list[str]:
+    return sorted(stores.maintenance.with_listing(listing.id).listed_revisions(NAMES))
+
+
+class TestWhole:
+    def test_lists_all_pages(self, stores: Stores, hub: HubServer, release: Release) -> None:
+        listing = lister(stores, hub, release).whole()
+
+        assert names_in(stores, listing) == NAMES
+        assert (listing.listed, listing.requests, listing.trusted) == (7, PAGES, True)
+        assert hub.state.requests_by_route == {"listing": PAGES}
+
+    def test_is_listed_anew_each_time(self, stores: Stores, hub: HubServer, release: Release) -> None:
+        first = lister(stores, hub, release).whole()
+        hub.state.put(HubDataset(NAMES[0], OTHER_REVISION))
+
+        second = lister(stores, hub, release).whole()
+
+        found = [
+            stores.maintenance.with_listing(listing.id).listed_revisions(NAMES[:1])
+            for listing in (first, second)
+        ]
+        assert found == [{NAMES[0]: REVISION}, {NAMES[0]: OTHER_REVISION}]
+
+    def cut_short(self, stores: Stores, hub: HubServer, release: Release) -> HubListing:
+        """Let the rate limit cut an attempt short after two pages."""
+        hub.state.rate_limit = RateLimit(requests=2, window_seconds=600)
+        with pytest.raises(ServiceError, match=r"does not list its datasets: .*429"):
+            lister(stores, hub, release).whole()
+        hub.state.rate_limit = None
+        hub.state.requests_by_route.clear()
+        return stores.maintenance.listings().all()[0]
+
+    def test_goes_on_with_the_page_where_it_was_cut_short(
+        self, stores: Stores, hub_server: HubServer, release: Release
+    ) -> None:
+        hub_server.state.page_size = 2
+        host(hub_server, NAMES)
+        begun = self.cut_short(stores, hub_server, release)
+        assert names_in(stores, begun) == NAMES[:4]
+
+        listing = lister(stores, hub_server, release).whole()
+
+        assert listing.id == begun.id
+        assert names_in(stores, listing) == NAMES
+        assert hub_server.state.requests_by_route == {"listing": PAGES - 2}
+        assert listing.requests == PAGES
+
+    @pytest.mark.parametrize("why", ["too old", "another release", "another Hub", "place lost"])
+    def test_begins_anew_if_what_was_begun_does_not_fit(
+        self, stores: Stores, hub: HubServer, release: Release, why: str
+    ) -> None:
+        listings = stores.maintenance.listings()
+        begun = listings.begin(
+            "http://another" if why == "another Hub" else hub.url,
+            "2026-08" if why == "another release" else release.name,
+        )
+        stores.databases.maintenance[begun.id].update_one(
+            ABOUT, {"$set": {"place": "cursor=old", "requests": 3}}
+        )
+        if why == "too old":
+            let_be_old(stores, begun, timedelta(hours=3))
+
+        listing = lister(stores, hub, release).whole()
+
+        assert listing.id != begun.id
+        assert names_in(stores, listing) == NAMES
+        assert listing.requests == PAGES
+        assert hub.state.requests_by_route == {"listing": PAGES + 1 if why == "place lost" else PAGES}
+
+    def test_two_runs_may_go_on_with_the_same_listing(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
+        listings = stores.maintenance.listings()
+        client = Hub(hub.url, "hf_token", release, BlockList())
+        first, second = client.listing(), client.listing()
+        begun = listings.begin(hub.url, release.name)
+
+        one = listings.add(begun, next(first), requests=1)
+        other = listings.add(begun, next(second), requests=1)
+        for page in first:
+            one = listings.add(one, page, requests=1)
+        one = listings.trust(one)
+        for page in second:
+            other = listings.add(other, page, requests=1)
+
+        assert names_in(stores, one) == NAMES
+        assert other == replace(one, requests=2 * PAGES)
+
+    def test_goes_on_after_it_was_killed(
+        self, stores: Stores, hub: HubServer, release: Release, mongod: Mongod, tmp_path: Path
+    ) -> None:
+        action = Action.on(
+            stores.databases,
+            name="listing",
+            release=release.name,
+            mongo_uri=mongod.uri,
+            hub_url=hub.url,
+            root=tmp_path,
+        )
+        listings = stores.maintenance.listings()
+        writes = count_writes(action)
+        assert writes == 1 + 2 * PAGES + 1
+
+        for write in range(1, writes):  # after the last one, it is done
+            for listing in listings.all():
+                listings.drop(listing)
+            hub.state.requests_by_route.clear()
+            kill(action, write, "after")
+
+            listing = lister(stores, hub, release).whole()
+
+            assert listings.all() == [listing]
+            assert names_in(stores, listing) == NAMES
+            assert hub.state.requests_by_route["listing"] <= PAGES + 1, write
+
+
+class TestRecent:
+    def test_is_a_trusted_one_of_the_last_hour(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
+        asking = lister(stores, hub, release)
+        assert asking.recent() is None
+        listing = asking.whole()
+
+        assert asking.recent() == listing
+
+        let_be_old(stores, listing, timedelta(minutes=61))
+        assert asking.recent() is None
+
+    def test_is_none_that_is_unfinished_or_by_the_rules_of_another_release(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
+        stores.maintenance.listings().begin(hub.url, release.name)
+        lister(stores, hub, load_release("2026-08")).whole()
+
+        assert lister(stores, hub, release).recent() is None
+
+
+class TestTrust:
+    def test_ends_where_a_listing_is_much_smaller_than_the_last_one(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
+        last = lister(stores, hub, release).whole()
+        host(hub, NAMES[:3])
+
+        with pytest.raises(UntrustedListingError) as untrusted:
+            lister(stores, hub, release).whole()
+
+        assert str(untrusted.value) == (
+            f"The listing of the Hub at {hub.url} is not trusted: it has 3 datasets, less than 50% of the 7"
+            " that the last one had. If it is right, run once with a lower listing_min_share; else see what"
+            " is wrong with the Hub or the token."
+        )
+        assert stores.maintenance.listings().all() == [last]
+
+    def test_comes_back_once_a_person_has_asked_for_less(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
+        lister(stores, hub, release).whole()
+        host(hub, NAMES[:3])
+
+        lister(stores, hub, release, min_share=0.4).whole()
+
+        assert lister(stores, hub, release).whole().listed == 3
+
+    @pytest.mark.parametrize("listed", [[], ["user/0", *(f"other/{number}" for number in range(100))]])
+    def test_ends_where_a_listing_misses_much_of_the_cache(
+        self, stores: Stores, hub: HubServer, release: Release, listed: list[str]
+    ) -> None:
+        for name in NAMES[:4]:
+            insert_up_to_date(stores.databases.cache, release, name)
+        host(hub, listed)
+
+        with pytest.raises(UntrustedListingError, match=r"less than 50% of the 4 in a sample of the cache"):
+            lister(stores, hub, release).whole()
+
+        assert stores.maintenance.listings().all() == []
+
+    def test_does_not_ask_that_all_of_the_cache_is_listed(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
+        for name in (*NAMES[:2], "renamed/a", "private/b"):
+            insert_up_to_date(stores.databases.cache, release, name)
+
+        assert lister(stores, hub, release).whole().trusted
+
+
+class TestUsable:
+    def test_is_the_listing_of_the_run(self, stores: Stores, hub: HubServer, release: Release) -> None:
+        listing = lister(stores, hub, release).whole()
+        newer = lister(stores, hub, release).whole()
+
+        assert newer.id != listing.id
+        assert usable(stores.maintenance.listings(), listing.id, timedelta(hours=12)) == listing
+
+    def test_is_none_that_is_gone_or_old(self, stores: Stores, hub: HubServer, release: Release) -> None:
+        listings = stores.maintenance.listings()
+        listing = lister(stores, hub, release).whole()
+
+        let_be_old(stores, listing, timedelta(hours=13))
+        with pytest.raises(UntrustedListingError, match=r"older than listing_max_age \(12 hours\)"):
+            usable(listings, listing.id, timedelta(hours=12))
+
+        listings.drop(listing)
+        with pytest.raises(UntrustedListingError, match=r"is no longer there"):
+            usable(listings, listing.id, timedelta(hours=12))
+
+
+def test_a_full_backfill_takes_a_request_for_each_page_and_each_dataset_changed_or_removed(
+    stores: Stores, hub: HubServer, release: Release, tmp_path: Path
+) -> None:
+    for name in NAMES:
+        insert_up_to_date(stores.databases.cache, release, name)
+    changed, gone = NAMES[2:4], NAMES[6]
+    stores.databases.cache[CACHE].delete_many({"dataset": {"$in": changed}, "kind": "dataset-size"})
+    del hub.state.datasets[gone]
+    listing = lister(stores, hub, release).whole()
+    backfill = Backfill(
+        "run",
+        release,
+        stores.cache,
+        stores.queue,
+        stores.maintenance.with_listing(listing.id),
+        Hub(hub.url, "hf_token", release, BlockList()),
+        Remover(stores.cache, stores.queue, ()),
+    )
+
+    summary = backfill.run(stores.cache.dataset_names())
+
+    counts = BackfillSummary.total([summary.as_json()])
+    assert (counts.untouched, counts.backfilled, counts.unsupported) == (4, 2, 1)
+    assert listing.requests == 3
+    assert counts.hub_requests == 3
+    assert hub.state.requests_by_route == {"listing": 3, "dataset": 3}

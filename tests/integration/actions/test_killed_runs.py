@@ -1,0 +1,169 @@
+"""A run that is killed at any of its writes, and then run again, ends as an undisturbed run does."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from dev.local_stack.documents import (
+    CACHE,
+    CACHE_TOTALS,
+    JOB_TOTALS,
+    JOBS,
+    LOCKS,
+    WORKER_SIZES,
+    Shape,
+    new_job,
+    up_to_date_entries,
+    write_totals,
+)
+from dev.local_stack.hub_server import HubDataset, HubServer
+from dev.local_stack.mongod import Mongod
+from include.databases.queue_store import worker_size
+from include.hub.client import ListedDataset
+from include.planning.dataset_state import JobStatus
+from include.planning.processing_graph import Release
+from tests.builders import NOON, OTHER_REVISION, REVISION, contents, put_listing
+from tests.integration.actions.killed_run import RUN, Action, Moment, count_writes, kill
+from tests.integration.conftest import Stores
+
+MOMENTS: tuple[Moment, ...] = ("before", "after")
+
+Contents = tuple[dict[str, list[dict[str, Any]]], list[str]]
+
+
+@pytest.fixture
+def hub(shared_hub: HubServer) -> HubServer:
+    supported = ("squad", "user/fine", "user/incoherent", "user/moved-on")
+    shared_hub.state.put(*(HubDataset(name, REVISION) for name in supported))
+    return shared_hub
+
+
+def fill(stores: Stores, release: Release, root: Path) -> None:
+    """Datasets of every sort: up to date, one entry missing, moved on, incoherent, gone from the Hub."""
+    clear(stores)
+    cache, queue = stores.databases.cache, stores.databases.queue
+    for name, revision in (
+        ("squad", REVISION),
+        ("user/fine", REVISION),
+        ("user/gone", REVISION),
+        ("user/incoherent", REVISION),
+        ("user/moved-on", OTHER_REVISION),
+    ):
+        cache[CACHE].insert_many(up_to_date_entries(release, Shape(name, revision, {"a": ["train"]}), NOON))
+        folder = root / name / "--" / revision
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "file").touch()
+    cache[CACHE].delete_one({"dataset": "squad", "kind": "config-info"})
+    cache[CACHE].update_one(
+        {"dataset": "user/incoherent", "kind": "split-first-rows"}, {"$set": {"config": "forgotten"}}
+    )
+    jobs = [
+        new_job(release.step(step), name, revision, config, created_at=NOON, status=status)
+        for name, revision in (
+            ("user/gone", REVISION),
+            ("user/incoherent", REVISION),
+            ("user/moved-on", OTHER_REVISION),
+        )
+        for step, config, status in (
+            ("dataset-config-names", None, JobStatus.WAITING),
+            ("config-size", "a", JobStatus.STARTED),
+        )
+    ]
+    queue[JOBS].insert_many(jobs)
+    queue[LOCKS].insert_many({"_id": job["unicity_id"], "owner": "worker", "ttl": 600} for job in jobs)
+    write_totals(cache, queue, release)
+
+
+def clear(stores: Stores) -> None:
+    for database in (stores.databases.cache, stores.databases.queue, stores.databases.maintenance):
+        for collection in database.list_collection_names(
+            filter={"name": {"$not": re.compile("^hubListing")}}
+        ):
+            database[collection].delete_many({})
+
+
+def found(stores: Stores, root: Path) -> Contents:
+    """All that is left, in the databases and in the storage."""
+    databases = (stores.databases.cache, stores.databases.queue, stores.databases.maintenance)
+    files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    return contents(*databases), files
+
+
+@pytest.mark.parametrize("name", ["backfill", "removal"])
+def test_a_killed_run_can_be_run_again(
+    name: Literal["backfill", "removal"],
+    stores: Stores,
+    release: Release,
+    hub: HubServer,
+    mongod: Mongod,
+    tmp_path: Path,
+) -> None:
+    listing = put_listing(
+        stores.maintenance.listings(), *(ListedDataset(each, REVISION) for each in ("user/fine", "squad"))
+    )
+    action = Action.on(
+        stores.databases,
+        name=name,
+        release=release.name,
+        mongo_uri=mongod.uri,
+        hub_url=hub.url,
+        root=tmp_path,
+        listing_id=listing.id,
+    )
+
+    def before() -> None:
+        fill(stores, release, tmp_path)
+        if name == "removal":
+            names = ("squad", "user/gone", "user/incoherent", "user/moved-on")
+            stores.maintenance.add_removal_candidates(RUN, dict.fromkeys(names, "it is gone"))
+
+    before()
+    writes = count_writes(action)
+    undisturbed = found(stores, tmp_path)
+    assert_counts_are_right(stores)
+    assert writes >= (10 if name == "backfill" else 7)
+
+    differing = []
+    for write in range(1, writes + 1):
+        for moment in MOMENTS:
+            before()
+            kill(action, write, moment)
+            count_writes(action)
+            if found(stores, tmp_path) != undisturbed:
+                differing.append((write, moment, differences(found(stores, tmp_path), undisturbed)))
+
+    assert differing == []
+
+
+def differences(one: Contents, other: Contents) -> list[str]:
+    (ones, one_files), (others, other_files) = one, other
+    collections = [
+        f"{name}: {ones.get(name)} != {others.get(name)}"
+        for name in sorted(ones.keys() | others.keys())
+        if ones.get(name) != others.get(name)
+    ]
+    return collections + ([f"{one_files} != {other_files}"] if one_files != other_files else [])
+
+
+def assert_counts_are_right(stores: Stores) -> None:
+    """They must be what counting anew would give."""
+    cache, queue = stores.databases.cache, stores.databases.queue
+    entries = Counter((e["kind"], e["http_status"], e["error_code"]) for e in cache[CACHE].find())
+    jobs = list(queue[JOBS].find())
+    assert {
+        (total["kind"], total["http_status"], total["error_code"]): total["total"]
+        for total in cache[CACHE_TOTALS].find({"total": {"$ne": 0}})
+    } == entries
+    assert {
+        (total["job_type"], total["status"]): total["total"]
+        for total in queue[JOB_TOTALS].find({"total": {"$ne": 0}})
+    } == Counter((job["type"], job["status"]) for job in jobs)
+    assert {
+        count["worker_size"]: count["jobs_count"]
+        for count in queue[WORKER_SIZES].find({"jobs_count": {"$ne": 0}})
+    } == Counter(worker_size(job["difficulty"]) for job in jobs)

@@ -1,0 +1,177 @@
+"""The removal of datasets from the queue, the cache and the storages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dev.local_stack.documents import JOBS, new_job
+from dev.local_stack.hub_server import HubDataset, HubServer
+from dev.local_stack.s3_server import S3Server
+from include.actions.backfill.removal import ANSWERS_LAST, Remover, confirmed
+from include.actions.backfill.report import RemovalSummary
+from include.databases.maintenance_store import RemovalCandidate
+from include.errors import ServiceError
+from include.hub.client import BlockList, Hub
+from include.planning.processing_graph import Release
+from include.storage.asset_storage import BucketStorage, FolderStorage
+from tests.builders import NOON, REVISION, contents, insert_up_to_date
+from tests.integration.conftest import Stores
+
+UNSAFE_NAMES = ["..", "user/..", "/", "user/--", "user//data"]
+
+
+@pytest.fixture
+def remover(stores: Stores, tmp_path: Path) -> Remover:
+    storages = [FolderStorage(tmp_path / "assets"), FolderStorage(tmp_path / "cached-assets")]
+    return Remover(stores.cache, stores.queue, storages)
+
+
+def put(stores: Stores, release: Release, *names: str) -> None:
+    """Let datasets have entries and a waiting job."""
+    for name in names:
+        insert_up_to_date(stores.databases.cache, release, name)
+        job = new_job(release.step("dataset-config-names"), name, REVISION, created_at=NOON)
+        stores.databases.queue[JOBS].insert_one(job)
+
+
+def put_files(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def jobs_of(stores: Stores) -> list[str]:
+    return [job["dataset"] for job in stores.databases.queue[JOBS].find()]
+
+
+def test_takes_a_dataset_out_of_everything(
+    stores: Stores, release: Release, remover: Remover, tmp_path: Path
+) -> None:
+    put(stores, release, "squad", "squad/other", "user/data")
+    put_files(tmp_path, "assets/squad/--/r/a", "assets/squad/other/--/r/a", "cached-assets/squad/--/r/a")
+
+    summary = remover.remove(["squad", "user/data", "unknown"])
+
+    entries = len(list(stores.databases.cache.cachedResponsesBlue.find()))
+    assert summary == RemovalSummary(removed=3, waiting_jobs=2, cache_entries=2 * entries, asset_folders=2)
+    assert list(stores.cache.dataset_names()) == ["squad/other"]
+    assert jobs_of(stores) == ["squad/other"]
+    assert files(tmp_path) == ["assets/squad/other/--/r/a"]
+
+
+def test_goes_on_over_many_batches(stores: Stores, release: Release, remover: Remover) -> None:
+    names = [f"user/{number:03}" for number in range(250)]
+    stores.databases.queue[JOBS].insert_many(
+        new_job(release.step("dataset-size"), name, REVISION, created_at=NOON) for name in names
+    )
+
+    summary = remover.remove(iter(names))
+
+    assert summary == RemovalSummary(removed=250, waiting_jobs=250)
+    assert jobs_of(stores) == []
+
+
+@pytest.mark.parametrize("name", UNSAFE_NAMES)
+def test_of_an_unsafe_name_removes_nothing(
+    stores: Stores, release: Release, remover: Remover, tmp_path: Path, name: str
+) -> None:
+    put(stores, release, name)
+    put_files(tmp_path, "assets/--/a", "assets/user/--/a", "--/a", "assets/user/data/--/a")
+    before = contents(stores.databases.cache, stores.databases.queue)
+
+    summary = remover.remove([name])
+
+    assert summary == RemovalSummary(
+        failed=1, error_sample=[f"{name}: the name {name!r} is not safe as a folder of a storage"]
+    )
+    assert contents(stores.databases.cache, stores.databases.queue) == before
+    assert len(files(tmp_path)) == 4
+
+
+def test_goes_on_after_an_unsafe_name(stores: Stores, release: Release, remover: Remover) -> None:
+    put(stores, release, "a", "..", "b")
+
+    summary = remover.remove(["a", "..", "b"])
+
+    assert (summary.removed, summary.failed) == (2, 1)
+    assert list(stores.cache.dataset_names()) == [".."]
+
+
+def test_goes_on_where_files_cannot_be_removed(
+    stores: Stores, release: Release, remover: Remover, tmp_path: Path
+) -> None:
+    put(stores, release, "a", "b")
+    put_files(tmp_path, "assets/a/--", "assets/b/--/r/file")
+
+    summary = remover.remove(["a", "b"])
+
+    assert (summary.removed, summary.failed) == (1, 1)
+    assert summary.error_sample[0].startswith("a: its files could not be removed: ")
+    assert files(tmp_path) == ["assets/a/--"]
+
+
+def test_can_be_done_again_where_a_storage_could_not_be_reached(
+    stores: Stores, release: Release, tmp_path: Path, s3_server: S3Server
+) -> None:
+    put(stores, release, "a")
+    put_files(tmp_path, "a/--/r/file")
+    client = s3_server.client()
+    client.create_bucket(Bucket="removal")
+    client.put_object(Bucket="removal", Key="assets/a/--/r/file", Body=b"")
+    storage = BucketStorage(client, "removal", "assets")
+
+    class Unreachable(FolderStorage):
+        def remove(self, dataset: str) -> bool:
+            raise ServiceError(f"cannot remove {dataset}")
+
+    with pytest.raises(ServiceError):
+        Remover(stores.cache, stores.queue, [Unreachable(tmp_path), storage]).remove(["a"])
+    summary = Remover(stores.cache, stores.queue, [FolderStorage(tmp_path), storage]).remove(["a"])
+
+    assert (summary.removed, summary.asset_folders) == (1, 2)
+    assert list(stores.cache.dataset_names()) == []
+    assert files(tmp_path) == []
+    assert "Contents" not in client.list_objects_v2(Bucket="removal")
+    client.delete_bucket(Bucket="removal")
+
+
+class TestConfirmed:
+    @pytest.fixture
+    def release_name(self) -> str:
+        return "2024-03"
+
+    @pytest.fixture
+    def hub(self, shared_hub: HubServer, release: Release) -> Hub:
+        shared_hub.state.put(HubDataset("back", REVISION), HubDataset("odd", REVISION, fault="server_error"))
+        return Hub(shared_hub.url, "hf_token", release, BlockList())
+
+    def candidate(self, name: str, age: timedelta) -> RemovalCandidate:
+        return RemovalCandidate(name, "it is not found on the Hub", datetime.now(UTC) - age)
+
+    def test_a_new_answer_holds(self, hub: Hub) -> None:
+        summary = RemovalSummary()
+        recent = [self.candidate(name, timedelta(minutes=5)) for name in ("gone", "back")]
+
+        assert list(confirmed(recent, hub, summary)) == ["gone", "back"]
+
+        assert hub.requests == 0
+        assert summary == RemovalSummary()
+
+    def test_with_an_old_one_the_hub_is_asked_again(self, hub: Hub) -> None:
+        summary = RemovalSummary()
+        old = [self.candidate(name, ANSWERS_LAST) for name in ("gone", "back", "odd")]
+
+        assert list(confirmed(old, hub, summary)) == ["gone"]
+
+        assert hub.requests == 3
+        assert (summary.spared, summary.failed) == (1, 1)
+        assert summary.error_sample[0].startswith("odd: the Hub gives no answer: ")
+        assert replace(summary, error_sample=[]) == RemovalSummary(spared=1, failed=1)

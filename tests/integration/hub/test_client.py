@@ -1,0 +1,510 @@
+"""The Hub, asked with its real client over HTTP: which datasets are supported, and what a listing proves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from dev.local_stack.hub_server import HubDataset, HubServer, HubUser, RateLimit
+from dev.local_stack.ports import free_port
+from include.errors import ConfigurationError, DatasetError, ServiceError
+from include.hub.client import BlockList, Hub, ListedDataset, LostPlaceError, Supported, Unsupported
+from include.planning.processing_graph import Release
+from tests.builders import REVISION
+
+TOKEN = "hf_token"
+DATA = HubDataset("user/data", REVISION)
+DISABLED = Unsupported("it is disabled on the Hub")
+NOT_FOUND = Unsupported("it is not found on the Hub")
+PRIVATE = Unsupported("it is private, and its author is neither PRO nor Enterprise")
+NO_VIEWER = Unsupported("its card turns the viewer off")
+BLOCKED = Unsupported("it is on the block list")
+
+
+def hub(server: HubServer, release: Release, token: str | None = TOKEN, blocked: tuple[str, ...] = ()) -> Hub:
+    return Hub(server.url, token, release, BlockList.parse(blocked), sleep=never_sleep)
+
+
+def never_sleep(seconds: float) -> None:
+    raise AssertionError(f"slept for {seconds} s")
+
+
+class TestSupport:
+    def test_a_public_dataset_is_supported(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(DATA, HubDataset("squad", REVISION))
+        asked = hub(shared_hub, release)
+
+        assert asked.support("user/data") == Supported(REVISION)
+        assert asked.support("squad") == Supported(REVISION)
+        assert asked.requests == 2
+        assert shared_hub.state.requests_by_route == {"dataset": 2}
+
+    def test_an_unknown_one_is_not(self, shared_hub: HubServer, release: Release) -> None:
+        assert hub(shared_hub, release).support("user/data") == NOT_FOUND
+        assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
+
+    def test_one_that_it_is_forbidden_to_see_is_not(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(replace(DATA, private=True))
+
+        assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
+
+    @pytest.mark.parametrize("changes", [{"disabled": True}, {"fault": "disabled_403"}], ids=["flag", "403"])
+    def test_a_disabled_one_is_not(
+        self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
+    ) -> None:
+        shared_hub.state.put(replace(DATA, **changes))
+
+        assert hub(shared_hub, release).support("user/data") == DISABLED
+
+    def test_one_without_a_revision_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(replace(DATA, sha=None))
+
+        with pytest.raises(DatasetError, match=r"^the Hub tells no revision of it$"):
+            hub(shared_hub, release).support("user/data")
+
+    @pytest.mark.parametrize(
+        ("release_name", "user", "supported"),
+        [
+            ("2024-03", HubUser("user", is_pro=True), True),
+            ("2024-03", HubUser("user", is_enterprise=True), True),
+            ("2024-03", HubUser("user", plan="enterprise"), False),
+            ("2024-03", HubUser("user"), False),
+            ("2026-08", HubUser("user", is_pro=True), True),
+            ("2026-08", HubUser("user", is_enterprise=True), False),
+            ("2026-08", HubUser("user", plan="team"), True),
+            ("2026-08", HubUser("user"), False),
+        ],
+        ids=repr,
+    )
+    def test_a_private_one_is_if_its_author_pays(
+        self, shared_hub: HubServer, release: Release, user: HubUser, supported: bool
+    ) -> None:
+        shared_hub.state.put(replace(DATA, private=True))
+        shared_hub.state.users["user"] = user
+
+        expected = Supported(REVISION) if supported else PRIVATE
+        assert hub(shared_hub, release).support("user/data") == expected
+
+    def test_an_author_is_asked_about_once(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(*(HubDataset(f"user/{name}", REVISION, private=True) for name in "abc"))
+        shared_hub.state.users["user"] = HubUser("user", is_pro=True)
+        asked = hub(shared_hub, release)
+
+        assert [asked.support(f"user/{name}") for name in "abc"] == [Supported(REVISION)] * 3
+
+        assert shared_hub.state.requests_by_route == {"dataset": 3, "whoisthis": 1}
+        assert asked.requests == 4
+
+    def test_an_author_who_is_not_told_of_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(replace(DATA, private=True))
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*404"):
+            hub(shared_hub, release).support("user/data")
+
+    @pytest.mark.parametrize(
+        ("release_name", "answer"),
+        [("2024-03", Supported(REVISION)), ("2026-08", Unsupported("it is tagged hentai, nsfw"))],
+    )
+    def test_a_public_one_may_be_unsupported_for_a_tag(
+        self, shared_hub: HubServer, release: Release, answer: Supported | Unsupported
+    ) -> None:
+        shared_hub.state.put(replace(DATA, tags=("nsfw", "language:en", "hentai")))
+
+        assert hub(shared_hub, release).support("user/data") == answer
+
+    def test_a_private_one_may_have_any_tag(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(replace(DATA, tags=("nsfw",), private=True))
+        shared_hub.state.users["user"] = HubUser("user", is_pro=True)
+
+        assert hub(shared_hub, release).support("user/data") == Supported(REVISION)
+
+    @pytest.mark.parametrize(
+        ("card", "answer"),
+        [
+            ({"viewer": False}, NO_VIEWER),
+            ({"viewer": True}, Supported(REVISION)),
+            ({"viewer": None}, Supported(REVISION)),
+            ({"viewer": 0}, Supported(REVISION)),
+            ({"viewer": "false"}, Supported(REVISION)),
+            ({}, Supported(REVISION)),
+            (None, Supported(REVISION)),
+        ],
+        ids=repr,
+    )
+    def test_a_card_may_turn_the_viewer_off(
+        self,
+        shared_hub: HubServer,
+        release: Release,
+        card: dict[str, Any] | None,
+        answer: Supported | Unsupported,
+    ) -> None:
+        shared_hub.state.put(replace(DATA, card_data=card))
+
+        assert hub(shared_hub, release).support("user/data") == answer
+
+    def test_a_blocked_one_is_not(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(DATA, HubDataset("squad", REVISION))
+        asked = hub(shared_hub, release, blocked=("user/d*",))
+
+        assert asked.support("user/data") == BLOCKED
+        assert asked.support("squad") == Supported(REVISION)
+
+    @pytest.mark.parametrize("release_name", ["2026-08"])
+    def test_the_first_rule_that_holds_counts(self, shared_hub: HubServer, release: Release) -> None:
+        """A dataset that breaks all of them, and then one after the other no more."""
+        asked = hub(shared_hub, release, blocked=("user/*",))
+        everything = HubDataset(
+            "user/data", None, private=True, disabled=True, tags=("nsfw",), card_data={"viewer": False}
+        )
+        shared_hub.state.users["user"] = HubUser("user")
+
+        shared_hub.state.put(everything)
+        assert asked.support("user/data") == DISABLED
+
+        shared_hub.state.put(replace(everything, disabled=False))
+        with pytest.raises(DatasetError):
+            asked.support("user/data")
+
+        shared_hub.state.put(replace(everything, disabled=False, sha=REVISION))
+        assert asked.support("user/data") == PRIVATE
+
+        shared_hub.state.put(replace(everything, disabled=False, sha=REVISION, private=False))
+        assert asked.support("user/data") == Unsupported("it is tagged nsfw")
+
+        shared_hub.state.put(replace(everything, disabled=False, sha=REVISION, private=False, tags=()))
+        assert asked.support("user/data") == NO_VIEWER
+
+        shared_hub.state.put(DATA)
+        assert asked.support("user/data") == BLOCKED
+
+    def test_a_renamed_one_has_the_revision_of_its_new_name(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.put(HubDataset("user/old", None, renamed_to="user/data"), DATA)
+
+        asked = hub(shared_hub, release)
+
+        assert asked.support("user/old") == Supported(REVISION)
+        assert asked.requests == shared_hub.state.requests == 2
+
+    def test_a_renamed_one_may_be_unsupported(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(
+            HubDataset("user/old", None, renamed_to="user/data"), replace(DATA, card_data={"viewer": False})
+        )
+
+        assert hub(shared_hub, release).support("user/old") == NO_VIEWER
+
+
+class TestFailures:
+    """None of them may look like a dataset to be removed."""
+
+    def test_a_server_error(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(replace(DATA, fault="server_error"))
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*503"):
+            hub(shared_hub, release).support("user/data")
+
+    def test_a_time_out(
+        self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("include.hub.client.REQUEST_TIMEOUT_SECONDS", 0.2)
+        shared_hub.state.hang_seconds = 1
+        shared_hub.state.put(replace(DATA, fault="timeout"))
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*timed out"):
+            hub(shared_hub, release).support("user/data")
+
+    def test_a_hub_that_cannot_be_reached(self, release: Release) -> None:
+        nowhere = Hub(f"http://127.0.0.1:{free_port()}", TOKEN, release, BlockList())
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
+            nowhere.support("user/data")
+        with pytest.raises(ServiceError, match=r"cannot be reached"):
+            nowhere.check_token()
+
+    def test_a_revoked_token(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(DATA)
+        shared_hub.state.tokens = {"hf_valid": "somebody"}
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*401"):
+            hub(shared_hub, release, token="hf_revoked").support("user/data")
+
+    @pytest.mark.parametrize(
+        "name", ["user/data/more", "user//data", "..", "user/a b", "user/é", "a" * 200, ""]
+    )
+    def test_a_name_that_the_hub_cannot_have(
+        self, shared_hub: HubServer, release: Release, name: str
+    ) -> None:
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
+            hub(shared_hub, release).support(name)
+
+    @pytest.mark.parametrize("answer", ["[]", "null", '"text"', "{", "", '{"sha": "1"}'])
+    def test_an_answer_that_makes_no_sense(self, release: Release, answer: str) -> None:
+        """As a proxy on the way may give it."""
+        with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
+            Thread(target=server.handle_request, daemon=True).start()
+            odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
+
+            with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
+                odd.support("user/data")
+
+    def test_an_error_never_shows_the_token(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(replace(DATA, fault="server_error"))
+
+        with pytest.raises(DatasetError) as failed:
+            hub(shared_hub, release, token="hf_secret").support("user/data")
+
+        assert "hf_secret" not in str(failed.value)
+
+
+def handler_of(answer: str, headers: Mapping[str, str] | None = None) -> type[BaseHTTPRequestHandler]:
+    """A server's answer to any request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    return Handler
+
+
+class TestRateLimit:
+    @pytest.fixture
+    def release_name(self) -> str:
+        return "2024-03"
+
+    def test_is_waited_for_as_the_hub_says(self, hub_server: HubServer, release: Release) -> None:
+        hub_server.state.put(DATA)
+        hub_server.state.rate_limit = RateLimit(requests=1, window_seconds=200)
+        slept = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            hub_server.state.rate_limit = None
+
+        asked = Hub(hub_server.url, TOKEN, release, BlockList(), sleep)
+
+        assert [asked.support("user/data"), asked.support("user/data")] == [Supported(REVISION)] * 2
+        assert slept == [pytest.approx(201, abs=1)]
+        assert asked.requests == 3
+
+    def test_holds_for_authors_too(self, hub_server: HubServer, release: Release) -> None:
+        hub_server.state.put(replace(DATA, private=True))
+        hub_server.state.users["user"] = HubUser("user", is_pro=True)
+        hub_server.state.rate_limit = RateLimit(requests=1, window_seconds=100)
+        slept = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            hub_server.state.rate_limit = None
+
+        assert Hub(hub_server.url, TOKEN, release, BlockList(), sleep).support("user/data") == Supported(
+            REVISION
+        )
+        assert len(slept) == 1
+
+    def test_is_an_error_if_it_never_ends(self, hub_server: HubServer, release: Release) -> None:
+        hub_server.state.put(DATA)
+        hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
+        slept: list[float] = []
+
+        with pytest.raises(DatasetError, match=r"429"):
+            Hub(hub_server.url, TOKEN, release, BlockList(), slept.append).support("user/data")
+
+        assert slept == [pytest.approx(301, abs=1)] * 12
+
+    def test_lets_all_requests_of_two_clients_through_in_the_end(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
+        """As two shards share a token: each client waits as a whole, once one of its threads is refused."""
+        names = [f"user/{number}" for number in range(20)]
+        hub_server.state.put(*(HubDataset(name, REVISION) for name in names))
+        hub_server.state.rate_limit = RateLimit(requests=20, window_seconds=1)
+        shards = [Hub(hub_server.url, TOKEN, release, BlockList()) for _ in range(2)]
+
+        with ThreadPoolExecutor(8) as one, ThreadPoolExecutor(8) as other:
+            asked = [
+                threads.submit(shard.support, name)
+                for name in names
+                for shard, threads in zip(shards, (one, other), strict=True)
+            ]
+            answers = [each.result() for each in asked]
+
+        assert answers == [Supported(REVISION)] * 40
+        refused = sum(shard.requests for shard in shards) - 40
+        assert 0 < refused <= 2 * 8
+
+
+class TestCheckToken:
+    @pytest.fixture
+    def release_name(self) -> str:
+        return "2024-03"
+
+    def test_a_valid_one(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.tokens = {TOKEN: "somebody"}
+
+        hub(shared_hub, release).check_token()
+
+        assert shared_hub.state.requests_by_route == {"whoami": 1}
+
+    def test_a_revoked_one(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.tokens = {"hf_valid": "somebody"}
+
+        with pytest.raises(ConfigurationError) as refused:
+            hub(shared_hub, release, token="hf_revoked").check_token()
+
+        assert str(refused.value) == (
+            f"The Hub at {shared_hub.url} refuses the token: set a valid one as the password of the"
+            " connection huggingface_hub."
+        )
+
+    @pytest.mark.parametrize("token", [None, ""])
+    def test_none(self, shared_hub: HubServer, release: Release, token: str | None) -> None:
+        hub(shared_hub, release, token=token).check_token()
+
+        assert shared_hub.state.requests == 0
+
+    def test_a_hub_that_does_not_answer(self, hub_server: HubServer, release: Release) -> None:
+        hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
+
+        with pytest.raises(ServiceError, match=r"does not answer: .*rate limit"):
+            Hub(hub_server.url, TOKEN, release, BlockList(), lambda _: None).check_token()
+
+
+def listed(asked: Hub) -> list[ListedDataset]:
+    return [dataset for page in asked.listing() for dataset in page.datasets]
+
+
+class TestListing:
+    def test_gives_all_pages(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.page_size = 10
+        shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
+        asked = hub(shared_hub, release)
+
+        pages = list(asked.listing())
+
+        assert [len(page.datasets) for page in pages] == [10, 10, 10, 5]
+        assert [dataset for page in pages for dataset in page.datasets] == [
+            ListedDataset(f"user/{number:02}", f"{number:040}") for number in range(35)
+        ]
+        assert shared_hub.state.requests_by_route == {"listing": 4}
+        assert asked.requests == 4
+
+    def test_goes_on_at_the_place_that_a_page_has_told(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.page_size = 10
+        shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
+        pages = list(hub(shared_hub, release).listing())
+
+        assert list(hub(shared_hub, release).listing(pages[1].next_place)) == pages[2:]
+
+    def test_loses_a_place_that_the_hub_does_not_know(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(DATA)
+
+        with pytest.raises(LostPlaceError, match=r"no longer knows a place in its listing$"):
+            list(hub(shared_hub, release).listing("cursor=old"))
+
+    def test_of_an_empty_hub(self, shared_hub: HubServer, release: Release) -> None:
+        assert listed(hub(shared_hub, release)) == []
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"sha": None},
+            {"sha": ""},
+            {"disabled": True},
+            {"private": True},
+            {"card_data": {"viewer": False}},
+            {"card_data": {"self": "a card that the client of the Hub cannot read"}},
+            {"id": "blocked/data"},
+        ],
+        ids=repr,
+    )
+    def test_does_not_prove_that_this_is_supported(
+        self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
+    ) -> None:
+        dataset = replace(DATA, **changes)
+        shared_hub.state.put(dataset, HubDataset("user/next", REVISION))
+        shared_hub.state.users["user"] = HubUser("user", is_pro=True)
+
+        assert listed(hub(shared_hub, release, blocked=("blocked/*",))) == [
+            ListedDataset(dataset.id, None),
+            ListedDataset("user/next", REVISION),
+        ]
+
+    @pytest.mark.parametrize(("release_name", "revision"), [("2024-03", REVISION), ("2026-08", None)])
+    def test_knows_the_tags_of_the_release(
+        self, shared_hub: HubServer, release: Release, revision: str | None
+    ) -> None:
+        shared_hub.state.put(replace(DATA, tags=("porn",)))
+
+        assert listed(hub(shared_hub, release)) == [ListedDataset("user/data", revision)]
+
+    def test_misses_the_old_names_and_what_the_token_cannot_see(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.put(
+            DATA,
+            HubDataset("user/old", None, renamed_to="user/data"),
+            HubDataset("user/private", REVISION, private=True),
+        )
+
+        assert listed(hub(shared_hub, release, token=None)) == [ListedDataset("user/data", REVISION)]
+
+    def test_that_is_refused_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+        shared_hub.state.put(DATA)
+        shared_hub.state.tokens = {}
+
+        with pytest.raises(ServiceError, match=r"does not list its datasets: .*401"):
+            listed(hub(shared_hub, release))
+
+    @pytest.mark.parametrize("answer", ["null", "1", "{", "", "[1]", "[{}]"])
+    def test_that_makes_no_sense_is_an_error(self, release: Release, answer: str) -> None:
+        """As a proxy on the way may give it."""
+        with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
+            Thread(target=server.handle_request, daemon=True).start()
+            odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
+
+            with pytest.raises(ServiceError, match=r"does not list its datasets: "):
+                listed(odd)
+
+    def test_that_leads_elsewhere_goes_on_at_the_endpoint_and_not_in_circles(self, release: Release) -> None:
+        elsewhere = {"Link": '<https://hub.elsewhere/api/datasets?cursor=same>; rel="next"'}
+        with HTTPServer(("127.0.0.1", 0), handler_of("[]", elsewhere)) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            asked = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
+
+            with pytest.raises(ServiceError, match=r"goes round in circles"):
+                listed(asked)
+            server.shutdown()
+
+        assert asked.requests == 2
+
+    def test_waits_for_a_rate_limit_and_goes_on_with_the_same_page(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
+        hub_server.state.page_size = 10
+        hub_server.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
+        hub_server.state.rate_limit = RateLimit(requests=2, window_seconds=200)
+        slept = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            hub_server.state.rate_limit = None
+
+        asked = Hub(hub_server.url, TOKEN, release, BlockList(), sleep)
+
+        assert len(listed(asked)) == 35
+        assert slept[0] == pytest.approx(201, abs=1)
+        assert hub_server.state.requests_by_route == {"listing": 5}
+        assert asked.requests == 5

@@ -1,0 +1,51 @@
+"""The block list: what may stand on it, and which datasets it names."""
+
+from __future__ import annotations
+
+import pytest
+
+from include.errors import ConfigurationError
+from include.hub.client import BlockList
+
+
+@pytest.mark.parametrize(
+    ("pattern", "blocked", "not_blocked"),
+    [
+        ("squad", ["squad"], ["Squad", "squad2", "user/squad", "squad/other"]),
+        ("user/data", ["user/data"], ["user/data2", "user/Data", "other/data", "data", "user"]),
+        ("user/*", ["user/data", "user/"], ["user", "user2/data", "squad"]),
+        ("user/da?a", ["user/data", "user/daxa"], ["user/daa"]),
+        ("user/[ab]*", ["user/a", "user/b2"], ["user/c", "user/"]),
+        (" user/data ", ["user/data"], [" user/data "]),
+    ],
+)
+def test_a_pattern_blocks(pattern: str, blocked: list[str], not_blocked: list[str]) -> None:
+    block_list = BlockList.parse([pattern])
+
+    assert [name for name in blocked + not_blocked if block_list.blocks(name)] == blocked
+
+
+def test_any_of_several_patterns_blocks() -> None:
+    block_list = BlockList.parse(["squad", "user/*"])
+
+    assert [name for name in ("squad", "user/data", "other/data") if block_list.blocks(name)] == [
+        "squad",
+        "user/data",
+    ]
+
+
+def test_an_empty_list_blocks_nothing() -> None:
+    assert not BlockList.parse([]).blocks("squad")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "sq*", "sq?d", "sq[u]ad", "*/data", "us?r/data", "user/data/more", "user/", "/data", ""]
+)
+def test_a_wrong_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        BlockList.parse(["squad", pattern])
+
+    assert str(refused.value) == (
+        f"The block list holds {pattern!r}: write a name, or namespace/pattern with wildcards (*, ?, [...])"
+        " after the slash only."
+    )

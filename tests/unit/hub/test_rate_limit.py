@@ -1,0 +1,70 @@
+"""The gate that the requests to the Hub pass."""
+
+from __future__ import annotations
+
+import pytest
+from httpx2 import Request, Response
+from huggingface_hub.errors import HfHubHTTPError
+
+from include.hub.rate_limit import RateLimitGate
+
+
+def refusal(headers: dict[str, str], status: int = 429) -> HfHubHTTPError:
+    request = Request("GET", "http://hub")
+    return HfHubHTTPError("refused", response=Response(status, headers=headers, request=request))
+
+
+class Requests:
+    """A request that fails with some errors, and then is answered."""
+
+    def __init__(self, *errors: HfHubHTTPError) -> None:
+        self.errors = list(errors)
+        self.made = 0
+
+    def __call__(self) -> str:
+        self.made += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "answer"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"RateLimit": '"api";r=0;t=55'}, 55),
+        ({"RateLimit": '"api";r=0;t=55', "Retry-After": "7"}, 55),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 10),
+        ({}, 10),
+    ],
+)
+def test_it_waits_a_little_longer_than_the_hub_asks(headers: dict[str, str], seconds: float) -> None:
+    slept: list[float] = []
+    request = Requests(refusal(headers))
+
+    assert RateLimitGate(slept.append).ask(request) == "answer"
+
+    [waited] = slept
+    assert seconds + 0.9 < waited < seconds + 2
+    assert request.made == 2
+
+
+def test_it_holds_back_other_requests_too() -> None:
+    slept: list[float] = []
+    gate = RateLimitGate(slept.append)
+    gate.ask(Requests(refusal({"Retry-After": "60"})))
+    other = Requests()
+
+    assert gate.ask(other) == "answer"
+
+    assert len(slept) == 2
+    assert other.made == 1
+
+
+def test_it_does_not_wait_for_other_errors() -> None:
+    request = Requests(refusal({"Retry-After": "60"}, status=503))
+
+    with pytest.raises(HfHubHTTPError):
+        RateLimitGate(lambda _: pytest.fail("slept")).ask(request)
+
+    assert request.made == 1
