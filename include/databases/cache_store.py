@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 from bson import MinKey
 from pymongo import UpdateOne
@@ -20,11 +20,11 @@ from include.databases.counts import CountCollection, Counts, Group
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
     NO_LIMIT_BUT_THE_REPLY_SIZE,
-    RawReplies,
     Session,
     in_transactions,
 )
 from include.databases.name_ranges import ALL_NAMES, NameRange, cut, in_range
+from include.databases.pymongo_internals import raw_replies
 from include.errors import DatasetError
 from include.planning.dataset_state import CachedDataset, Entry
 from include.planning.entry_columns import EntryColumns
@@ -166,37 +166,28 @@ class CacheStore:
         :raises UnreadableColumnsError: if an entry is malformed.
         """
         query = {"dataset": {"$in": names}}
-        replies = RawReplies(self._entries, query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
-        return EntryColumns.of_whole_datasets(cast("Iterator[bytes]", replies.sort("dataset")))
+        replies = raw_replies(
+            self._entries, query, ENTRY_METADATA, sort="dataset", batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
+        )
+        return EntryColumns.of_whole_datasets(replies)
 
     def lists(self, names: Sequence[str]) -> dict[str, CachedDataset]:
         """Read the lists of configs and splits of some datasets, and nothing else of them, with one query.
 
         :return: by name, for each of ``names``.
         """
-        configs, splits, _ = self._read_lists_and_sizes(
-            {"dataset": {"$in": names}}, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND]
-        )
-        return {name: CachedDataset(name, (), configs.get(name, ()), splits.get(name, {})) for name in names}
+        listed = self._read_lists(names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND])
+        return {name: listed[name].of(name) for name in names}
 
     def read(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
         """Read what the cache holds of some datasets, with two queries.
 
         :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
         """
-        in_names = {"dataset": {"$in": names}}
-        configs, splits, sizes = self._read_lists_and_sizes(
-            in_names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND]
-        )
+        listed = self._read_lists(names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND])
         cached: dict[str, CachedDataset | DatasetError] = {name: CachedDataset(name) for name in names}
-        for name, entries in self._read_entries(in_names):
-            cached[name] = (
-                entries
-                if isinstance(entries, DatasetError)
-                else CachedDataset(
-                    name, entries, configs.get(name, ()), splits.get(name, {}), sizes.get(name, {})
-                )
-            )
+        for name, entries in self._read_entries({"dataset": {"$in": names}}):
+            cached[name] = entries if isinstance(entries, DatasetError) else listed[name].of(name, entries)
         return cached
 
     def _read_entries(self, query: Document) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
@@ -208,27 +199,13 @@ class CacheStore:
             except DatasetError as error:
                 yield name, error
 
-    def _read_lists_and_sizes(
-        self, query: Document, kinds: Sequence[str]
-    ) -> tuple[dict[str, Sequence[str]], dict[str, dict[str, Sequence[str]]], dict[str, dict[str, int]]]:
-        configs: dict[str, Sequence[str]] = {}
-        splits: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
-        sizes: dict[str, dict[str, int]] = defaultdict(dict)
-        of_kinds = query | {"kind": {"$in": kinds}}
-        for document in self._entries.find(
-            of_kinds, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
-        ):
-            dataset, kind, content = document["dataset"], document["kind"], document.get("content")
-            config = document.get("config")
-            if kind == _CONFIG_NAMES_KIND:
-                configs[dataset] = _listed_names(content, "config_names", "config")
-            elif not isinstance(config, str):
-                continue  # no expected artifact: what is malformed about it, its entry tells
-            elif kind == _SPLIT_NAMES_KIND:
-                splits[dataset][config] = _listed_names(content, "splits", "split")
-            elif (size := _dataset_size(content)) is not None:
-                sizes[dataset][config] = size
-        return configs, splits, sizes
+    def _read_lists(self, names: Sequence[str], kinds: Sequence[str]) -> dict[str, _Lists]:
+        """Read what the contents of some kinds of entries say, by the name of the dataset."""
+        listed: dict[str, _Lists] = defaultdict(_Lists)
+        query = {"dataset": {"$in": names}, "kind": {"$in": kinds}}
+        for document in self._entries.find(query, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
+            listed[document["dataset"]].add(document["kind"], document.get("config"), document.get("content"))
+        return listed
 
     def remove(self, names: Sequence[str]) -> int:
         """Remove all entries of some datasets, and take them off the counts.
@@ -282,6 +259,30 @@ class CacheStore:
         """
         query = _selection_query(selection) | {"http_status": 200, "kind": _PARQUET_KIND}
         return (name for name in self._names_where(query) if selection.has_name(name))
+
+
+@dataclass(slots=True)
+class _Lists:
+    """The configs of a dataset, and by config its splits and its size in bytes, as its entries list them."""
+
+    configs: Sequence[str] = ()
+    splits: dict[str, Sequence[str]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, kind: str, config: object, content: object) -> None:
+        """Add what the content of an entry lists."""
+        if kind == _CONFIG_NAMES_KIND:
+            self.configs = _listed_names(content, "config_names", "config")
+        elif not isinstance(config, str):
+            pass  # This is no expected artifact; reading the entry itself finds what is malformed about it.
+        elif kind == _SPLIT_NAMES_KIND:
+            self.splits[config] = _listed_names(content, "splits", "split")
+        elif (size := _dataset_size(content)) is not None:
+            self.sizes[config] = size
+
+    def of(self, name: str, entries: Sequence[Entry] = ()) -> CachedDataset:
+        """Return the dataset with these lists."""
+        return CachedDataset(name, entries, self.configs, self.splits, self.sizes)
 
 
 def _decrease(key: tuple[str, int, str | None], total: int) -> UpdateOne:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from pymongo import ReturnDocument
 from pymongo.database import Database
@@ -20,6 +20,26 @@ LASTS = timedelta(seconds=60)
 #: How long it lasts between two tasks of a run, of which the next may have to wait for a worker.
 LASTS_BETWEEN_TASKS = timedelta(minutes=10)
 SECONDS_BETWEEN_RENEWALS = 10.0
+
+
+class RightToWrite(Protocol):
+    """The right that a program needs for each of its writes, and may lose meanwhile."""
+
+    def check(self) -> None:
+        """Make sure, right before a write, that the right is still there.
+
+        :raises ServiceError: if it is lost.
+        """
+
+
+class _Unrestricted:
+    """The right of a program that shares nothing with others, or writes nothing."""
+
+    def check(self) -> None:
+        """Never raise an error."""
+
+
+UNRESTRICTED = _Unrestricted()
 
 
 class HeldByAnotherRunError(Exception):
@@ -73,19 +93,16 @@ class Lease:
         self._leases.delete_one({"_id": self._work, "run": self._run})
 
     @contextmanager
-    def held(self, *, by_last_task: bool = False) -> Iterator[Callable[[], None]]:
+    def held(self, *, by_last_task: bool = False) -> Iterator[RightToWrite]:
         """Take the lease and keep renewing it; at the end it is left to the next task of the run, if any.
 
-        Gives a function to call before each write.
-
         :raises HeldByAnotherRunError: if another run has it.
-        :raises ServiceError: from that function, if the lease was lost on the way.
         """
         self.acquire()
         renewal = _Renewal(self.acquire)
         renewal.start()
         try:
-            yield renewal.check
+            yield renewal
         finally:
             renewal.stop()
         if by_last_task:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from bson import _convert_raw_document_lists_to_streams
-from bson.codec_options import CodecOptions
-from bson.raw_bson import _RAW_ARRAY_BSON_OPTIONS, RawBSONDocument
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.cursor import RawBatchCursor
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
@@ -45,23 +41,6 @@ def keep_memory_of_replies() -> None:
     limit. It is never touched, so that it takes no memory itself.
     """
     bytearray(31 * 2**20)
-
-
-class RawReplies(RawBatchCursor[Document]):
-    """Gives the documents of each of the server's replies as bytes: a stream of BSON.
-
-    It does what ``Collection.find_raw_batches`` does, in half of the time: pymongo makes an object for each
-    document only to throw them away again. What it takes from pymongo to do so is not public, and a reason to
-    look at a test when pymongo's version changes.
-    """
-
-    def _unpack_response(self, response: Any, *_: object, **__: object) -> list[Any]:  # noqa: ANN401
-        options = cast("CodecOptions[RawBSONDocument]", _RAW_ARRAY_BSON_OPTIONS)
-        reply = dict(RawBSONDocument(response.raw_command_response(), options))
-        if "cursor" in reply:
-            reply["cursor"] = dict(reply["cursor"])
-        _convert_raw_document_lists_to_streams(reply)
-        return [reply]
 
 
 def in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session], Result]) -> Result:

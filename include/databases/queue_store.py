@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,6 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.database import Database
 
-from include.batches import batched
 from include.databases.counts import CountCollection, Counts, Group
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
@@ -97,42 +96,37 @@ class QueueStore:
         self,
         plans: Sequence[Plan],
         priority: Priority,
-        and_write: Callable[[Session], None] | None = None,
+        also: Callable[[Session], None] | None = None,
     ) -> JobChanges:
         """Delete and create the jobs of some plans, as a whole or not at all; deletions come first.
 
         More than 10,000 are written in several transactions. Each leaves the counts right, and where the last
         ones are missing, a new plan will have what they lack. A job that a worker has started since the plan
-        was made is left alone. What ``and_write`` writes on the same server is in the last transaction.
+        was made is left alone.
+
+        :param also: writes something else to the same server, in the last transaction.
         """
-        writes: list[ObjectId | tuple[Plan, NewJob]] = [job.id for plan in plans for job in plan.deleted_jobs]
-        writes += [(plan, job) for plan in plans for job in plan.new_jobs]
-        parts = list(batched(writes, DOCUMENTS_PER_TRANSACTION)) or [[]]
         changes = JobChanges()
-        for number, part in enumerate(parts, start=1):
-            ids = [item for item in part if isinstance(item, ObjectId)]
-            jobs = [item for item in part if not isinstance(item, ObjectId)]
-            last = and_write if number == len(parts) else None
-            done = in_transaction(self._database.client, partial(self._apply, ids, jobs, priority, last))
+        for writes in _transactions(plans, priority):
+            done = in_transaction(
+                self._database.client, partial(self._apply, writes, also if writes.is_last else None)
+            )
             changes = JobChanges(changes.created + done.created, changes.deleted + done.deleted)
         return changes
 
     def _apply(
-        self,
-        deleted_ids: Sequence[ObjectId],
-        new_jobs: Sequence[tuple[Plan, NewJob]],
-        priority: Priority,
-        and_write: Callable[[Session], None] | None,
-        session: Session,
+        self, writes: _JobWrites, also: Callable[[Session], None] | None, session: Session
     ) -> JobChanges:
-        deleted = self._delete_waiting({"_id": {"$in": deleted_ids}}, session) if deleted_ids else []
+        deleted = (
+            self._delete_waiting({"_id": {"$in": writes.deleted_ids}}, session) if writes.deleted_ids else []
+        )
         now = datetime.now(UTC)
-        created = [_new_document(plan, job, priority, now) for plan, job in new_jobs]
+        created = [job | {"created_at": now} for job in writes.new_jobs]
         if created:
             self._jobs.insert_many(created, session=session)
         self._count(created, deleted, session)
-        if and_write is not None:
-            and_write(session)
+        if also is not None:
+            also(session)
         return JobChanges(len(created), len(deleted))
 
     def remove(self, names: Sequence[str]) -> int:
@@ -238,6 +232,26 @@ class QueueStore:
         return {"_id": key, "count": {"$sum": 1}}
 
 
+@dataclass(frozen=True, slots=True)
+class _JobWrites:
+    """The writes of one transaction: jobs to delete if they still wait, then documents of jobs to insert."""
+
+    deleted_ids: Sequence[ObjectId]
+    new_jobs: Sequence[Document]
+    is_last: bool
+
+
+def _transactions(plans: Sequence[Plan], priority: Priority) -> Iterator[_JobWrites]:
+    deleted = [job.id for plan in plans for job in plan.deleted_jobs]
+    new = [(plan, job) for plan in plans for job in plan.new_jobs]
+    total = len(deleted) + len(new)
+    for start in range(0, max(total, 1), DOCUMENTS_PER_TRANSACTION):
+        end = start + DOCUMENTS_PER_TRANSACTION
+        part = new[max(0, start - len(deleted)) : max(0, end - len(deleted))]
+        documents = [_new_document(plan, job, priority) for plan, job in part]
+        yield _JobWrites(deleted[start:end], documents, is_last=end >= total)
+
+
 def worker_size(difficulty: int) -> str:
     """Tell the size of the workers that take jobs of a difficulty from 1 to 100."""
     if difficulty <= 40:
@@ -271,8 +285,8 @@ def _job(document: Document) -> Job:
     )
 
 
-def _new_document(plan: Plan, job: NewJob, priority: Priority, now: datetime) -> Document:
-    """Make the document of a new job: without ``config`` and ``split`` where they do not apply."""
+def _new_document(plan: Plan, job: NewJob, priority: Priority) -> Document:
+    """Make the document of a new job but its time; it has no ``config`` or ``split`` that does not apply."""
     config_and_split = {"config": job.config, "split": job.split}
     place = {field: name for field, name in config_and_split.items() if name is not None}
     return {
@@ -285,5 +299,4 @@ def _new_document(plan: Plan, job: NewJob, priority: Priority, now: datetime) ->
         "priority": priority.value,
         "status": JobStatus.WAITING.value,
         "difficulty": job.difficulty,
-        "created_at": now,
     }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 
-from include.databases.lease import HeldByAnotherRunError
+from include.databases.lease import HeldByAnotherRunError, RightToWrite
 from include.databases.maintenance_store import MaintenanceStore
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ def turn(
     *,
     if_busy: str = "wait",
     by_last_task: bool = False,
-) -> Iterator[Callable[[], None]]:
+) -> Iterator[RightToWrite]:
     """Hold the right to do some work, which one run at a time has, of all Airflows on the same database.
-
-    Gives a function to call before each write; it raises ServiceError if the right was lost on the way.
 
     :param if_busy: ``wait`` or ``skip``.
     :param by_last_task: no other task of the run needs it.
@@ -49,11 +47,11 @@ def turn(
     with ExitStack() as held:
         try:
             lease = maintenance.lease(work, run_name(context))
-            check = held.enter_context(lease.held(by_last_task=by_last_task))
+            right = held.enter_context(lease.held(by_last_task=by_last_task))
         except HeldByAnotherRunError as error:
             if if_busy == "skip":
                 raise AirflowSkipException(f"This run is skipped, because {error}.") from error
             logger.info("This run waits, because %s.", error)
             again_at = datetime.now(UTC) + TIME_BETWEEN_ATTEMPTS
             raise AirflowRescheduleException(again_at) from error  # type: ignore[no-untyped-call]
-        yield check
+        yield right

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mong
 from datasets_server.hooks.hub import HubHook
 from include.actions.backfill.removal import Remover
 from include.databases.cache_store import CacheStore
+from include.databases.lease import RightToWrite
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.hub.client import Hub
@@ -31,9 +32,9 @@ class Services:
         """Give the client of the Hub, with the block list."""
         return HubHook().hub(self.release, settings.BLOCKED_DATASETS.read())
 
-    def remover(self, before_writing: Callable[[], None]) -> Remover:
-        """Give what removes datasets; ``before_writing`` may raise an error to stop it."""
-        return Remover(self.cache, self.queue, AssetsHook().storages(), before_writing)
+    def remover(self, right: RightToWrite) -> Remover:
+        """Return what removes datasets, as long as it has the right to write."""
+        return Remover(self.cache, self.queue, AssetsHook().storages(), right)
 
 
 @contextmanager

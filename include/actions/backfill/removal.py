@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from include.actions.backfill.report import RemovalSummary
 from include.batches import Progress, batched
 from include.databases.cache_store import CacheStore
+from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.databases.maintenance_store import RemovalCandidate
 from include.databases.queue_store import QueueStore
 from include.errors import DatasetError
@@ -26,13 +27,13 @@ class Remover:
     """Removes datasets: their waiting jobs, then their cache entries, then their files in each storage.
 
     It may be killed at any point: removing the same datasets again removes what is left of them.
-    ``before_writing`` may raise an error to stop it.
+    ``right`` is checked before each write.
     """
 
     cache: CacheStore
     queue: QueueStore
     storages: Sequence[AssetStorage]
-    before_writing: Callable[[], None] = lambda: None
+    right: RightToWrite = UNRESTRICTED
 
     def remove(self, names: Iterable[str]) -> RemovalSummary:
         """Remove datasets. One whose name is not safe is left as it is, and counted as failed."""
@@ -40,7 +41,7 @@ class Remover:
         progress = Progress("datasets")
         for batch in batched(names, DATASETS_PER_TRANSACTION):
             safe = [name for name in batch if self._is_safe(name, summary)]
-            self.before_writing()
+            self.right.check()
             summary.waiting_jobs += self.queue.remove(safe)
             summary.cache_entries += self.cache.remove(safe)
             for name in safe:

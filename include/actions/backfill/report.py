@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.summaries import SAMPLE_SIZE, Summary
+from include.errors import DatasetError
+from include.summaries import SAMPLE_SIZE, Summary, add_to_sample
 
 
 @dataclass(slots=True)
@@ -28,6 +29,11 @@ class BackfillSummary(Summary):
     unsupported_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def count_failure(self, name: str, error: DatasetError) -> None:
+        """Count a dataset that could not be handled."""
+        self.failed += 1
+        add_to_sample(self.error_sample, name, error)
 
     def add_errors_of(self, removal: RemovalSummary) -> None:
         """Count as failed, and not as backfilled, what was to be removed first and was not in whole."""

@@ -6,7 +6,7 @@ name of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import confirmed
 from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
 from include.databases.cache_store import CacheStore, Selection
+from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.databases.listing_store import HubListing
 from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
 from include.databases.name_ranges import NameRange
@@ -294,7 +295,7 @@ class BackfillShardOperator(BaseOperator):
         names: NameRange = (self.shard["first"], self.shard["end"])
         with (
             open_services() as services,
-            _turn(services, context, preview=bool(self.preview)) as check,
+            _turn(services, context, preview=bool(self.preview)) as right,
         ):
             maintenance = services.maintenance
             listing_id, warnings = self._usable_listing(maintenance)
@@ -313,9 +314,9 @@ class BackfillShardOperator(BaseOperator):
                 services.queue,
                 maintenance.with_listing(listing_id) if listing_id else maintenance,
                 services.hub(),
-                services.remover(check),
+                services.remover(right),
                 options,
-                check,
+                right,
             )
             if self.shard["selected"]:
                 found = maintenance.selected(run_name(context), names)
@@ -343,15 +344,11 @@ class BackfillShardOperator(BaseOperator):
 
 def _turn(
     services: Services, context: Context, *, preview: bool, if_busy: str = "wait"
-) -> AbstractContextManager[Callable[[], None]]:
+) -> AbstractContextManager[RightToWrite]:
     """Hold the right to write to the datasets, which a preview does not need."""
     if preview:
-        return nullcontext(_nothing)
+        return nullcontext(UNRESTRICTED)
     return turn(services.maintenance, WRITING, context, if_busy=if_busy)
-
-
-def _nothing() -> None:
-    """Stands for the check of the right to write where nothing is written."""
 
 
 class ApproveRemovalsOperator(ApprovalOperator):
@@ -411,11 +408,11 @@ class RemoveDatasetsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
-        with open_services() as services, _turn(services, context, preview=False) as check:
+        with open_services() as services, _turn(services, context, preview=False) as right:
             candidates = services.maintenance.removal_candidates(run_name(context))
             summary = RemovalSummary()
             names = confirmed(candidates, services.hub(), summary)
-            summary.add(services.remover(check).remove(names))
+            summary.add(services.remover(right).remove(names))
         return within_error_limit(summary.as_json(), int(self.error_limit), context)
 
 

@@ -63,7 +63,7 @@ class PostMessagesOperator(SelectingOperator):
         # Two runs at a time could both find no discussion on a dataset, and both open one.
         with (
             open_services() as services,
-            turn(services.maintenance, POSTING, context, by_last_task=True) as check,
+            turn(services.maintenance, POSTING, context, by_last_task=True) as right,
         ):
             names = list(services.cache.converted_datasets(selection))
             self.log.info(
@@ -79,7 +79,7 @@ class PostMessagesOperator(SelectingOperator):
                 revision,
                 max_messages=int(self.max_messages) if self.max_messages else None,
                 dry_run=bool(self.preview),
-                before_opening=check,
+                before_opening=right.check,
             )
             summary = messages.post(names)
         report = {"dry_run": messages.dry_run, **summary.as_json()}

@@ -283,7 +283,7 @@ class TestWrites:
             return Supported(REVISION)
 
         monkeypatch.setattr(Hub, "support", answer_late)
-        monkeypatch.setattr("include.actions.backfill.pipeline.STATE_LASTS_SECONDS", 0.0)
+        monkeypatch.setattr("include.actions.backfill.reading.STATE_LASTS_SECONDS", 0.0)
 
         assert world.backfill() == BackfillSummary(untouched=1)
         assert world.jobs() == [("a", "dataset-size", "1")]

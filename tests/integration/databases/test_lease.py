@@ -118,11 +118,11 @@ def test_it_is_renewed_while_it_is_held(
 ) -> None:
     monkeypatch.setattr(lease, "SECONDS_BETWEEN_RENEWALS", 0.01)
     renewed = False
-    with ours.held() as check:
+    with ours.held() as right:
         before = databases.maintenance.leases.find_one()
         while not renewed:
             renewed = databases.maintenance.leases.find_one() != before
-        check()
+        right.check()
 
 
 def test_a_run_that_lost_it_on_the_way_writes_no_more(
@@ -130,8 +130,8 @@ def test_a_run_that_lost_it_on_the_way_writes_no_more(
 ) -> None:
     monkeypatch.setattr(lease, "LASTS", timedelta(seconds=0.2))
     monkeypatch.setattr(lease, "SECONDS_BETWEEN_RENEWALS", 60)
-    with ours.held() as check:
-        check()
+    with ours.held() as right:
+        right.check()
         while True:
             try:
                 theirs.acquire()
@@ -139,4 +139,4 @@ def test_a_run_that_lost_it_on_the_way_writes_no_more(
             except HeldByAnotherRunError:
                 continue
         with pytest.raises(ServiceError, match="The right to write was lost on the way"):
-            check()
+            right.check()

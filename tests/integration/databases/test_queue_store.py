@@ -334,7 +334,7 @@ class TestApply:
         changes = stores.queue.apply(
             [plan(*new, deleted=pending(stores))],
             Priority.LOW,
-            and_write=lambda session: jobs_when_called.append(
+            also=lambda session: jobs_when_called.append(
                 stores.databases.queue[JOBS].count_documents({}, session=session)
             ),
         )

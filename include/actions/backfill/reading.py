@@ -1,0 +1,173 @@
+"""What a backfill reads: which datasets need a job or a question to the Hub, and the plans of these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from include.batches import batched_by_weight
+from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.queue_store import QueueStore
+from include.errors import DatasetError
+from include.hub.client import BlockList
+from include.planning.dataset_state import CachedDataset, Job
+from include.planning.entry_columns import UnreadableColumnsError
+from include.planning.plan import Plan, plan_dataset
+from include.planning.processing_graph import Release
+from include.planning.screening import proven_up_to_date
+from include.storage.asset_storage import dataset_folder
+
+#: The maximum number of cache entries that are objects in memory at the same time; a dataset with more of
+#: them is read alone.
+ENTRIES_AT_A_TIME = 50_000
+#: A plan is made again, from a new state, if it is not written within this time: the workers go on.
+STATE_LASTS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What our own database holds of some datasets: the listed revisions, and the unfinished rebuilds.
+
+    ``revisions`` has the datasets that the Hub's listing proves to be supported.
+    """
+
+    revisions: Mapping[str, str]
+    rebuilds: Set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadPart:
+    """Datasets to read together: at most ``ENTRIES_AT_A_TIME`` cache entries, or a single dataset."""
+
+    names: Sequence[str]
+    known: Known
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A batch after the screening: how many datasets it proves to be up to date, and all others."""
+
+    proven: int
+    parts: Sequence[UnreadPart]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the cache and the queue hold of some datasets, and when that was read (monotonic seconds)."""
+
+    cached: Mapping[str, CachedDataset | DatasetError]
+    jobs: Mapping[str, list[Job] | DatasetError]
+    read_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is recent enough to write jobs by it."""
+        return time.monotonic() - self.read_at < STATE_LASTS_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Datasets that were read together.
+
+    ``names`` are those to ask the Hub about; ``up_to_date`` counts the others. ``plans`` are for the listed
+    revisions. Without a listing there is nothing to plan for: then ``state`` is None.
+    """
+
+    names: Sequence[str]
+    up_to_date: int
+    known: Known
+    state: State | None
+    plans: Mapping[str, Plan]
+
+    @property
+    def size(self) -> int:
+        """The number of datasets."""
+        return len(self.names) + self.up_to_date
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads datasets, and plans them.
+
+    :param trust_listing: prove datasets to be up to date by the Hub's listing.
+    """
+
+    release: Release
+    cache: CacheStore
+    queue: QueueStore
+    maintenance: MaintenanceStore
+    blocked: BlockList
+    trust_listing: bool
+
+    def screen(self, names: Sequence[str]) -> Screened:
+        """Find the datasets of a batch that are up to date, without a plan for each."""
+        revisions = self.maintenance.listed_revisions(names) if self.trust_listing else {}
+        known = Known(revisions, self.maintenance.unfinished_rebuilds_among(names))
+        proven = self._proven(names, known) if revisions else set()
+        rest = [name for name in names if name not in proven]
+        sizes = self.cache.entry_counts(rest) if rest else {}
+        parts = [UnreadPart(part, known) for part in batched_by_weight(sizes, ENTRIES_AT_A_TIME)]
+        return Screened(len(proven), parts)
+
+    def _proven(self, names: Sequence[str], known: Known) -> set[str]:
+        excluded = known.rebuilds | self.queue.with_pending_jobs(names)
+        in_question = [
+            name for name in known.revisions if name not in excluded and not self.blocked.blocks(name)
+        ]
+        columns, lists = self.cache.columns(in_question), self.cache.lists(in_question)
+        try:
+            return proven_up_to_date(self.release, columns, lists, known.revisions)
+        except UnreadableColumnsError:
+            return set()  # The plan of each dataset finds the malformed entries.
+
+    def read_part(self, part: UnreadPart) -> Part:
+        """Read datasets and plan their listed revisions: an empty plan needs no answer of the Hub."""
+        if not self.trust_listing:
+            return Part(part.names, 0, part.known, None, {})
+        state = self._read(part.names)
+        plans = dict(self._listed_plans(part, state))
+        undecided = [name for name in part.names if name not in plans or not plans[name].is_empty]
+        return Part(undecided, len(part.names) - len(undecided), part.known, state, plans)
+
+    def _listed_plans(self, part: UnreadPart, state: State) -> Iterator[tuple[str, Plan]]:
+        for name in part.names:
+            revision = part.known.revisions.get(name)
+            if revision is not None and not self.blocked.blocks(name):
+                plan = self._plan(name, revision, state, part.known)
+                if isinstance(plan, Plan):  # An error comes up again, and is counted, after the Hub's answer.
+                    yield name, plan
+
+    def plans(self, part: Part, revisions: Mapping[str, str]) -> dict[str, Plan | DatasetError]:
+        """Return the plans for the revisions on the Hub; read the state again if it is no longer fresh."""
+        if not revisions:
+            return {}
+        state, known_plans = part.state, part.plans
+        if state is None or not state.is_fresh:
+            state, known_plans = self._read(list(revisions)), {}
+        return {
+            name: plan
+            if (plan := known_plans.get(name)) and plan.revision == revision
+            else self._plan(name, revision, state, part.known)
+            for name, revision in revisions.items()
+        }
+
+    def _read(self, names: Sequence[str]) -> State:
+        return State(self.cache.read(names), self.queue.pending_jobs(names))
+
+    def _plan(self, name: str, revision: str, state: State, known: Known) -> Plan | DatasetError:
+        cached, jobs = state.cached[name], state.jobs.get(name, [])
+        if isinstance(cached, DatasetError):
+            return cached
+        if isinstance(jobs, DatasetError):
+            return jobs
+        try:
+            plan = plan_dataset(self.release, cached, jobs, revision, rebuild=name in known.rebuilds)
+            if plan.incoherent:
+                dataset_folder(name)  # An unsafe name must fail before anything of the dataset is removed.
+        except DatasetError as error:
+            return error
+        except TypeError as error:
+            return DatasetError(f"malformed cache entry: a field is of a wrong type ({error})")
+        return plan

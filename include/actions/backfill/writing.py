@@ -1,0 +1,87 @@
+"""What a backfill writes: the jobs of the plans, and the datasets that the Hub no longer supports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from include.actions.backfill.removal import Remover
+from include.actions.backfill.report import BackfillSummary
+from include.databases.lease import RightToWrite
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.queue_store import QueueStore
+from include.planning.dataset_state import Priority
+from include.planning.plan import Plan
+from include.summaries import add_to_sample
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes plans, and counts them. In a dry run it only counts.
+
+    :param run: the name of the run, under which datasets to remove are written down.
+    :param priority: of the jobs to create.
+    """
+
+    run: str
+    queue: QueueStore
+    maintenance: MaintenanceStore
+    remover: Remover
+    right: RightToWrite
+    priority: Priority
+    dry_run: bool
+
+    def note_unsupported(self, reasons: Mapping[str, str], summary: BackfillSummary) -> None:
+        """Write down datasets that are to be removed, with the reason for each."""
+        summary.unsupported += len(reasons)
+        for name, reason in reasons.items():
+            add_to_sample(summary.unsupported_sample, name, reason)
+        if reasons and not self.dry_run:
+            self.maintenance.add_removal_candidates(self.run, reasons)
+            self.maintenance.finish_rebuilds(reasons)
+
+    def write(self, plans: Sequence[Plan], summary: BackfillSummary) -> None:
+        """Write the jobs of plans that are not empty; an incoherent dataset is removed first."""
+        for plan in plans:
+            _count(plan, summary)
+        if self.dry_run:
+            summary.jobs_created += sum(len(plan.new_jobs) for plan in plans)
+            summary.jobs_deleted += sum(len(plan.deleted_jobs) for plan in plans)
+        elif plans:
+            self.right.check()
+            incoherent = [plan.dataset for plan in plans if plan.incoherent]
+            self._remove(incoherent, summary)
+            changes = self.queue.apply(
+                plans,
+                self.priority,
+                also=lambda session: self.maintenance.finish_rebuilds(incoherent, session),
+            )
+            summary.jobs_created += changes.created
+            summary.jobs_deleted += changes.deleted
+
+    def _remove(self, incoherent: Sequence[str], summary: BackfillSummary) -> None:
+        if incoherent:
+            self.maintenance.start_rebuilds(incoherent)
+            summary.add_errors_of(self.remover.remove(incoherent))
+
+
+def _count(plan: Plan, summary: BackfillSummary) -> None:
+    summary.backfilled += 1
+    reasons = Counter(job.reason.value for job in plan.new_jobs)
+    summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) + reasons)
+    add_to_sample(summary.plan_sample, plan.dataset, "; ".join(_in_words(plan, reasons)))
+
+
+def _in_words(plan: Plan, reasons: Mapping[str, int]) -> list[str]:
+    words = ["is incoherent: remove it first"] if plan.incoherent else []
+    if reasons:
+        why = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+        words.append(f"create {_number(plan.new_jobs, 'job')} ({why})")
+    if plan.deleted_jobs:
+        words.append(f"delete {_number(plan.deleted_jobs, 'waiting job')}")
+    return words
+
+
+def _number(jobs: Sequence[object], what: str) -> str:
+    return f"{len(jobs)} {what}" if len(jobs) == 1 else f"{len(jobs)} {what}s"
