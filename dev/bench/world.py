@@ -20,7 +20,8 @@ from include.actions.backfill.hub_listing import HubLister
 from include.actions.backfill.pipeline import Backfill
 from include.actions.backfill.removal import Remover
 from include.databases.cache_store import CacheStore
-from include.databases.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.mongo import MAINTENANCE_DATABASE
 from include.databases.queue_store import QueueStore
 from include.hub.client import BlockList, Hub
 from include.planning.processing_graph import Release, load_release

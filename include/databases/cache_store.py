@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import Any
 
 from bson import MinKey
-from pymongo import UpdateOne
 from pymongo.database import Database
 
 from include.databases.counts import CountCollection, Counts, Group
@@ -24,6 +23,7 @@ from include.databases.mongo import (
     in_transactions,
 )
 from include.databases.name_ranges import ALL_NAMES, NameRange, cut, in_range
+from include.databases.owed_counts import CountMove, OwedCounts
 from include.databases.pymongo_internals import raw_replies
 from include.errors import DatasetError
 from include.planning.dataset_state import CachedDataset, Entry
@@ -105,6 +105,7 @@ class CacheStore:
         self._database = database
         self._entries = database["cachedResponsesBlue"]
         self._totals = database["cacheTotalMetric"]
+        self._owed = OwedCounts(database)
 
     def entry_count(self) -> int:
         """Give the number of entries, from the collection's own count, which is quick and nearly exact."""
@@ -208,31 +209,25 @@ class CacheStore:
         return listed
 
     def remove(self, names: Sequence[str]) -> int:
-        """Remove all entries of some datasets, and take them off the counts.
-
-        Up to 10,000 are removed as a whole or not at all, and more in several transactions.
+        """Remove all entries of some datasets, in transactions of some hundred entries; then move the counts.
 
         :return: the number of entries removed.
         """
-        return in_transactions(self._database.client, lambda session: self._remove_some(names, session))
+        removed = in_transactions(self._database.client, lambda session: self._remove_some(names, session))
+        self._owed.pay()
+        return removed
 
     def _remove_some(self, names: Sequence[str], session: Session) -> int:
-        found = self._entries.find({"dataset": {"$in": names}}, {"_id": 1}, session=session)
-        some = {"_id": {"$in": [entry["_id"] for entry in found.limit(DOCUMENTS_PER_TRANSACTION)]}}
-        group = {
-            "_id": {key: {"$ifNull": [f"${key}", None]} for key in _TOTAL_FIELDS},
-            "total": {"$sum": 1},
-        }
-        pipeline: list[Document] = [{"$match": some}, {"$group": group}]
-        totals = {
-            (group["_id"]["kind"], group["_id"]["http_status"], group["_id"]["error_code"]): group["total"]
-            for group in self._entries.aggregate(pipeline, session=session)
-        }
-        if not totals:
+        found = self._entries.find(
+            {"dataset": {"$in": names}}, dict.fromkeys(_TOTAL_FIELDS, 1), session=session
+        )
+        entries = list(found.limit(DOCUMENTS_PER_TRANSACTION))
+        if not entries:
             return 0
-        removed = self._entries.delete_many(some, session=session).deleted_count
-        self._totals.bulk_write([_decrease(key, total) for key, total in totals.items()], session=session)
-        return removed
+        self._entries.delete_many({"_id": {"$in": [entry["_id"] for entry in entries]}}, session=session)
+        keys = ({field: entry.get(field) for field in _TOTAL_FIELDS} for entry in entries)
+        self._owed.owe((CountMove(self._totals.name, key, "total", -1) for key in keys), session)
+        return len(entries)
 
     def collect_metrics(self, *, dry_run: bool = False) -> list[Counts]:
         """Count the entries by kind, status and error code, and store the counts, unless it is a dry run."""
@@ -283,15 +278,6 @@ class _Lists:
     def of(self, name: str, entries: Sequence[Entry] = ()) -> CachedDataset:
         """Return the dataset with these lists."""
         return CachedDataset(name, entries, self.configs, self.splits, self.sizes)
-
-
-def _decrease(key: tuple[str, int, str | None], total: int) -> UpdateOne:
-    kind, http_status, error_code = key
-    return UpdateOne(
-        {"kind": kind, "http_status": http_status, "error_code": error_code},
-        {"$inc": {"total": -total}, "$setOnInsert": {"created_at": datetime.now(UTC)}},
-        upsert=True,
-    )
 
 
 def _selection_query(selection: Selection) -> Document:

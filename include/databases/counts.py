@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -65,8 +64,7 @@ class CountCollection:
         """
         gone = [document for document in stored if self._group(document) not in by_group]
         if not dry_run:
-            now = datetime.now(UTC)
-            self._write([self._upsert(group, count, now) for group, count in by_group.items()])
+            self._write([self._upsert(group, count) for group, count in by_group.items()])
             self._write([self._delete(document) for document in gone])
         return Counts(self._name, self._fields, by_group, tuple(map(self._group, gone)))
 
@@ -77,10 +75,10 @@ class CountCollection:
     def _group(self, document: Document) -> Group:
         return tuple(document.get(field) for field in self._fields)
 
-    def _upsert(self, group: Group, count: int, now: datetime) -> UpdateOne:
+    def _upsert(self, group: Group, count: int) -> UpdateOne:
         key = dict(zip(self._fields, group, strict=True))
         # The key is set too: it matches a document where a field that is null is absent.
-        return UpdateOne(key, {"$set": key | {self._count_field: count, "created_at": now}}, upsert=True)
+        return UpdateOne(key, {"$set": key | {self._count_field: count}}, upsert=True)
 
     def _delete(self, document: Document) -> DeleteOne:
         unmoved = {self._count_field: document.get(self._count_field)}

@@ -22,7 +22,6 @@ from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges
 
 Document = dict[str, Any]
 
-MAINTENANCE_DATABASE = "datasets_server_maintenance"
 #: Some of its collections, to try the rights on.
 COLLECTIONS = ("selectedDatasets", "removalCandidates", "unfinishedRebuilds")
 DOCUMENTS_PER_WRITE = 5_000

@@ -12,8 +12,14 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
 from include.rights import Rights
+
+#: Our own database, on each deployment of MongoDB that we write to. It is the only one whose collections and
+#: indexes are ours to make.
+MAINTENANCE_DATABASE = "datasets_server_maintenance"
 
 Result = TypeVar("Result")
 Session = ClientSession | None
@@ -21,9 +27,8 @@ Session = ClientSession | None
 #: As a cursor's batch size: the server then sends as much at a time as a reply may hold (16 MB).
 NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
 
-#: How much one transaction writes: some 70,000 jobs are too much for MongoDB's cache if it has 1 GB, and what
-#: comes last, the counts that the workers move too, is not to be held for long.
-DOCUMENTS_PER_TRANSACTION = 10_000
+#: How many documents one transaction writes: few enough that it ends before others want the same ones.
+DOCUMENTS_PER_TRANSACTION = 500
 
 Document = dict[str, Any]
 
@@ -56,7 +61,16 @@ def in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session
         logger.warning("This MongoDB is no replica set: the writes of a batch are made one by one.")
         return write(None)
     with client.start_session() as session:
-        return session.with_transaction(write)
+        return session.with_transaction(write, ReadConcern("snapshot"), WriteConcern("majority"))
+
+
+def once_in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session], Result]) -> Result:
+    """Do as ``in_transaction``, but raise an error if another program has written to the same documents."""
+    if not _knows_transactions(client):
+        return write(None)
+    majority = WriteConcern("majority")
+    with client.start_session() as session, session.start_transaction(ReadConcern("snapshot"), majority):
+        return write(session)
 
 
 def in_transactions(client: MongoClient[dict[str, Any]], write_some: Callable[[Session], int]) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from bson import ObjectId
-from pymongo import UpdateOne
 from pymongo.database import Database
 
 from include.databases.counts import CountCollection, Counts, Group
@@ -21,6 +20,7 @@ from include.databases.mongo import (
     in_transaction,
     in_transactions,
 )
+from include.databases.owed_counts import CountMove, OwedCounts
 from include.errors import DatasetError
 from include.planning.dataset_state import Job, JobStatus, Priority
 from include.planning.plan import NewJob, Plan
@@ -49,6 +49,10 @@ _JOB_FIELDS = dict.fromkeys(
 )
 
 
+#: What identifies the artifact of a job, and its revision.
+_ARTIFACT_FIELDS = ("type", "dataset", "revision", "config", "split")
+
+
 @dataclass(frozen=True, slots=True)
 class JobChanges:
     """How many jobs were created, and how many waiting ones deleted."""
@@ -72,6 +76,8 @@ class QueueStore:
         self._blockages = database["datasetBlockages"]
         self._totals = database["jobTotalMetric"]
         self._worker_sizes = database["workerTypeJobCounts"]
+        self._owed = OwedCounts(database)
+        self._delays = _delays(release)
 
     def pending_jobs(self, names: Sequence[str]) -> dict[str, list[Job] | DatasetError]:
         """Read the waiting and the started jobs of some datasets, with one query.
@@ -98,46 +104,69 @@ class QueueStore:
         priority: Priority,
         also: Callable[[Session], None] | None = None,
     ) -> JobChanges:
-        """Delete and create the jobs of some plans, as a whole or not at all; deletions come first.
+        """Delete and create the jobs of some plans, in transactions of some hundred jobs, deletions first.
 
-        More than 10,000 are written in several transactions. Each leaves the counts right, and where the last
-        ones are missing, a new plan will have what they lack. A job that a worker has started since the plan
-        was made is left alone.
+        If not all of them are committed, a new plan finds what is missing. A job that a worker has started
+        since the plan was made is left alone, and a job that another program has created since then is not
+        created again. At the end, the counts are moved.
 
         :param also: writes something else to the same server, in the last transaction.
         """
         changes = JobChanges()
-        for writes in _transactions(plans, priority):
-            done = in_transaction(
-                self._database.client, partial(self._apply, writes, also if writes.is_last else None)
-            )
+        for writes in self._transactions(plans, priority):
+            write = partial(self._apply, writes, also if writes.is_last else None)
+            done = in_transaction(self._database.client, write)
             changes = JobChanges(changes.created + done.created, changes.deleted + done.deleted)
+        self._owed.pay()
         return changes
+
+    def _transactions(self, plans: Sequence[Plan], priority: Priority) -> Iterator[_JobWrites]:
+        """Cut what is to be written, in its order, into parts for a transaction each."""
+        now = datetime.now(UTC)
+        deleted = [job.id for plan in plans for job in plan.deleted_jobs]
+        new = [(plan, job) for plan in plans for job in plan.new_jobs]
+        total = len(deleted) + len(new)
+        for start in range(0, max(total, 1), DOCUMENTS_PER_TRANSACTION):
+            end = start + DOCUMENTS_PER_TRANSACTION
+            part = new[max(0, start - len(deleted)) : max(0, end - len(deleted))]
+            documents = [
+                _new_document(plan, job, priority, now + self._delays[job.type]) for plan, job in part
+            ]
+            yield _JobWrites(deleted[start:end], documents, is_last=end >= total)
 
     def _apply(
         self, writes: _JobWrites, also: Callable[[Session], None] | None, session: Session
     ) -> JobChanges:
-        deleted = (
-            self._delete_waiting({"_id": {"$in": writes.deleted_ids}}, session) if writes.deleted_ids else []
-        )
-        now = datetime.now(UTC)
-        created = [job | {"created_at": now} for job in writes.new_jobs]
+        deleted = []
+        if writes.deleted_ids:
+            deleted = self._delete_waiting({"_id": {"$in": writes.deleted_ids}}, session)
+        created = self._not_yet_pending(writes.new_jobs, session)
         if created:
             self._jobs.insert_many(created, session=session)
-        self._count(created, deleted, session)
+        self._owed.owe(self._moves(created, deleted, session), session)
         if also is not None:
             also(session)
         return JobChanges(len(created), len(deleted))
 
+    def _not_yet_pending(self, new_jobs: Sequence[Document], session: Session) -> list[Document]:
+        """Leave out the new jobs that another program has created since the plan was made."""
+        if not new_jobs:
+            return []
+        query = {"unicity_id": {"$in": [job["unicity_id"] for job in new_jobs]}}
+        pending = {_artifact(job) for job in self._jobs.find(query, _ARTIFACT_FIELDS, session=session)}
+        # insert_many adds an _id to each document: a transaction that is tried again must have new ones.
+        return [dict(job) for job in new_jobs if _artifact(job) not in pending]
+
     def remove(self, names: Sequence[str]) -> int:
         """Delete the waiting jobs of some datasets and release their locks.
 
-        Started jobs are left to their workers. Up to 10,000 jobs are deleted as a whole or not at all, and
-        more in several transactions.
+        Started jobs are left to their workers. A transaction deletes some hundred jobs; the counts follow.
 
         :return: the number of jobs deleted.
         """
-        return in_transactions(self._database.client, lambda session: self._remove(names, session))
+        removed = in_transactions(self._database.client, lambda session: self._remove(names, session))
+        self._owed.pay()
+        return removed
 
     def _remove(self, names: Sequence[str], session: Session) -> int:
         deleted = self._delete_waiting({"dataset": {"$in": names}}, session)
@@ -147,7 +176,7 @@ class QueueStore:
                 {"$set": {"owner": None, "updated_at": datetime.now(UTC)}},
                 session=session,
             )
-        self._count([], deleted, session)
+        self._owed.owe(self._moves([], deleted, session), session)
         return len(deleted)
 
     def _delete_waiting(self, query: Document, session: Session) -> list[Document]:
@@ -161,20 +190,19 @@ class QueueStore:
             self._jobs.delete_many(ids | waiting, session=session)
         return jobs
 
-    def _count(self, created: Sequence[Document], deleted: Sequence[Document], session: Session) -> None:
-        """Move the counts of waiting jobs, by type, and of jobs, by worker size, with one update for each.
-
-        Last in its transaction, because the workers move the same counts, and wait as long as it lasts.
-        """
+    def _moves(
+        self, created: Sequence[Document], deleted: Sequence[Document], session: Session
+    ) -> Iterator[CountMove]:
+        """Yield the moves of the counts of waiting jobs, by type, and of jobs, by worker size."""
         types = Counter(job["type"] for job in created)
         types.subtract(job["type"] for job in deleted)
         blocked = self._blocked({job["dataset"] for job in created}, session)
         sizes = Counter(worker_size(job["difficulty"]) for job in created if job["dataset"] not in blocked)
         sizes.subtract(worker_size(job["difficulty"]) for job in deleted)
-        if moves := [_move(self._total_key(type_), "total", by) for type_, by in types.items() if by]:
-            self._totals.bulk_write(moves, session=session)
-        if moves := [_move({"worker_size": size}, "jobs_count", by) for size, by in sizes.items() if by]:
-            self._worker_sizes.bulk_write(moves, session=session)
+        for job_type, by in types.items():
+            yield CountMove(self._totals.name, self._total_key(job_type), "total", by)
+        for size, by in sizes.items():
+            yield CountMove(self._worker_sizes.name, {"worker_size": size}, "jobs_count", by)
 
     def _total_key(self, job_type: str) -> Document:
         key = {"job_type": job_type, "status": JobStatus.WAITING.value}
@@ -241,15 +269,21 @@ class _JobWrites:
     is_last: bool
 
 
-def _transactions(plans: Sequence[Plan], priority: Priority) -> Iterator[_JobWrites]:
-    deleted = [job.id for plan in plans for job in plan.deleted_jobs]
-    new = [(plan, job) for plan in plans for job in plan.new_jobs]
-    total = len(deleted) + len(new)
-    for start in range(0, max(total, 1), DOCUMENTS_PER_TRANSACTION):
-        end = start + DOCUMENTS_PER_TRANSACTION
-        part = new[max(0, start - len(deleted)) : max(0, end - len(deleted))]
-        documents = [_new_document(plan, job, priority) for plan, job in part]
-        yield _JobWrites(deleted[start:end], documents, is_last=end >= total)
+def _delays(release: Release) -> dict[str, timedelta]:
+    """Return, by step, how much later than the first job of a dataset its job is created.
+
+    Workers take the oldest job first, and parents have to come before children. So a step comes a
+    millisecond, the unit of MongoDB's dates, after its last parent.
+    """
+    delays: dict[str, timedelta] = {}
+    for step in release.steps:
+        parents = [delays[parent.name] + timedelta(milliseconds=1) for parent in step.parents]
+        delays[step.name] = max(parents, default=timedelta())
+    return delays
+
+
+def _artifact(job: Document) -> tuple[Any, ...]:
+    return tuple(job.get(field) for field in _ARTIFACT_FIELDS)
 
 
 def worker_size(difficulty: int) -> str:
@@ -261,12 +295,6 @@ def worker_size(difficulty: int) -> str:
 
 def _is_difficulty(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value <= 100
-
-
-def _move(key: Document, count: str, by: int) -> UpdateOne:
-    return UpdateOne(
-        key, {"$inc": {count: by}, "$setOnInsert": {"created_at": datetime.now(UTC)}}, upsert=True
-    )
 
 
 def _job(document: Document) -> Job:
@@ -285,8 +313,8 @@ def _job(document: Document) -> Job:
     )
 
 
-def _new_document(plan: Plan, job: NewJob, priority: Priority) -> Document:
-    """Make the document of a new job but its time; it has no ``config`` or ``split`` that does not apply."""
+def _new_document(plan: Plan, job: NewJob, priority: Priority, created_at: datetime) -> Document:
+    """Make the document of a new job; it has no ``config`` or ``split`` that does not apply."""
     config_and_split = {"config": job.config, "split": job.split}
     place = {field: name for field, name in config_and_split.items() if name is not None}
     return {
@@ -299,4 +327,5 @@ def _new_document(plan: Plan, job: NewJob, priority: Priority) -> Document:
         "priority": priority.value,
         "status": JobStatus.WAITING.value,
         "difficulty": job.difficulty,
+        "created_at": created_at,
     }

@@ -18,7 +18,8 @@ from dev.local_stack.hub_server import HubServer
 from dev.local_stack.s3_server import S3Server
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
 from include.databases.lease import Lease
-from include.databases.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
 from tests.dags.conftest import BUCKET, RELEASE, RunDag
 

@@ -21,7 +21,7 @@ from datasets_server.gauges import send_gauges
 from dev.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS, WORKER_SIZES
 from dev.local_stack.generated_cache import generate
 from include.databases.counts import Counts
-from include.databases.maintenance_store import MAINTENANCE_DATABASE
+from include.databases.mongo import MAINTENANCE_DATABASE
 from include.errors import ConfigurationError
 from include.planning.processing_graph import load_release
 from tests.conftest import Databases

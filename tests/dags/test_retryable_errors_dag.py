@@ -11,7 +11,7 @@ from datasets_server import runs
 from datasets_server.operators.backfill import WRITING
 from dev.local_stack.hub_server import HubServer
 from include.databases.lease import Lease
-from include.databases.maintenance_store import MAINTENANCE_DATABASE
+from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
 from tests.dags.conftest import RELEASE, MakeRunsAs, RunDag
 

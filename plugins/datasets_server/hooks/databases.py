@@ -15,7 +15,8 @@ from pymongo.errors import InvalidURI, OperationFailure, PyMongoError
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.databases.cache_store import CacheStore
-from include.databases.maintenance_store import MAINTENANCE_DATABASE, MaintenanceStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.databases.mongo import MAINTENANCE_DATABASE
 from include.databases.queue_store import QueueStore
 from include.errors import ConfigurationError, ServiceError
 from include.planning.processing_graph import Release

@@ -18,8 +18,7 @@ from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.settings import ConnectionSpec, Setting
 from include.actions.clean_directory import DirectoryCleaning
 from include.databases import cache_store, maintenance_store, queue_store
-from include.databases.maintenance_store import MAINTENANCE_DATABASE
-from include.databases.mongo import rights
+from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
 from include.hub.client import BlockList
 from include.planning.processing_graph import load_release

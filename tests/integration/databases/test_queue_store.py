@@ -23,7 +23,7 @@ from include.databases.queue_store import JobChanges, QueueStore, worker_size
 from include.errors import DatasetError
 from include.planning.dataset_state import Job, JobStatus, Priority
 from include.planning.plan import NewJob, Plan, Reason
-from include.planning.processing_graph import Release
+from include.planning.processing_graph import Level, Release
 from tests.builders import DATASET, NOON, OTHER_REVISION, REVISION, contents
 from tests.integration.conftest import Stores
 
@@ -31,6 +31,7 @@ Document = dict[str, Any]
 
 NAMES = NewJob("dataset-config-names", None, None, 50, Reason.EMPTY)
 INFO = NewJob("config-info", "a", None, 20, Reason.OBSOLETE)
+PLACES = {Level.DATASET: (None, None), Level.CONFIG: ("a", None), Level.SPLIT: ("a", "train")}
 ROWS = NewJob("split-first-rows", "a", "train", 90, Reason.OTHER_REVISION)
 
 
@@ -230,11 +231,9 @@ class TestApply:
         stores.queue.apply([plan(NAMES)], Priority.LOW)
 
         [total] = stores.databases.queue[JOB_TOTALS].find({}, {"_id": 0})
-        assert isinstance(total.pop("created_at"), datetime)
         status = {"dataset_status": "normal"} if release.name == "2026-08" else {}
         assert total == {"job_type": "dataset-config-names", "status": "waiting", "total": 1} | status
         [size] = stores.databases.queue[WORKER_SIZES].find({}, {"_id": 0})
-        assert isinstance(size.pop("created_at"), datetime)
         assert size == {"worker_size": "medium", "jobs_count": 1}
 
     def test_leaves_the_time_of_a_count_alone(self, stores: Stores) -> None:
@@ -312,16 +311,74 @@ class TestApply:
         assert commits.is_done
 
     @pytest.mark.parametrize("refusing_collection", [JOB_TOTALS, WORKER_SIZES])
-    def test_is_done_as_a_whole_or_not_at_all(
-        self, stores: Stores, release: Release, refusing_collection: str
+    def test_counts_that_cannot_be_moved_are_moved_by_the_next_run(
+        self, stores: Stores, refusing_collection: str
     ) -> None:
+        with refusing_writes(stores, refusing_collection), pytest.raises(BulkWriteError):
+            stores.queue.apply([plan(NAMES, ROWS)], Priority.LOW)
+
+        assert len(jobs(stores)) == 2
+        assert totals(stores) == {}
+        assert sizes(stores) == {}
+        stores.queue.apply([], Priority.LOW)
+        assert totals(stores) == {("dataset-config-names", "waiting"): 1, ("split-first-rows", "waiting"): 1}
+        assert sizes(stores) == {"medium": 1, "heavy": 1}
+
+    def test_writes_a_transaction_as_a_whole_or_not_at_all(self, stores: Stores, release: Release) -> None:
         put(stores, release, document(release), document(release, "config-info", "a"))
         before = contents(stores.databases.queue)
+        deleted = pending(stores)
 
-        with refusing_writes(stores, refusing_collection), pytest.raises(BulkWriteError):
-            stores.queue.apply([plan(NAMES, ROWS, deleted=pending(stores))], Priority.LOW)
+        with refusing_writes(stores, JOBS), pytest.raises(BulkWriteError):
+            stores.queue.apply([plan(NAMES, ROWS, deleted=deleted)], Priority.LOW)
 
         assert contents(stores.databases.queue) == before
+
+    def test_a_job_that_a_webhook_creates_meanwhile_is_not_created_again(
+        self, stores: Stores, release: Release
+    ) -> None:
+        put(stores, release, document(release), document(release, "config-info", "a", dataset="other"))
+
+        changes = stores.queue.apply([plan(NAMES, INFO)], Priority.LOW)
+
+        assert changes == JobChanges(created=1, deleted=0)
+        assert [(job["dataset"], job["type"]) for job in jobs(stores)] == [
+            (DATASET, "dataset-config-names"),
+            ("other", "config-info"),
+            (DATASET, "config-info"),
+        ]
+        assert totals(stores) == {("dataset-config-names", "waiting"): 1, ("config-info", "waiting"): 2}
+
+    def test_an_artifact_with_the_same_unicity_id_as_another_one_is_created(
+        self, stores: Stores, release: Release
+    ) -> None:
+        """The id does not say whether a comma parts two names or belongs to one."""
+        put(stores, release, document(release, "split-first-rows", "a,b", "c"))
+
+        stores.queue.apply([plan(NewJob("split-first-rows", "a", "b,c", 70, Reason.EMPTY))], Priority.LOW)
+
+        assert [(job["config"], job["split"]) for job in jobs(stores)] == [("a,b", "c"), ("a", "b,c")]
+
+    def test_workers_take_the_jobs_of_parents_before_those_of_children(
+        self, stores: Stores, release: Release
+    ) -> None:
+        """A plan inserts an empty child before an obsolete parent."""
+        children_first = [
+            NewJob(step.name, *PLACES[step.input_type], step.difficulty, Reason.EMPTY)
+            for step in reversed(release.steps)
+        ]
+
+        stores.queue.apply([plan(*children_first)], Priority.LOW)
+
+        # As workers take them: of a priority, the oldest.
+        found = stores.databases.queue[JOBS].find({"priority": "low", "status": "waiting"}).sort("created_at")
+        taken = [job["type"] for job in found]
+        created_at = {job["type"]: job["created_at"] for job in jobs(stores)}
+        assert sorted(taken) == sorted(step.name for step in release.steps)
+        for step in release.steps:
+            for parent in step.parents:
+                assert taken.index(parent.name) < taken.index(step.name)
+                assert created_at[parent.name] < created_at[step.name]
 
     @pytest.mark.parametrize("release_name", ["2024-03"])
     def test_the_jobs_of_a_giant_dataset_take_several_transactions(
@@ -421,7 +478,7 @@ class TestRemove:
 
         assert contents(stores.databases.queue) == before
 
-    @pytest.mark.parametrize("refusing_collection", [LOCKS, JOB_TOTALS, WORKER_SIZES])
+    @pytest.mark.parametrize("refusing_collection", [LOCKS])
     def test_is_done_as_a_whole_or_not_at_all(
         self, stores: Stores, release: Release, refusing_collection: str
     ) -> None:

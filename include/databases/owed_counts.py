@@ -1,0 +1,131 @@
+"""Moving the counts that datasets-server keeps, without ever making its workers wait.
+
+The workers move the same few counts all the time. A transaction that both writes jobs and moves counts would
+be aborted again and again, because MongoDB aborts a transaction that touches a document which somebody else
+has changed since its first read, and would make the workers wait as long as it lasts. So the transaction that
+writes jobs or removes entries only records what it owes to the counts, and very short transactions pay that.
+A program that dies in between leaves the record, and the next one pays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bson import ObjectId
+from pymongo import UpdateOne
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from include.databases.mongo import MAINTENANCE_DATABASE, Session, in_transaction, once_in_transaction
+
+Document = dict[str, Any]
+
+COLLECTION = "owedCounts"
+RECORDS_AT_A_TIME = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class CountMove:
+    """By how much a count is to move: ``field`` of the document with ``key`` in ``collection``."""
+
+    collection: str
+    key: Mapping[str, Any]
+    field: str
+    by: int
+
+    @property
+    def update(self) -> UpdateOne:
+        """The write that moves it; a count that is not there yet starts from 0."""
+        # With $eq, a malformed value is never taken for an operator.
+        key = {name: {"$eq": value} for name, value in self.key.items()}
+        return UpdateOne(key, {"$inc": {self.field: self.by}}, upsert=True)
+
+
+def _merged(moves: Iterable[CountMove]) -> list[CountMove]:
+    """Return one move for each count, and none for a count that stays as it is."""
+    by_count: dict[str, list[CountMove]] = defaultdict(list)
+    for move in moves:
+        by_count[repr((move.collection, move.field, move.key))].append(move)
+    merged = [replace(moves[0], by=sum(move.by for move in moves)) for moves in by_count.values()]
+    return [move for move in merged if move.by]
+
+
+@dataclass(frozen=True, slots=True)
+class _Debt:
+    """All that is owed to one count, and the records of it."""
+
+    move: CountMove
+    records: Sequence[ObjectId]
+
+
+class OwedCounts:
+    """What is owed to the counts of a database, on the same deployment of MongoDB as these.
+
+    :param database: the database of datasets-server with the counts.
+    """
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._database = database
+        self._records = database.client[MAINTENANCE_DATABASE][COLLECTION]
+
+    def owe(self, moves: Iterable[CountMove], session: Session) -> None:
+        """Record moves, in the transaction that makes them necessary."""
+        records = [
+            {
+                "database": self._database.name,
+                "collection": move.collection,
+                "key": dict(move.key),
+                "field": move.field,
+                "by": move.by,
+            }
+            for move in _merged(moves)
+        ]
+        if records:
+            self._records.insert_many(records, session=session)
+
+    def pay(self) -> None:
+        """Move the counts by all that is owed to them, whoever has recorded it.
+
+        It first tries to pay everything at once. If a worker moves one of the counts at the same moment, it
+        pays each count in a transaction of its own, which is so short that it hardly ever meets a worker.
+        """
+        while debts := self._debts():
+            try:
+                once_in_transaction(self._database.client, partial(self._pay, debts))
+            except PyMongoError as error:
+                if error.has_error_label("UnknownTransactionCommitResult"):
+                    continue  # If it was committed, its records are gone.
+                if not error.has_error_label("TransientTransactionError"):
+                    raise
+                for debt in debts:
+                    in_transaction(self._database.client, partial(self._pay, [debt]))
+
+    def _debts(self) -> list[_Debt]:
+        by_count: dict[str, list[Document]] = defaultdict(list)
+        for record in self._records.find({"database": self._database.name}).limit(RECORDS_AT_A_TIME):
+            by_count[repr((record["collection"], record["field"], record["key"]))].append(record)
+        return [_debt(records) for records in by_count.values()]
+
+    def _pay(self, debts: Sequence[_Debt], session: Session) -> None:
+        ids = [record for debt in debts for record in debt.records]
+        paid = self._records.delete_many({"_id": {"$in": ids}}, session=session).deleted_count
+        if session is not None and paid != len(ids):
+            session.abort_transaction()
+            return  # Somebody else has paid some of it: what is left is read again.
+        updates: dict[str, list[UpdateOne]] = defaultdict(list)
+        for debt in debts:
+            updates[debt.move.collection].append(debt.move.update)
+        for collection, writes in updates.items():
+            self._database[collection].bulk_write(writes, session=session)
+
+
+def _debt(records: Sequence[Document]) -> _Debt:
+    one = records[0]
+    by = sum(record["by"] for record in records)
+    return _Debt(
+        CountMove(one["collection"], one["key"], one["field"], by), [record["_id"] for record in records]
+    )
