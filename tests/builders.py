@@ -16,7 +16,7 @@ from include.databases.listing_store import HubListing, ListingStore
 from include.hub.client import ListedDataset, ListingPage
 from include.planning.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
 from include.planning.plan import NewJob, Place
-from include.planning.processing_graph import Level, Release
+from include.planning.processing_graph import DEFAULT_RELEASE, Level, Release
 
 Document = dict[str, Any]
 Splits = Mapping[str, Sequence[str]]
@@ -143,7 +143,7 @@ def put_listing(
     listings: ListingStore,
     *datasets: ListedDataset,
     endpoint: str = "http://hub",
-    release: str = "2024-03",
+    release: str = DEFAULT_RELEASE,
 ) -> HubListing:
     """Let the Hub have been listed, and the listing be trusted."""
     listing = listings.begin(endpoint, release)

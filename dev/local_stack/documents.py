@@ -202,7 +202,7 @@ def create_indexes(
 
     :param release: the default one if not given; it decides what identifies a total of jobs.
     """
-    blocked = (release or load_release()).knows_blocked_datasets
+    blocked = (release or load_release()).queue_knows_blocked_datasets
     cache_indexes = [
         _index("kind", "dataset", "config", "split", unique=True),
         _index("dataset", "kind", "http_status"),
@@ -240,7 +240,7 @@ def _index(*fields: str, unique: bool = False) -> IndexModel:
 def write_totals(cache_db: Database[Document], queue_db: Database[Document], release: Release) -> None:
     """Write the totals that datasets-server would have counted by now. No dataset is taken for blocked."""
     date = {"created_at": utc_now()}
-    of_release = {"dataset_status": "normal"} if release.knows_blocked_datasets else {}
+    of_release = {"dataset_status": "normal"} if release.queue_knows_blocked_datasets else {}
     entries = _counts(
         cache_db[CACHE], {"kind": "kind", "http_status": "http_status", "error_code": "error_code"}
     )

@@ -25,6 +25,7 @@ from include.errors import DatasetError
 from include.planning.dataset_state import Job, JobStatus, Priority
 from include.planning.plan import NewJob, Plan
 from include.planning.processing_graph import Release
+from include.planning.rules import MAX_DIFFICULTY, MAX_LIGHT_DIFFICULTY, MAX_MEDIUM_DIFFICULTY
 
 Document = dict[str, Any]
 
@@ -206,10 +207,10 @@ class QueueStore:
 
     def _total_key(self, job_type: str) -> Document:
         key = {"job_type": job_type, "status": JobStatus.WAITING.value}
-        return key | {"dataset_status": "normal"} if self._release.knows_blocked_datasets else key
+        return key | {"dataset_status": "normal"} if self._release.queue_knows_blocked_datasets else key
 
     def _blocked(self, names: Iterable[str], session: Session) -> set[str]:
-        if not self._release.knows_blocked_datasets:
+        if not self._release.queue_knows_blocked_datasets:
             return set()
         found = self._blockages.find({"dataset": {"$in": list(names)}}, {"dataset": 1}, session=session)
         return {document["dataset"] for document in found}
@@ -220,7 +221,7 @@ class QueueStore:
         Where the release sets the jobs of blocked datasets apart, they have totals of their own, and are
         not counted by worker size.
         """
-        by_release = ("dataset_status",) if self._release.knows_blocked_datasets else ()
+        by_release = ("dataset_status",) if self._release.queue_knows_blocked_datasets else ()
         totals = CountCollection(
             self._totals, "queue.jobs", ("job_type", "status", *by_release), count_field="total"
         )
@@ -241,7 +242,7 @@ class QueueStore:
         """
         totals: Counter[Group] = Counter()
         sizes: Counter[Group] = Counter(dict.fromkeys((("light",), ("medium",), ("heavy",)), 0))
-        knows_blocked = self._release.knows_blocked_datasets
+        knows_blocked = self._release.queue_knows_blocked_datasets
         for job in self._jobs.aggregate([{"$group": self._job_group()}]):
             key, count = job["_id"], job["count"]
             blocked = key.get("blocked", False)
@@ -253,7 +254,7 @@ class QueueStore:
 
     def _job_group(self) -> Document:
         key: Document = {"type": "$type", "status": "$status", "difficulty": "$difficulty"}
-        if self._release.knows_blocked_datasets:
+        if self._release.queue_knows_blocked_datasets:
             blocked = [document["dataset"] for document in self._blockages.find({}, {"dataset": 1})]
             # As $in, but with a hash set: it takes no longer for thousands of blocked datasets.
             key["blocked"] = {"$setIsSubset": [["$dataset"], {"$literal": blocked}]}
@@ -288,13 +289,13 @@ def _artifact(job: Document) -> tuple[Any, ...]:
 
 def worker_size(difficulty: int) -> str:
     """Tell the size of the workers that take jobs of a difficulty from 1 to 100."""
-    if difficulty <= 40:
+    if difficulty <= MAX_LIGHT_DIFFICULTY:
         return "light"
-    return "medium" if difficulty <= 70 else "heavy"
+    return "medium" if difficulty <= MAX_MEDIUM_DIFFICULTY else "heavy"
 
 
 def _is_difficulty(value: object) -> bool:
-    return isinstance(value, int | float) and 0 < value <= 100
+    return isinstance(value, int | float) and 0 < value <= MAX_DIFFICULTY
 
 
 def _job(document: Document) -> Job:

@@ -255,7 +255,7 @@ class Hub:
 
     def _ask_for_paid_plan(self, author: str) -> bool:
         answer = self._ask(lambda: self._who_is(author))
-        if self.release.tells_enterprise_by_plan:
+        if self.release.reads_enterprise_from_plan:
             return bool(answer.get("isPro")) or answer.get("plan") is not None
         return bool(answer.get("isPro")) or bool(answer.get("isEnterprise"))
 

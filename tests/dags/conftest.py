@@ -22,7 +22,7 @@ from tests.conftest import Databases
 
 PROJECT = Path(__file__).parents[2]
 BUCKET = "dataset-assets"
-RELEASE = load_release("2024-03")
+RELEASE = load_release()
 
 # Airflow reads its settings when it is first imported, which the modules of this folder do.
 AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")

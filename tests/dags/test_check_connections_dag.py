@@ -18,6 +18,7 @@ from dev.local_stack.ports import free_port
 from dev.local_stack.s3_server import S3Server
 from include.databases.mongo import rights
 from include.errors import ConfigurationError
+from include.planning.processing_graph import DEFAULT_RELEASE
 from include.rights import Rights
 from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.conftest import Databases
@@ -80,7 +81,7 @@ def test_the_lines(airflow_database: None, places: None, tmp_path: Path) -> None
         f"ok    Folder of assets {tmp_path / 'assets'}: reachable, may read, may write",
         "ok    Connection datasets_server_s3, cached assets at s3://dataset-assets/cached-assets:"
         " reachable, may read, may write",
-        "ok    Variable datasets_server_release: valid, by default 2024-03",
+        f"ok    Variable datasets_server_release: valid, by default {DEFAULT_RELEASE}",
     )
     assert [line for line in expected if line not in lines] == []
     assert len(lines) == 7 + len(settings.SETTINGS)

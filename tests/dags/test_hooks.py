@@ -18,7 +18,7 @@ from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, ServiceError
 from include.hub.client import BlockList
-from include.planning.processing_graph import load_release
+from include.planning.processing_graph import DEFAULT_RELEASE, load_release, release_names
 from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.conftest import Databases
 from tests.dags.conftest import set_connection, set_variable
@@ -160,7 +160,7 @@ def test_the_storages_are_where_the_variables_say(connections: None, tmp_path: P
 
 
 def test_without_a_variable_its_default_holds(airflow_database: None) -> None:
-    assert settings.RELEASE.read() is load_release("2024-03")
+    assert settings.RELEASE.read() is load_release(DEFAULT_RELEASE)
     assert settings.BLOCKED_DATASETS.read() == BlockList()
     assert settings.ASSETS_PROTOCOL.read() == "file"
 
@@ -168,7 +168,7 @@ def test_without_a_variable_its_default_holds(airflow_database: None) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("datasets_server_release", "2025", "holds '2025'. It may hold 2024-03 or 2026-08."),
+        ("datasets_server_release", "2025", f"holds '2025'. It may hold {' or '.join(release_names())}."),
         ("datasets_server_assets_storage_protocol", "ftp", "holds 'ftp'. It may hold file or s3."),
         ("datasets_server_common_blocked_datasets", "a,*/b", "'*/b'"),
     ],

@@ -41,7 +41,7 @@ Gauges = dict[tuple[str, frozenset[tuple[str, str]]], float]
 @pytest.fixture
 def sample(connections: None, databases: Databases) -> None:
     """A small cache and queue without counts."""
-    generate(databases.cache, databases.queue, 50, load_release("2024-03"), up_to_date=0.5)
+    generate(databases.cache, databases.queue, 50, load_release(), up_to_date=0.5)
     databases.cache[CACHE_TOTALS].delete_many({})
     for collection in (JOB_TOTALS, WORKER_SIZES):
         databases.queue[collection].delete_many({})

@@ -31,7 +31,7 @@ class Stores:
 
 @pytest.fixture(params=release_names())
 def release_name(request: pytest.FixtureRequest) -> str:
-    """Each release in turn; a test of one release alone is parametrized with its name."""
+    """Each release in turn; a test of some releases alone is parametrized with their names."""
     name: str = request.param
     return name
 
@@ -43,7 +43,7 @@ def release(release_name: str) -> Release:
 
 @pytest.fixture(scope="session")
 def indexed_databases(mongo_client: MongoClient[dict[str, Any]]) -> dict[str, Databases]:
-    """Databases for each release, because what identifies a total of jobs differs."""
+    """Databases for each release, because the unique index of the job totals depends on the release."""
     made = {}
     for name in release_names():
         databases = Databases(

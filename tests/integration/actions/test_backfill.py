@@ -26,6 +26,7 @@ from include.planning.processing_graph import Release
 from include.storage.asset_storage import FolderStorage
 from tests.builders import NOON, OTHER_REVISION, REVISION, contents, insert_up_to_date, put_listing
 from tests.integration.conftest import Stores
+from tests.releases import releases_that
 
 Document = dict[str, Any]
 NEWEST_REVISION = "3" * 40
@@ -413,9 +414,10 @@ class TestErrors:
 class TestRebuilds:
     """Of incoherent caches."""
 
-    @pytest.fixture
-    def release_name(self) -> str:
-        return "2026-08"
+    @pytest.fixture(params=releases_that(lambda release: release.rebuilds_incoherent_caches))
+    def release_name(self, request: pytest.FixtureRequest) -> str:
+        name: str = request.param
+        return name
 
     @pytest.fixture
     def spoil(self, world: World) -> Callable[[str], None]:

@@ -30,11 +30,14 @@ from include.actions.collect_metrics import metrics_report
 from include.databases.cache_store import CacheStore
 from include.databases.counts import Counts
 from include.databases.queue_store import QueueStore
-from include.planning.processing_graph import Release
+from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.conftest import Databases
 from tests.integration.conftest import Stores
+from tests.releases import releases_that
 
 Document = dict[str, Any]
+WITH_BLOCKAGES = releases_that(lambda release: release.queue_knows_blocked_datasets)
+WITHOUT_BLOCKAGES = releases_that(lambda release: not release.queue_knows_blocked_datasets)
 LONG_AGO = datetime(2024, 3, 1)  # noqa: DTZ001 - as MongoDB gives it back
 
 _numbers = count(1)
@@ -84,7 +87,7 @@ def stored(databases: Databases, collection: str, count_field: str = "total") ->
 
 def in_release(release: Release, counts: Mapping[tuple, int]) -> dict[tuple, int]:
     """Counts of jobs of no blocked dataset, as a release writes them."""
-    status = ("normal",) if release.knows_blocked_datasets else ()
+    status = ("normal",) if release.queue_knows_blocked_datasets else ()
     return {(*group, *status): count for group, count in counts.items()}
 
 
@@ -311,7 +314,7 @@ class TestQueueMetrics:
 
         [command] = watch.of("aggregate")
         assert explain(stores.databases.queue.client, name, command)["totalDocsExamined"] == 100
-        reads = ["find"] if release.knows_blocked_datasets else []
+        reads = ["find"] if release.queue_knows_blocked_datasets else []
         assert watch.names == ["find", "find", *reads, "aggregate", "update", "update"]
 
 
@@ -333,7 +336,7 @@ class TestBlockedDatasets:
             ]
         )
 
-    @pytest.mark.parametrize("release_name", ["2026-08"])
+    @pytest.mark.parametrize("release_name", WITH_BLOCKAGES)
     def test_are_counted_apart_and_not_by_worker_size(self, stores: Stores) -> None:
         stores.queue.collect_metrics()
 
@@ -348,7 +351,7 @@ class TestBlockedDatasets:
             ("heavy",): 0,
         }
 
-    @pytest.mark.parametrize("release_name", ["2026-08"])
+    @pytest.mark.parametrize("release_name", WITH_BLOCKAGES)
     def test_are_normal_once_the_blockage_ends(self, stores: Stores) -> None:
         stores.queue.collect_metrics()
         stores.databases.queue[BLOCKAGES].delete_many({})
@@ -360,7 +363,7 @@ class TestBlockedDatasets:
             ("a", "started", "normal"): 1,
         }
 
-    @pytest.mark.parametrize("release_name", ["2026-08"])
+    @pytest.mark.parametrize("release_name", WITH_BLOCKAGES)
     def test_totals_of_the_release_before_are_deleted(self, stores: Stores) -> None:
         stores.databases.queue[JOB_TOTALS].insert_one(
             {"job_type": "a", "status": "waiting", "total": 3, "created_at": LONG_AGO}
@@ -371,8 +374,8 @@ class TestBlockedDatasets:
         assert totals.gone == (("a", "waiting", None),)
         assert stored(stores.databases, JOB_TOTALS) == totals.by_group
 
-    @pytest.mark.parametrize("release_name", ["2024-03"])
-    def test_are_unknown_to_the_release_2024_03(self, stores: Stores) -> None:
+    @pytest.mark.parametrize("release_name", WITHOUT_BLOCKAGES)
+    def test_are_unknown_to_a_release_without_blockages(self, stores: Stores) -> None:
         stores.queue.collect_metrics()
 
         assert stored(stores.databases, JOB_TOTALS) == {("a", "waiting"): 3, ("a", "started"): 1}
@@ -383,7 +386,7 @@ class TestBlockedDatasets:
         }
 
 
-@pytest.mark.parametrize("release_name", ["2024-03"])
+@pytest.mark.parametrize("release_name", [DEFAULT_RELEASE])
 class TestHistory:
     COUNTS = Counts("cache.entries", ("kind", "http_status", "error_code"), {("a", 200, None): 2})
     ALWAYS = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))

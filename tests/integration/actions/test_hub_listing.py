@@ -19,7 +19,7 @@ from include.actions.backfill.report import BackfillSummary
 from include.databases.listing_store import ABOUT, HubListing
 from include.errors import ServiceError
 from include.hub.client import BlockList, Hub
-from include.planning.processing_graph import Release, load_release
+from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.builders import OTHER_REVISION, REVISION, insert_up_to_date
 from tests.integration.actions.killed_run import Action, count_writes, kill
 from tests.integration.conftest import Stores
@@ -31,7 +31,7 @@ PAGES = 4
 
 @pytest.fixture
 def release_name() -> str:
-    return "2024-03"
+    return DEFAULT_RELEASE
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ class TestWhole:
         listings = stores.maintenance.listings()
         begun = listings.begin(
             "http://another" if why == "another Hub" else hub.url,
-            "2026-08" if why == "another release" else release.name,
+            "another" if why == "another release" else release.name,
         )
         stores.databases.maintenance[begun.id].update_one(
             ABOUT, {"$set": {"place": "cursor=old", "requests": 3}}
@@ -186,7 +186,7 @@ class TestRecent:
         self, stores: Stores, hub: HubServer, release: Release
     ) -> None:
         stores.maintenance.listings().begin(hub.url, release.name)
-        lister(stores, hub, load_release("2026-08")).whole()
+        lister(stores, hub, replace(release, name="another")).whole()
 
         assert lister(stores, hub, release).recent() is None
 

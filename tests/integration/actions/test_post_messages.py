@@ -19,6 +19,7 @@ from include.actions.post_messages import MessageTemplate, ParquetMessages
 from include.databases.cache_store import Selection
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.bot import HubBot, Opening
+from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.builders import NOON, REVISION
 from tests.integration.conftest import Stores
 
@@ -266,7 +267,7 @@ def post_alone(url: str) -> None:
 class TestConvertedDatasets:
     @pytest.fixture
     def release_name(self) -> str:
-        return "2024-03"
+        return DEFAULT_RELEASE
 
     LAST_DAY = Selection((), NOON - timedelta(days=1), NOON)
 

@@ -16,7 +16,7 @@ from include.actions.backfill.report import RemovalSummary
 from include.databases.maintenance_store import RemovalCandidate
 from include.errors import ServiceError
 from include.hub.client import BlockList, Hub
-from include.planning.processing_graph import Release
+from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.builders import NOON, REVISION, contents, insert_up_to_date
 from tests.integration.conftest import Stores
@@ -146,7 +146,7 @@ def test_can_be_done_again_where_a_storage_could_not_be_reached(
 class TestConfirmed:
     @pytest.fixture
     def release_name(self) -> str:
-        return "2024-03"
+        return DEFAULT_RELEASE
 
     @pytest.fixture
     def hub(self, shared_hub: HubServer, release: Release) -> Hub:

@@ -19,7 +19,7 @@ from include.errors import DatasetError
 from include.planning.dataset_state import CachedDataset, Entry
 from include.planning.entry_columns import NO_NUMBER, TextColumn, UnreadableColumnsError
 from include.planning.plan import plan_dataset
-from include.planning.processing_graph import Release
+from include.planning.processing_graph import DEFAULT_RELEASE, Release, release_names
 from tests.builders import DATASET, NOON, OTHER_REVISION, REVISION, insert_up_to_date
 from tests.integration.conftest import Stores
 
@@ -61,7 +61,7 @@ NAMES_OF_EVERY_SORT = [
 
 @pytest.fixture
 def release_name() -> str:
-    return "2024-03"
+    return DEFAULT_RELEASE
 
 
 def entry(name: str = DATASET, kind: str = "dataset-info", **fields: object) -> Document:
@@ -622,7 +622,7 @@ def refusing(stores: Stores, collection: str, validator: Document) -> Iterator[N
         database.command("collMod", collection, validator={})
 
 
-@pytest.mark.parametrize("release_name", ["2024-03", "2026-08"])
+@pytest.mark.parametrize("release_name", release_names())
 def test_an_up_to_date_dataset_reads_as_one(stores: Stores, release: Release) -> None:
     insert_up_to_date(
         stores.databases.cache, release, splits={"a": ["train", "test"], "\U0001f917 b": ["train"], "c": []}

@@ -15,7 +15,7 @@ from dev.local_stack.generated_cache import generate
 from include.databases.cache_store import CacheStore, Selection
 from include.planning.processing_graph import load_release
 
-RELEASE = load_release("2024-03")
+RELEASE = load_release()
 DATASETS = 2_000
 FIRST_DAY = datetime(2026, 3, 1)  # noqa: DTZ001 - as MongoDB gives them
 DAYS = 50

@@ -9,6 +9,7 @@ import pytest
 from include.databases.listing_store import ABOUT, HubListing, ListingStore
 from include.errors import ServiceError
 from include.hub.client import ListedDataset, ListingPage
+from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores
 
@@ -17,7 +18,7 @@ A, B = ListedDataset("a", REVISION), ListedDataset("b", REVISION)
 
 @pytest.fixture
 def release_name() -> str:
-    return "2024-03"
+    return DEFAULT_RELEASE
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def revisions(stores: Stores, listing: HubListing) -> dict[str, str]:
 
 
 def test_a_listing_tells_how_far_it_has_come(listings: ListingStore) -> None:
-    begun = listings.begin("http://hub", "2024-03")
+    begun = listings.begin("http://hub", DEFAULT_RELEASE)
     half = listings.add(begun, ListingPage([A], "cursor=1"), requests=1)
     whole = listings.add(half, ListingPage([B], None), requests=2)
     trusted = listings.trust(whole)
@@ -49,7 +50,7 @@ def test_a_listing_tells_how_far_it_has_come(listings: ListingStore) -> None:
 
 
 def test_a_page_may_be_added_again(stores: Stores, listings: ListingStore) -> None:
-    listing = listings.begin("http://hub", "2024-03")
+    listing = listings.begin("http://hub", DEFAULT_RELEASE)
 
     listings.add(listing, ListingPage([A, B], "cursor=1"), requests=1)
     listings.add(listing, ListingPage([A, ListedDataset("b", OTHER_REVISION)], "cursor=1"), requests=1)
@@ -60,8 +61,8 @@ def test_a_page_may_be_added_again(stores: Stores, listings: ListingStore) -> No
 
 
 def test_listings_do_not_mix(stores: Stores, listings: ListingStore) -> None:
-    one = listings.begin("http://hub", "2024-03")
-    other = listings.begin("http://hub", "2024-03")
+    one = listings.begin("http://hub", DEFAULT_RELEASE)
+    other = listings.begin("http://hub", DEFAULT_RELEASE)
 
     one = listings.add(one, ListingPage([A], None), requests=1)
     listings.drop(other)
@@ -71,7 +72,8 @@ def test_listings_do_not_mix(stores: Stores, listings: ListingStore) -> None:
 
 
 def test_a_listing_dropped_on_the_way_never_looks_whole(stores: Stores, listings: ListingStore) -> None:
-    listing = listings.add(listings.begin("http://hub", "2024-03"), ListingPage([A], "cursor=1"), requests=1)
+    begun = listings.begin("http://hub", DEFAULT_RELEASE)
+    listing = listings.add(begun, ListingPage([A], "cursor=1"), requests=1)
     listings.drop(listing)
 
     with pytest.raises(ServiceError, match=r"^Another run has dropped this listing"):
@@ -93,7 +95,7 @@ def test_old_listings_go_but_the_last_one_of_a_hub_that_was_trusted(
 ) -> None:
     before_last = put_listing(listings, A, endpoint="http://one")
     last = put_listing(listings, A, endpoint="http://one")
-    unfinished = listings.begin("http://one", "2024-03")
+    unfinished = listings.begin("http://one", DEFAULT_RELEASE)
     last_of_other = put_listing(listings, A, endpoint="http://other")
     young = put_listing(listings, A, endpoint="http://other")
     for listing, hours in ((before_last, 30), (last, 29), (unfinished, 28), (last_of_other, 25), (young, 23)):

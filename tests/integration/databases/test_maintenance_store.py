@@ -10,6 +10,7 @@ import pytest
 from include.databases.maintenance_store import Selected
 from include.databases.name_ranges import ALL_NAMES
 from include.hub.client import ListedDataset
+from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores
 
@@ -18,7 +19,7 @@ NAMES = ["squad", "Squad", "user/data", "user/data2", "user/Data", "user-x/data"
 
 @pytest.fixture
 def release_name() -> str:
-    return "2024-03"
+    return DEFAULT_RELEASE
 
 
 def ten_each(names: Sequence[str]) -> dict[str, int]:

@@ -15,8 +15,9 @@ from dev.local_stack.hub_server import HubDataset, HubServer, HubUser, RateLimit
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.client import BlockList, Hub, ListedDataset, LostPlaceError, Supported, Unsupported
-from include.planning.processing_graph import Release
+from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.builders import REVISION
+from tests.releases import releases_that
 
 TOKEN = "hf_token"
 DATA = HubDataset("user/data", REVISION)
@@ -69,25 +70,23 @@ class TestSupport:
             hub(shared_hub, release).support("user/data")
 
     @pytest.mark.parametrize(
-        ("release_name", "user", "supported"),
+        ("user", "by_flag", "by_plan"),
         [
-            ("2024-03", HubUser("user", is_pro=True), True),
-            ("2024-03", HubUser("user", is_enterprise=True), True),
-            ("2024-03", HubUser("user", plan="enterprise"), False),
-            ("2024-03", HubUser("user"), False),
-            ("2026-08", HubUser("user", is_pro=True), True),
-            ("2026-08", HubUser("user", is_enterprise=True), False),
-            ("2026-08", HubUser("user", plan="team"), True),
-            ("2026-08", HubUser("user"), False),
+            (HubUser("user", is_pro=True), True, True),
+            (HubUser("user", is_enterprise=True), True, False),
+            (HubUser("user", plan="enterprise"), False, True),
+            (HubUser("user", plan="team"), False, True),
+            (HubUser("user"), False, False),
         ],
         ids=repr,
     )
     def test_a_private_one_is_if_its_author_pays(
-        self, shared_hub: HubServer, release: Release, user: HubUser, supported: bool
+        self, shared_hub: HubServer, release: Release, user: HubUser, by_flag: bool, by_plan: bool
     ) -> None:
         shared_hub.state.put(replace(DATA, private=True))
         shared_hub.state.users["user"] = user
 
+        supported = by_plan if release.reads_enterprise_from_plan else by_flag
         expected = Supported(REVISION) if supported else PRIVATE
         assert hub(shared_hub, release).support("user/data") == expected
 
@@ -107,16 +106,12 @@ class TestSupport:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*404"):
             hub(shared_hub, release).support("user/data")
 
-    @pytest.mark.parametrize(
-        ("release_name", "answer"),
-        [("2024-03", Supported(REVISION)), ("2026-08", Unsupported("it is tagged hentai, nsfw"))],
-    )
-    def test_a_public_one_may_be_unsupported_for_a_tag(
-        self, shared_hub: HubServer, release: Release, answer: Supported | Unsupported
-    ) -> None:
+    def test_a_public_one_may_be_unsupported_for_a_tag(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, tags=("nsfw", "language:en", "hentai")))
 
-        assert hub(shared_hub, release).support("user/data") == answer
+        tagged = Unsupported("it is tagged hentai, nsfw")
+        expected = tagged if release.unsupported_tags else Supported(REVISION)
+        assert hub(shared_hub, release).support("user/data") == expected
 
     def test_a_private_one_may_have_any_tag(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, tags=("nsfw",), private=True))
@@ -155,7 +150,7 @@ class TestSupport:
         assert asked.support("user/data") == BLOCKED
         assert asked.support("squad") == Supported(REVISION)
 
-    @pytest.mark.parametrize("release_name", ["2026-08"])
+    @pytest.mark.parametrize("release_name", releases_that(lambda release: release.unsupported_tags))
     def test_the_first_rule_that_holds_counts(self, shared_hub: HubServer, release: Release) -> None:
         """A dataset that breaks all of them, and then one after the other no more."""
         asked = hub(shared_hub, release, blocked=("user/*",))
@@ -282,7 +277,7 @@ def handler_of(answer: str, headers: Mapping[str, str] | None = None) -> type[Ba
 class TestRateLimit:
     @pytest.fixture
     def release_name(self) -> str:
-        return "2024-03"
+        return DEFAULT_RELEASE
 
     def test_is_waited_for_as_the_hub_says(self, hub_server: HubServer, release: Release) -> None:
         hub_server.state.put(DATA)
@@ -349,7 +344,7 @@ class TestRateLimit:
 class TestCheckToken:
     @pytest.fixture
     def release_name(self) -> str:
-        return "2024-03"
+        return DEFAULT_RELEASE
 
     def test_a_valid_one(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.tokens = {TOKEN: "somebody"}
@@ -442,13 +437,11 @@ class TestListing:
             ListedDataset("user/next", REVISION),
         ]
 
-    @pytest.mark.parametrize(("release_name", "revision"), [("2024-03", REVISION), ("2026-08", None)])
-    def test_knows_the_tags_of_the_release(
-        self, shared_hub: HubServer, release: Release, revision: str | None
-    ) -> None:
+    def test_knows_the_tags_of_the_release(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, tags=("porn",)))
 
-        assert listed(hub(shared_hub, release)) == [ListedDataset("user/data", revision)]
+        expected = None if release.unsupported_tags else REVISION
+        assert listed(hub(shared_hub, release)) == [ListedDataset("user/data", expected)]
 
     def test_misses_the_old_names_and_what_the_token_cannot_see(
         self, shared_hub: HubServer, release: Release

@@ -1,4 +1,4 @@
-"""Processing graphs: those that are shipped load, and a broken one is refused with one clear error."""
+"""Releases: all that are shipped load, and a file that is not valid is refused with one clear error."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ import pytest
 
 from include.errors import ConfigurationError
 from include.planning import processing_graph
-from include.planning.processing_graph import Level, load_release, parse_release, release_names
+from include.planning.processing_graph import NO_MAXIMUM, Level, load_release, parse_release, release_names
 
 Document = dict[str, Any]
 
+FLAGS = ("rebuilds_incoherent_caches", "queue_knows_blocked_datasets", "reads_enterprise_from_plan")
 
-def graph() -> Document:
+
+def release_document() -> Document:
     """Three steps, one of each level, each the parent of the next."""
     return {
         "release": "2000-01",
+        "rebuilds_incoherent_caches": False,
+        "queue_knows_blocked_datasets": False,
+        "reads_enterprise_from_plan": False,
         "steps": {
             "dataset-a": step("dataset"),
             "config-b": step("config", "dataset-a"),
             "split-c": step("split", "config-b") | {"bonus_difficulty_if_dataset_is_big": 20},
         },
-        "max_failed_runs_by_error_code": {"ConnectionError": 3},
+        "max_failed_runs_by_error_code": {"ConnectionError": 3, "CreateCommitError": 30},
         "unsupported_tags": ["nsfw"],
         "topological_order": ["dataset-a", "config-b", "split-c"],
     }
@@ -36,8 +41,8 @@ def step(level: str, *parents: str) -> Document:
     return {"input_type": level, "triggered_by": list(parents), "job_runner_version": 2, "difficulty": 50}
 
 
-def test_a_graph_is_read() -> None:
-    release = parse_release(graph())
+def test_a_release_is_read_from_its_document() -> None:
+    release = parse_release(release_document())
 
     assert release.name == "2000-01"
     assert [step.name for step in release.steps] == ["dataset-a", "config-b", "split-c"]
@@ -46,45 +51,83 @@ def test_a_graph_is_read() -> None:
     assert split.parents == (release.step("config-b"),)
     assert (split.job_runner_version, split.difficulty, split.bonus_difficulty) == (2, 50, 20)
     assert release.step("config-b").bonus_difficulty == 0
-    assert release.max_failed_runs == {"ConnectionError": 3}
+    assert release.max_failed_runs == {"ConnectionError": 3, "CreateCommitError": 30}
     assert release.unsupported_tags == {"nsfw"}
 
 
-@pytest.mark.parametrize(
-    ("name", "levels", "parents", "error_codes", "tags"),
-    ids=release_names(),
-    argvalues=[
-        ("2024-03", {Level.DATASET: 10, Level.CONFIG: 9, Level.SPLIT: 7}, 31, 7, 0),
-        ("2026-08", {Level.DATASET: 14, Level.CONFIG: 8, Level.SPLIT: 7}, 47, 9, 5),
-    ],
-)
-def test_the_shipped_graphs_load(
-    name: str, levels: dict[Level, int], parents: int, error_codes: int, tags: int
-) -> None:
+@pytest.mark.parametrize("flag", FLAGS)
+def test_each_flag_is_read_from_its_own_field(flag: str) -> None:
+    release = parse_release(release_document() | {flag: True})
+
+    assert [name for name in FLAGS if getattr(release, name)] == [flag]
+
+
+# The shipped releases
+
+
+@pytest.mark.parametrize("name", release_names())
+def test_a_shipped_release_has_its_steps_in_topological_order(name: str) -> None:
     release = load_release(name)
 
     assert release.name == name
-    assert Counter(step.input_type for step in release.steps) == levels
-    assert sum(len(step.parents) for step in release.steps) == parents
-    assert len(release.max_failed_runs) == error_codes
-    assert len(release.unsupported_tags) == tags
     known: set[str] = set()
     for step in release.steps:
         assert {parent.name for parent in step.parents} <= known
         known.add(step.name)
 
 
-def test_the_releases_are_named_and_the_asked_one_is_the_default() -> None:
-    assert release_names() == ["2024-03", "2026-08"]
+@pytest.mark.parametrize(
+    ("name", "levels", "parents", "error_codes", "tags", "flags"),
+    [
+        ("2024-03", {Level.DATASET: 10, Level.CONFIG: 9, Level.SPLIT: 7}, 31, 7, 0, False),
+        ("2026-08", {Level.DATASET: 14, Level.CONFIG: 8, Level.SPLIT: 7}, 47, 9, 5, True),
+    ],
+)
+def test_a_known_release_is_complete(
+    name: str, levels: dict[Level, int], parents: int, error_codes: int, tags: int, flags: bool
+) -> None:
+    release = load_release(name)
+
+    assert Counter(step.input_type for step in release.steps) == levels
+    assert sum(len(step.parents) for step in release.steps) == parents
+    assert len(release.max_failed_runs) == error_codes
+    assert len(release.unsupported_tags) == tags
+    assert [getattr(release, flag) for flag in FLAGS] == [flags] * len(FLAGS)
+
+
+def test_the_releases_are_named_oldest_first() -> None:
+    names = release_names()
+
+    assert names == sorted(names)
+    assert {"2024-03", "2026-08"} <= set(names)
+
+
+def test_the_default_release_is_2024_03() -> None:
     assert load_release().name == "2024-03"
 
 
-def test_the_releases_differ_in_their_rules() -> None:
-    old, new = load_release("2024-03"), load_release("2026-08")
+# The error codes to retry
 
-    rules = ("rebuilds_incoherent_caches", "knows_blocked_datasets", "tells_enterprise_by_plan")
-    assert [getattr(old, rule) for rule in rules] == [False, False, False]
-    assert [getattr(new, rule) for rule in rules] == [True, True, True]
+
+@pytest.mark.parametrize(
+    ("codes", "past_the_maximum", "max_failed_runs"),
+    [
+        ([], False, {"ConnectionError": 3, "CreateCommitError": 30}),
+        (["ConnectionError"], False, {"ConnectionError": 3}),
+        (["ConnectionError", "OtherError"], False, {"ConnectionError": 3, "OtherError": 30}),
+        ([], True, {"ConnectionError": NO_MAXIMUM, "CreateCommitError": NO_MAXIMUM}),
+        (["OtherError"], True, {"OtherError": NO_MAXIMUM}),
+    ],
+)
+def test_a_run_may_retry_other_error_codes_than_its_release(
+    codes: list[str], past_the_maximum: bool, max_failed_runs: dict[str, int]
+) -> None:
+    release = parse_release(release_document())
+
+    assert release.retrying(codes, past_the_maximum=past_the_maximum).max_failed_runs == max_failed_runs
+
+
+# Release files that are not valid
 
 
 def without(field: str) -> Callable[[Document], None]:
@@ -100,10 +143,26 @@ def of_step(name: str, change: Callable[[Document], None]) -> Callable[[Document
 
 
 @pytest.mark.parametrize(
-    ("break_it", "message"),
+    ("spoil", "message"),
     [
-        (without("topological_order"), "the graph lacks topological_order."),
-        (with_field("colour", 1), "the graph has an unknown field: colour."),
+        (without("topological_order"), "the release lacks topological_order."),
+        *((without(flag), f"the release lacks {flag}.") for flag in FLAGS),
+        *((with_field(flag, 1), f"{flag} is 1: it must be true or false.") for flag in FLAGS),
+        (with_field("steps", ["dataset-a"]), "steps is ['dataset-a']: it must be an object."),
+        (
+            with_field("max_failed_runs_by_error_code", None),
+            "max_failed_runs_by_error_code is None: it must be an object.",
+        ),
+        (with_field("unsupported_tags", "nsfw"), "unsupported_tags is 'nsfw': it must be a list of strings."),
+        (
+            with_field("topological_order", ["dataset-a", 1]),
+            "topological_order is ['dataset-a', 1]: it must be a list of strings.",
+        ),
+        (
+            of_step("config-b", with_field("triggered_by", "dataset-a")),
+            "triggered_by of step 'config-b' is 'dataset-a': it must be a list of strings.",
+        ),
+        (with_field("color", 1), "the release has an unknown field: color."),
         (of_step("config-b", without("triggered_by")), "step 'config-b' lacks triggered_by."),
         (
             of_step("config-b", with_field("priority", "low")),
@@ -111,11 +170,11 @@ def of_step(name: str, change: Callable[[Document], None]) -> Callable[[Document
         ),
         (
             of_step("config-b", with_field("input_type", "row")),
-            "step 'config-b' has input_type 'row': it must be one of dataset, config, split.",
+            "input_type of step 'config-b' is 'row': it must be one of dataset, config, split.",
         ),
         (
             of_step("config-b", with_field("triggered_by", ["dataset-z"])),
-            "step 'config-b' is triggered by 'dataset-z', which is no step.",
+            "step 'config-b' is triggered by the unknown step 'dataset-z'.",
         ),
         (
             of_step("dataset-a", with_field("triggered_by", ["dataset-a"])),
@@ -133,39 +192,38 @@ def of_step(name: str, change: Callable[[Document], None]) -> Callable[[Document
         ),
         (
             of_step("dataset-a", with_field("input_type", "config")),
-            "the first step of topological_order must be of input_type dataset.",
+            "the first step of topological_order must have the input_type dataset.",
         ),
         pytest.param(
             lambda fields: fields.update(steps={}, topological_order=[]),
-            "the first step of topological_order must be of input_type dataset.",
+            "the first step of topological_order must have the input_type dataset.",
             id="no step",
         ),
         (
             of_step("config-b", with_field("job_runner_version", "2")),
-            "job_runner_version of step 'config-b' is '2': it must be a whole number, 1 or more.",
+            "job_runner_version of step 'config-b' is '2': it must be an integer, 1 or more.",
         ),
         (
             of_step("config-b", with_field("difficulty", 0)),
-            "difficulty of step 'config-b' is 0: it must be a whole number, 1 or more.",
+            "difficulty of step 'config-b' is 0: it must be an integer, 1 or more.",
         ),
         (
             of_step("config-b", with_field("difficulty", True)),
-            "difficulty of step 'config-b' is True: it must be a whole number, 1 or more.",
+            "difficulty of step 'config-b' is True: it must be an integer, 1 or more.",
         ),
         (
             of_step("split-c", with_field("bonus_difficulty_if_dataset_is_big", -1)),
-            "bonus_difficulty_if_dataset_is_big of step 'split-c' is -1:"
-            " it must be a whole number, 0 or more.",
+            "bonus_difficulty_if_dataset_is_big of step 'split-c' is -1: it must be an integer, 0 or more.",
         ),
         (
             with_field("max_failed_runs_by_error_code", {"ConnectionError": 0}),
-            "max_failed_runs_by_error_code['ConnectionError'] is 0: it must be a whole number, 1 or more.",
+            "max_failed_runs_by_error_code['ConnectionError'] is 0: it must be an integer, 1 or more.",
         ),
     ],
 )
-def test_a_broken_graph_is_refused(break_it: Callable[[Document], None], message: str) -> None:
-    document = graph()
-    break_it(document)
+def test_a_release_that_is_not_valid_is_refused(spoil: Callable[[Document], None], message: str) -> None:
+    document = release_document()
+    spoil(document)
 
     with pytest.raises(ConfigurationError) as refused:
         parse_release(document)
@@ -174,7 +232,7 @@ def test_a_broken_graph_is_refused(break_it: Callable[[Document], None], message
 
 
 def test_a_cycle_of_several_steps_is_shown() -> None:
-    document = graph()
+    document = release_document()
     document["steps"]["dataset-a"]["triggered_by"] = ["split-c"]
 
     with pytest.raises(ConfigurationError, match=r"^the steps form a cycle: (\S+) -> .* -> \1\.$"):
@@ -185,23 +243,28 @@ def test_an_unknown_release_is_refused() -> None:
     with pytest.raises(ConfigurationError) as refused:
         load_release("2023-12")
 
-    assert str(refused.value) == "Unknown release '2023-12': choose one of 2024-03, 2026-08."
+    assert str(refused.value) == f"Unknown release '2023-12': choose one of {', '.join(release_names())}."
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be used: Expecting property name"),
-        (json.dumps(graph() | {"colour": 1}), "cannot be used: the graph has an unknown field: colour."),
+        ("{", "Expecting property name"),
+        ("[]", "the release is []: it must be an object."),
+        (json.dumps(release_document() | {"color": 1}), "the release has an unknown field: color."),
+        (
+            json.dumps(release_document() | {"release": "2000-02"}),
+            "release is '2000-02': it must be '2000-01', the file's name.",
+        ),
     ],
 )
-def test_a_broken_file_is_named(
+def test_a_release_file_that_is_not_valid_is_named(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "2000-01.json").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(processing_graph, "GRAPHS_FOLDER", tmp_path)
+    monkeypatch.setattr(processing_graph, "RELEASES_FOLDER", tmp_path)
 
     with pytest.raises(ConfigurationError) as refused:
         load_release("2000-01")
 
-    assert str(refused.value).startswith(f"The processing graph 2000-01.json {message}")
+    assert str(refused.value).startswith(f"The release file 2000-01.json is not valid: {message}")

@@ -27,11 +27,6 @@ Document = dict[str, Any]
 SPLITS = {"a": ["train", "test"], "b": ["train"], "none": []}
 
 
-@pytest.fixture(params=release_names())
-def release(request: pytest.FixtureRequest) -> Release:
-    return load_release(request.param)
-
-
 def document(name: str, entry: Entry) -> Document:
     """An entry as it is read, without what is null."""
     fields = {"dataset": name, "dataset_git_revision": entry.revision, **entry._asdict()}
