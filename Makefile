@@ -19,7 +19,7 @@ export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
-run test test-distributed bench format import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+run test test-distributed bench format docs import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
@@ -70,6 +70,10 @@ import-env: $(READY) ## Turn ENV_FILE=/path into Connections and Variables of th
 format: $(READY) ## Format the code and mend what the linter can mend
 	@ruff check --fix .
 	@ruff format .
+
+.PHONY: docs
+docs: $(READY) ## Write the tables of the README that are made from the DAGs
+	@python -m dev.docs
 
 .PHONY: setup
 setup: $(READY) ## Install the pinned packages into .venv (the other targets do so by themselves)

@@ -1,4 +1,4 @@
-"""The seven actions as ``make run`` shows them: the DAG, the task that returns what it did, and its table."""
+"""How ``make run`` shows what each of the seven actions did."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from datasets_server import actions
+
 Report = Mapping[str, Any]
-#: Rows of a table, in groups: a label and a number each.
+#: The rows of a table, in groups; each row has a label and a number.
 Groups = Iterator[Mapping[str, int]]
 
 SAMPLE_LINES = 3
@@ -18,22 +20,21 @@ _LABEL_WIDTH = 36
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """A DAG of the seven.
+class View:
+    """How to show the report of an action.
 
     :param result_task: the task that returns the report; None if no task does.
-    :param groups: the rows of the table that shows a report.
-    :param samples: the lists of a report that hold examples, and what is written before each example.
+    :param groups: makes the rows of a table from a report.
+    :param samples: the fields of a report that have examples, with the label of each.
     """
 
-    dag_id: str
     result_task: str | None
     groups: Callable[[Report], Groups]
     samples: Mapping[str, str]
 
-    def table(self, report: Report, seconds: float) -> Table:
-        """Show what a run did; ``seconds`` is how long it took."""
-        table = Table("what", title=self.dag_id, show_header=False)
+    def table(self, title: str, report: Report, seconds: float) -> Table:
+        """Return a table of what a run did; ``seconds`` is how long it took."""
+        table = Table("what", title=title, show_header=False)
         table.columns[0].min_width = _LABEL_WIDTH
         table.add_column("how many", justify="right", min_width=10)
         for group in self.groups(report):
@@ -44,14 +45,14 @@ class Action:
         return table
 
     def examples(self, report: Report) -> Iterator[Text]:
-        """Give a few examples of what a run did, a line each."""
+        """Return a few examples of what a run did, one line each."""
         for field, label in self.samples.items():
             for line in report.get(field, [])[:SAMPLE_LINES]:
                 yield Text.assemble(f"{label:>10}  ", (line.replace("\n", " "), "dim"))
 
 
 def _backfill(report: Report) -> Groups:
-    """Show what ``include.actions.backfill.report.backfill_report`` describes."""
+    """Show a report of ``include.actions.backfill.report.backfill_report``."""
     datasets, jobs, removed = report["datasets"], report["jobs"], report["removed"]
     yield {f"datasets {name}": datasets[name] for name in ("untouched", "backfilled", "removed", "failed")}
     yield {f"jobs {name}": jobs[name] for name in ("created", "deleted")}
@@ -64,7 +65,7 @@ def _backfill(report: Report) -> Groups:
 
 
 def _metrics(report: Report) -> Groups:
-    """Show what ``include.actions.collect_metrics.metrics_report`` describes."""
+    """Show a report of ``include.actions.collect_metrics.metrics_report``."""
     for name, total in report["counted"].items():
         what = name.replace(".", " ").replace("_", " ")
         yield {
@@ -75,7 +76,7 @@ def _metrics(report: Report) -> Groups:
 
 
 def _messages(report: Report) -> Groups:
-    """Show what ``include.actions.post_messages.MessageSummary`` describes."""
+    """Show a report of ``include.actions.post_messages.MessageSummary``."""
     yield {
         "datasets converted": report["candidates"],
         "without a namespace": report["without_namespace"],
@@ -86,7 +87,7 @@ def _messages(report: Report) -> Groups:
 
 
 def _cleaning(report: Report) -> Groups:
-    """Show what ``include.actions.clean_directory.cleaning_report`` describes."""
+    """Show a report of ``include.actions.clean_directory.cleaning_report``."""
     for name, counts in report["directories"].items():
         yield {f"{name}: {what} deleted": counts[what] for what in ("files", "folders")}
     yield {"bytes freed": report["total"]["bytes_freed"], "failed": report["total"]["failed"]}
@@ -106,13 +107,14 @@ _CLEANING_SAMPLES = {"deleted_sample": "deleted", "error_sample": "failed"}
 _METRICS_SAMPLES = {"largest_groups": "counted"}
 _MESSAGE_SAMPLES = {"posted_sample": "posted", "passed_over_sample": "passed", "error_sample": "failed"}
 
-#: In the order in which they show most: what is retried is backfilled, and what is left is counted.
-ACTIONS = (
-    Action("backfill-retryable-errors", "report", _backfill, _BACKFILL_SAMPLES),
-    Action("backfill", "report", _backfill, _BACKFILL_SAMPLES),
-    Action("collect-cache-metrics", "report", _metrics, _METRICS_SAMPLES),
-    Action("collect-queue-metrics", "report", _metrics, _METRICS_SAMPLES),
-    Action("clean-directory", "report", _cleaning, _CLEANING_SAMPLES),
-    Action("post-messages", "post_messages", _messages, _MESSAGE_SAMPLES),
-    Action("skip", None, _nothing, {}),
-)
+#: The view of each action by its id, in the order in which a sample shows most: the errors are retried before
+#: the backfill, and what both leave is counted.
+VIEWS: Mapping[str, View] = {
+    actions.BACKFILL_RETRYABLE_ERRORS.id: View("report", _backfill, _BACKFILL_SAMPLES),
+    actions.BACKFILL.id: View("report", _backfill, _BACKFILL_SAMPLES),
+    actions.COLLECT_CACHE_METRICS.id: View("report", _metrics, _METRICS_SAMPLES),
+    actions.COLLECT_QUEUE_METRICS.id: View("report", _metrics, _METRICS_SAMPLES),
+    actions.CLEAN_DIRECTORY.id: View("report", _cleaning, _CLEANING_SAMPLES),
+    actions.POST_MESSAGES.id: View("post_messages", _messages, _MESSAGE_SAMPLES),
+    actions.SKIP.id: View(None, _nothing, {}),
+}

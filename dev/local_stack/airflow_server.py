@@ -23,7 +23,7 @@ from dev.local_stack.worker_name import WORKER_NAME, worker_name
 from include.errors import ServiceError
 
 USER = "admin"
-#: The pool of the shards; plugins/datasets_server/pools.py has it too, but nothing here may import that.
+#: The pool of the shards; plugins/datasets_server/options.py has it too, but nothing here may import that.
 SHARD_POOL = "datasets_server"
 
 _COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -224,7 +224,7 @@ class AirflowApi:
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def create_connection(self, conn_id: str, **fields: Any) -> None:  # noqa: ANN401 (JSON)
+    def create_connection(self, conn_id: str, **fields: Any) -> None:
         """Create a Connection. Its ``extra`` is a JSON object."""
         fields["extra"] = json.dumps(fields.get("extra", {}))
         self._post("/connections", {"connection_id": conn_id, **fields})
@@ -257,7 +257,7 @@ class AirflowApi:
         """Let the scheduler make and start runs of a DAG."""
         _checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
-    def trigger(self, dag_id: str, **params: Any) -> str:  # noqa: ANN401 (JSON)
+    def trigger(self, dag_id: str, **params: Any) -> str:
         """Start a run by hand, as the form in the UI does, and give its id.
 
         :param params: those that are not to have their default.

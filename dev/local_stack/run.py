@@ -16,7 +16,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from dev.local_stack.actions import ACTIONS, Action
+from dev.local_stack.actions import VIEWS, View
 from dev.local_stack.airflow_server import SHARD_POOL, USER, AirflowApi, AirflowServer
 from dev.local_stack.command import STOPPED, console, fresh_folder, run_command, step
 from dev.local_stack.hub_server import HubServer
@@ -49,28 +49,28 @@ _POLL_SECONDS = 0.5
 # What is run, and how it is shown
 
 
-def run_action(api: AirflowApi, action: Action) -> bool:
-    """Run an action, show what it did, and tell whether it succeeded."""
-    with step(f"{action.dag_id} triggered and finished") as tell:
-        api.wait_for_dag(action.dag_id)
-        run_id = api.trigger(action.dag_id)
-        while (run := api.run(action.dag_id, run_id))["state"] not in ("success", "failed"):
-            tell(f"{action.dag_id}: {_progress(api, action, run_id)}")
+def run_action(api: AirflowApi, dag_id: str, view: View) -> bool:
+    """Run an action, show what it did, and return whether it succeeded."""
+    with step(f"{dag_id} triggered and finished") as tell:
+        api.wait_for_dag(dag_id)
+        run_id = api.trigger(dag_id)
+        while (run := api.run(dag_id, run_id))["state"] not in ("success", "failed"):
+            tell(f"{dag_id}: {_progress(api, dag_id, run_id)}")
             time.sleep(_POLL_SECONDS)
-    report = api.result(action.dag_id, run_id, action.result_task) if action.result_task else {}
+    report = api.result(dag_id, run_id, view.result_task) if view.result_task else {}
     if report is not None:
         seconds = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
-        console.print(action.table(report, seconds.total_seconds()))
-        for example in action.examples(report):
+        console.print(view.table(dag_id, report, seconds.total_seconds()))
+        for example in view.examples(report):
             console.print(example, overflow="ellipsis", no_wrap=True)
     if run["state"] == "failed":
-        failed = [task["task_id"] for task in api.tasks(action.dag_id, run_id) if task["state"] == "failed"]
-        console.print(f"[red]The run of {action.dag_id} failed, in {', '.join(failed)}.[/]")
+        failed = [task["task_id"] for task in api.tasks(dag_id, run_id) if task["state"] == "failed"]
+        console.print(f"[red]The run of {dag_id} failed, in {', '.join(failed)}.[/]")
     return bool(run["state"] == "success")
 
 
-def _progress(api: AirflowApi, action: Action, run_id: str) -> str:
-    tasks = api.tasks(action.dag_id, run_id)
+def _progress(api: AirflowApi, dag_id: str, run_id: str) -> str:
+    tasks = api.tasks(dag_id, run_id)
     running = sorted({task["task_id"] for task in tasks if task["state"] in ("running", "deferred")})
     done = sum(task["state"] in ("success", "skipped", "failed", "upstream_failed") for task in tasks)
     return f"{done} of {len(tasks)} tasks done, {', '.join(running) or 'the next one starts'}"
@@ -181,7 +181,7 @@ def run(data: Path, port: int, *, once: bool) -> bool:
         with airflow.api() as api:
             with step("Connections and Variables created"):
                 services.introduce(api)
-            outcomes = [run_action(api, action) for action in ACTIONS]
+            outcomes = [run_action(api, dag_id, view) for dag_id, view in VIEWS.items()]
         if not all(outcomes):
             console.print(f"The logs of its tasks are in {airflow.task_log_folder}.", soft_wrap=True)
         if not once:

@@ -1,8 +1,8 @@
-"""The tasks of a backfill, which the DAGs ``backfill`` and ``backfill-retryable-errors`` have in common."""
+"""The tasks that the DAGs ``backfill`` and ``backfill-retryable-errors`` have in common."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from datasets_server.operators.backfill import (
     ApproveRemovalsOperator,
@@ -12,36 +12,36 @@ from datasets_server.operators.backfill import (
     RemoveDatasetsOperator,
     ReportOperator,
 )
-from datasets_server.params import SELECTION
-from datasets_server.pools import shard_pool
+from datasets_server.options import shard_pool
 
 
-def backfill_tasks(
-    *, scheduled_if_busy: Literal["wait", "skip"] = "wait", retryable_errors: bool = False
-) -> None:
+def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_errors: bool) -> None:
     """Add the tasks to the DAG that is being defined.
 
-    :param scheduled_if_busy: whether a scheduled run waits or is skipped while another one writes to the
-        datasets. A run by hand or of a date range waits: no other would take its place.
-    :param retryable_errors: take the datasets with an error to retry, by the parameters ``error_codes`` and
-        ``ignore_failed_runs``.
+    :param scheduled_if_busy: whether a scheduled run waits or is skipped while another run writes to the
+        datasets.
+    :param retryable_errors: work only on the datasets with an error to retry. The DAG then has the parameters
+        ``error_codes`` and ``ignore_failed_runs``.
     """
-    codes = {"error_codes": "{{ params.error_codes }}"} if retryable_errors else {}
-    failed_runs = {"ignore_failed_runs": "{{ params.ignore_failed_runs }}"} if retryable_errors else {}
+    error_codes = "{{ params.error_codes }}" if retryable_errors else None
+    selection: dict[str, Any] = {
+        "datasets": "{{ params.datasets }}",
+        "updated_from": "{{ params.updated_from }}",
+        "updated_to": "{{ params.updated_to }}",
+        "error_codes": error_codes,
+    }
     list_hub = ListHubOperator(
         task_id="list_hub",
         listing_min_share="{{ params.listing_min_share }}",
         untrusted_listing="{{ params.untrusted_listing }}",
-        **SELECTION,
-        **codes,
+        **selection,
     )
     list_shards = ListShardsOperator(
         task_id="list_shards",
         shards="{{ params.shards }}",
-        if_busy=f"{{{{ '{scheduled_if_busy}' if dag_run.run_type == 'scheduled' else 'wait' }}}}",
+        scheduled_if_busy=scheduled_if_busy,
         preview="{{ params.dry_run }}",
-        **SELECTION,
-        **codes,
+        **selection,
     )
     backfill_shard = BackfillShardOperator.partial(
         task_id="backfill_shard",
@@ -53,8 +53,8 @@ def backfill_tasks(
         batch_size="{{ params.batch_size }}",
         preview="{{ params.dry_run }}",
         error_limit="{{ params.error_limit }}",
-        **codes,
-        **failed_runs,
+        error_codes=error_codes,
+        ignore_failed_runs="{{ params.ignore_failed_runs }}" if retryable_errors else False,
     ).expand(shard=list_shards.output)
     approve_removals = ApproveRemovalsOperator(task_id="approve_removals", limit="{{ params.removal_limit }}")
     remove_datasets = RemoveDatasetsOperator(

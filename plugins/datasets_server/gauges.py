@@ -1,4 +1,4 @@
-"""Counts as gauges of Airflow's own metrics (StatsD or OpenTelemetry), where these are switched on."""
+"""Counts as gauges of Airflow's own metrics (StatsD or OpenTelemetry), where these are enabled."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PREFIX = "datasets_server."
 
 
 def send_gauges(counts: Iterable[Counts]) -> None:
-    """Send a gauge for each group: ``datasets_server.cache.entries`` and so on, its parts as tags.
+    """Send a gauge for each group: ``datasets_server.cache.entries`` and so on, with the group as tags.
 
-    Null is the text ``none``, and a group that is gone goes to 0. Plain StatsD knows no tags: there, the
-    parts follow in the name, ``datasets_server.cache.entries.dataset-info.200.none``.
+    Null becomes the text ``none``, and the gauge of a group that no longer exists becomes 0. Plain StatsD has
+    no tags: there, the name has the group, ``datasets_server.cache.entries.dataset-info.200.none``.
     """
-    in_name = _tags_would_be_lost()
+    in_name = _is_plain_statsd()
     for each in counts:
         for labels, count in each.labelled():
             tags = {field: label(value) for field, value in labels.items()}
@@ -31,8 +31,8 @@ def send_gauges(counts: Iterable[Counts]) -> None:
                 stats.gauge(PREFIX + each.name, count, tags=tags)
 
 
-def _tags_would_be_lost() -> bool:
-    """Tell whether Airflow speaks plain StatsD, in which all groups would be one gauge."""
+def _is_plain_statsd() -> bool:
+    """Return whether Airflow drops the tags, which would make one gauge of all groups."""
     with_tags = ("statsd_datadog_enabled", "statsd_influxdb_enabled")
     return conf.getboolean("metrics", "statsd_on") and not any(
         conf.getboolean("metrics", option) for option in with_tags

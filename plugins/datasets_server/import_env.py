@@ -30,7 +30,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from datasets_server import pools, settings
+from datasets_server import options, settings
 from datasets_server.hooks.hub import endpoint
 from datasets_server.settings import ConnectionSpec, Setting
 from include.errors import ConfigurationError
@@ -297,12 +297,12 @@ class PoolCreation:
         return "new"
 
     def __str__(self) -> str:
-        return f"Pool {self.name}: {pools.SLOTS} slots"
+        return f"Pool {self.name}: {options.POOL_SLOTS} slots"
 
     def write(self, session: Session) -> None:
         """Create the pool."""
         Pool.create_or_update_pool(
-            self.name, pools.SLOTS, pools.DESCRIPTION, include_deferred=False, session=session
+            self.name, options.POOL_SLOTS, options.POOL_DESCRIPTION, include_deferred=False, session=session
         )
 
 
@@ -379,7 +379,7 @@ def _directories_change(env: Mapping[str, str], session: Session) -> VariableCha
 
 
 def _pool_creation(env: Mapping[str, str], session: Session) -> PoolCreation | None:  # noqa: ARG001 (as the others)
-    name = pools.shard_pool()
+    name = options.shard_pool()
     return None if Pool.get_pool(name, session=session) else PoolCreation(name)
 
 

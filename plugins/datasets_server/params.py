@@ -1,63 +1,78 @@
-"""The parameters that the backfills share, and the form that asks for them in Airflow's UI."""
+"""The parameters of the DAGs: title, description, default and limits of each.
+
+Airflow's form, the table in the page of each DAG and the tables of the README are made from these, so each
+description is plain text that is clear in a form and in a table. Each function returns new objects, because
+Airflow changes the values of the objects that it gets.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from airflow.sdk import Param
 
 from include.actions.clean_directory import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
+from include.planning.dataset_state import Priority
+
+#: If ``shards`` is empty, there is one shard per so many cache entries.
+ENTRIES_PER_SHARD = 250_000
+
+_LIMITS = "Limits"
+_ONE_DIRECTORY = "One directory"
 
 
-def _dry_run(description: str) -> Param:
-    return Param(False, type="boolean", title="Dry run", description=description)
+def _datasets() -> Param:
+    return _words("Datasets", "Names, or wildcards such as org/*, one per line. Empty: all datasets.")
+
+
+def _words(title: str, description: str) -> Param:
+    return Param(
+        [],
+        type=["array", "null"],
+        items={"type": "string", "minLength": 1, "pattern": r"^\S+$"},
+        title=title,
+        description=description,
+    )
 
 
 def _time(title: str, description: str) -> Param:
     return Param(None, type=["null", "string"], format="date-time", title=title, description=description)
 
 
+def _dry_run(description: str) -> Param:
+    return Param(False, type="boolean", title="Dry run", description=description)
+
+
+def _error_limit(description: str, **form: Any) -> Param:
+    return Param(100, description, type="integer", minimum=0, title="Error limit", **form)
+
+
 def backfill_params() -> dict[str, Param]:
-    """Give the parameters of a backfill: new ones for each DAG, because Airflow changes their values."""
+    """Return the parameters of ``backfill``."""
     return {
-        "datasets": Param(
-            [],
-            type=["array", "null"],
-            items={"type": "string", "minLength": 1, "pattern": r"^\S+$"},
-            title="Datasets",
-            description="One name a line, or a wildcard such as `org/*`. Empty: all datasets of the cache.",
-        ),
+        "datasets": _datasets(),
         "updated_from": _time(
-            "Updated from",
-            "Only the datasets with a cache entry updated at this time or later.",
+            "Updated from", "Only datasets with a cache entry updated at this time or later."
         ),
-        "updated_to": _time(
-            "Updated before",
-            "Only the datasets with a cache entry updated before this time.",
-        ),
-        "dry_run": _dry_run(
-            "Plan and count everything and show a sample, but write nothing and remove nothing."
-        ),
+        "updated_to": _time("Updated before", "Only datasets with a cache entry updated before this time."),
+        "dry_run": _dry_run("Plan and count everything and show a sample, but write and remove nothing."),
         "priority": Param(
-            "low",
+            Priority.LOW.value,
             type="string",
-            enum=["low", "normal", "high"],
+            enum=[priority.value for priority in reversed(Priority)],
             title="Priority",
-            description="The priority of the jobs to create. Workers take high before normal before low.",
+            description="The priority of the new jobs. Workers take high before normal before low.",
         ),
         "removal_limit": Param(
             100,
             type="integer",
             minimum=0,
-            title="Removals without approval",
-            description="If more datasets than this are to be removed, a person has to approve first.",
-            section="Limits",
+            title="Removal limit",
+            description="If there are more datasets than this to remove, a person has to approve first.",
+            section=_LIMITS,
         ),
-        "error_limit": Param(
-            100,
-            type="integer",
-            minimum=0,
-            title="Errors allowed",
-            description="A task fails, at its end, if it could not handle more datasets than this.",
-            section="Limits",
+        "error_limit": _error_limit(
+            "A task with more failed datasets than this fails at its end.", section=_LIMITS
         ),
         "shards": Param(
             None,
@@ -65,8 +80,8 @@ def backfill_params() -> dict[str, Param]:
             minimum=1,
             maximum=1000,
             title="Shards",
-            description="The number of tasks that share the work. Empty: one for each 250,000 cache entries.",
-            section="Limits",
+            description=f"How many tasks share the work. Empty: one per {ENTRIES_PER_SHARD:,} cache entries.",
+            section=_LIMITS,
         ),
         "batch_size": Param(
             500,
@@ -74,184 +89,147 @@ def backfill_params() -> dict[str, Param]:
             minimum=1,
             maximum=5000,
             title="Batch size",
-            description="The number of datasets that are read, planned and written at a time.",
-            section="Limits",
+            description="The number of datasets that a task reads, plans and writes at a time.",
+            section=_LIMITS,
         ),
         "listing_max_age": Param(
             12,
             type="integer",
             minimum=1,
             maximum=24,
-            title="Age of the listing",
-            description="For how many hours a shard trusts the Hub's listing.",
-            section="Limits",
+            title="Maximum age of the listing (hours)",
+            description="The number of hours for which the Hub's listing is trusted.",
+            section=_LIMITS,
         ),
         "listing_min_share": Param(
             50,
             type="integer",
             minimum=0,
             maximum=100,
-            title="Size of the listing",
+            title="Minimum size of the listing (%)",
             description=(
-                "The Hub's listing is trusted if it has at least this percentage of as many datasets as the"
-                " last one had, and of a sample of the cached datasets."
+                "The minimum size of a trusted listing, in % of the previous listing and of a sample of the"
+                " cached datasets. Lower it for one run if the Hub really shrank."
             ),
-            section="Limits",
+            section=_LIMITS,
         ),
         "untrusted_listing": Param(
             "ask",
             type="string",
             enum=["ask", "stop"],
-            title="Without a trusted listing",
-            description="Ask the Hub about each dataset, which may take hours, or stop.",
-            section="Limits",
+            title="Untrusted listing",
+            description=(
+                "Without a trusted listing, ask the Hub about each dataset, which may take hours, or stop."
+            ),
+            section=_LIMITS,
         ),
     }
 
 
 def retryable_error_params() -> dict[str, Param]:
-    """Give the parameters of ``backfill-retryable-errors``."""
-    return backfill_params() | {
-        "error_codes": Param(
-            [],
-            type=["array", "null"],
-            items={"type": "string", "minLength": 1, "pattern": r"^\S+$"},
-            title="Error codes",
-            description="The codes to retry, one a line. Empty: those that the release retries.",
+    """Return the parameters of ``backfill-retryable-errors``: two more than those of ``backfill``."""
+    return {
+        "error_codes": _words(
+            "Error codes", "The error codes to retry, one per line. Empty: those that the release retries."
         ),
         "ignore_failed_runs": Param(
             False,
             type="boolean",
             title="Ignore failed runs",
-            description="Retry also what has failed as often as it may. For after an incident.",
+            description="Also retry what has failed too often, such as after an incident.",
+        ),
+        **backfill_params(),
+        "updated_from": _time(
+            "Updated from", "Only datasets with an error to retry in an entry updated at this time or later."
+        ),
+        "updated_to": _time(
+            "Updated before", "Only datasets with an error to retry in an entry updated before this time."
         ),
     }
 
 
 def metrics_params() -> dict[str, Param]:
-    """Give the parameters of a collection of metrics."""
+    """Return the parameters of ``collect-cache-metrics`` and ``collect-queue-metrics``."""
     return {
         "dry_run": _dry_run("Count everything and show the counts, but store nothing and send no gauge."),
         "history": Param(
             True,
             type="boolean",
-            title="Keep the history",
-            description="Add the counts to our history, from which charts are drawn.",
+            title="History",
+            description="Add the counts to the history, from which charts can be drawn.",
         ),
     }
 
 
 def message_params() -> dict[str, Param]:
-    """Give the parameters of ``post-messages``."""
-    shared = backfill_params()
+    """Return the parameters of ``post-messages``."""
     return {
-        "datasets": shared["datasets"],
+        "datasets": _datasets(),
         "updated_from": _time(
             "Converted from",
-            "Only the datasets converted to Parquet at this time or later. Empty: the last day.",
+            "Only datasets converted to Parquet at this time or later. Empty: one day before the end.",
         ),
         "updated_to": _time(
             "Converted before",
-            "Only the datasets converted to Parquet before this time. Empty: before the run.",
+            "Only datasets converted to Parquet before this time. Empty: the time of the run.",
         ),
         "dry_run": _dry_run("Ask the Hub, write the messages and show a few, but open no discussion."),
         "max_messages": Param(
             None,
             type=["null", "integer"],
             minimum=1,
-            title="Messages at most",
-            description="Open no more discussions than this. Empty: no limit.",
-            section="Limits",
+            title="Maximum messages",
+            description="The maximum number of discussions to open. Empty: no limit.",
+            section=_LIMITS,
         ),
-        "error_limit": shared["error_limit"],
+        "error_limit": _error_limit(
+            "A task with more failed datasets than this fails at its end.", section=_LIMITS
+        ),
     }
 
 
 def clean_directory_params() -> dict[str, Param]:
-    """Give the parameters of ``clean-directory``."""
-    one_directory = "One directory"
+    """Return the parameters of ``clean-directory``."""
     return {
         "names": Param(
             [],
             type=["array", "null"],
             items={"type": "string", "minLength": 1},
             title="Names",
-            description="Only these entries of the Variable, one name a line. Empty: all of them.",
+            description="Only these entries of the Variable, one name per line. Empty: all entries.",
         ),
-        "dry_run": _dry_run("Find and count what is expired and show a sample, but delete nothing."),
-        "error_limit": Param(
-            100,
-            type="integer",
-            minimum=0,
-            title="Errors allowed",
-            description="A task fails, at its end, if more paths than this could not be deleted.",
-        ),
+        "dry_run": _dry_run("Find and count what has expired and show a sample, but delete nothing."),
+        "error_limit": _error_limit("A task that could not delete more paths than this fails at its end."),
         "directory": Param(
             None,
             type=["null", "string"],
             pattern=r"^/[^/]+/.*[^/].*$",
             title="Directory",
-            description="Clean this directory, in place of those of the Variable, by the three rules below.",
-            section=one_directory,
+            description="Clean this directory instead of those of the Variable, by the following rules.",
+            section=_ONE_DIRECTORY,
         ),
         "pattern": Param(
             DEFAULT_PATTERN,
             type="string",
             pattern=r"^[^/]",
             title="Pattern",
-            description="The paths below the directory that are deleted when expired, with shell wildcards.",
-            section=one_directory,
+            description="The paths below the directory that may expire: a shell wildcard for each level.",
+            section=_ONE_DIRECTORY,
         ),
         "expired_time_interval_seconds": Param(
             DEFAULT_EXPIRY_SECONDS,
             type="integer",
             minimum=0,
-            title="Expiry",
-            description="How many seconds ago a path was last accessed, at least, to be expired.",
-            section=one_directory,
+            title="Expiry (seconds)",
+            description="A path expires this many seconds after its last access.",
+            section=_ONE_DIRECTORY,
         ),
         "judge_by": Param(
             JudgeBy.PATH.value,
             type="string",
             enum=[judge.value for judge in JudgeBy],
             title="Judge by",
-            description="The last access of a folder is its own (`path`), or the newest of what it holds.",
-            section=one_directory,
+            description="The last access of a folder is its own (path), or the newest in it (contents).",
+            section=_ONE_DIRECTORY,
         ),
     }
-
-
-#: The directory that the form names. As an object, because a text by itself, such as the pattern `[12]`,
-#: would be taken for what it means in Python.
-ONE_DIRECTORY = (
-    "{{ {'directory': params.directory, 'pattern': params.pattern, 'judge_by': params.judge_by,"
-    " 'expired_time_interval_seconds': params.expired_time_interval_seconds} }}"
-)
-
-#: The name of a mapped task in the UI, which keeps 250 characters. In quotes, because a name such as 2024
-#: would be taken for a number.
-CLEANING_NAME = "{{ task.cleaning.name[:250] | pprint }}"
-
-#: In Airflow's backfill by date range, a run deletes only what was last accessed in its interval. Any other
-#: run, however late it starts, deletes all that is expired.
-LAST_ACCESS = {
-    "accessed_from": "{{ data_interval_start if dag_run.run_type == 'backfill' else None }}",
-    "accessed_to": "{{ data_interval_end if dag_run.run_type == 'backfill' else None }}",
-}
-
-#: Which datasets a run is about: its parameters say it, or in Airflow's backfill by date range, its interval.
-SELECTION = {
-    "datasets": "{{ params.datasets }}",
-    "updated_from": "{{ data_interval_start if dag_run.run_type == 'backfill' else params.updated_from }}",
-    "updated_to": "{{ data_interval_end if dag_run.run_type == 'backfill' else params.updated_to }}",
-}
-
-_INTERVAL_COUNTS = "dag_run.run_type in ('backfill', 'scheduled')"
-#: The same for ``post-messages``: a scheduled run, however late it starts, is about its interval too.
-MESSAGES_SELECTION = {
-    "datasets": "{{ params.datasets }}",
-    "updated_from": f"{{{{ data_interval_start if {_INTERVAL_COUNTS} else params.updated_from }}}}",
-    "updated_to": (
-        f"{{{{ data_interval_end if {_INTERVAL_COUNTS} else params.updated_to or dag_run.run_after }}}}"
-    ),
-}

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-#: For every task: a service that fails is tried again for half an hour, a wrong configuration not at all.
+#: Arguments of every task: if a service fails, it is tried again for half an hour; if the configuration is
+#: wrong, the task fails at once.
 RETRIES: dict[str, Any] = {
     "retries": 5,
     "retry_delay": timedelta(seconds=30),
@@ -18,12 +19,12 @@ RETRIES: dict[str, Any] = {
             RetryRule(
                 exception="include.errors.ConfigurationError",
                 action=RetryAction.FAIL,
-                reason="The configuration has to be mended first.",
+                reason="Fix the configuration first.",
             ),
             RetryRule(
                 exception=[AttributeError, KeyError, NameError, TypeError],
                 action=RetryAction.FAIL,
-                reason="This is a defect of the program: another attempt would meet it again.",
+                reason="This is a bug in the program: another attempt would fail in the same way.",
             ),
         ]
     ),

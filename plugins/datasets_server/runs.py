@@ -1,4 +1,4 @@
-"""What the tasks of a run have in common: its name, and its turn to write."""
+"""What the tasks of a run have in common: its name, its turn to write, its error limit and how it ends."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from include.databases.lease import HeldByAnotherRunError, RightToWrite
 from include.databases.maintenance_store import MaintenanceStore
+from include.errors import ServiceError
+from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,9 +22,12 @@ TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
 
 logger = logging.getLogger(__name__)
 
+#: What a task returns, as an object that JSON can hold.
+Result = dict[str, Any]
+
 
 def run_name(context: Context) -> str:
-    """Give the name under which the tasks of a run find what they left for one another."""
+    """Return the name under which the tasks of a run find what they left for one another."""
     run = context["dag_run"]
     return f"{run.dag_id} {run.run_id}"
 
@@ -33,25 +38,85 @@ def turn(
     work: str,
     context: Context,
     *,
-    if_busy: str = "wait",
+    skip_if_busy: bool = False,
     by_last_task: bool = False,
-) -> Iterator[RightToWrite]:
-    """Hold the right to do some work, which one run at a time has, of all Airflows on the same database.
+) -> Iterator[Callable[[], None]]:
+    """Hold the right to do some work, which only one run at a time has, of all Airflows on the same database.
 
-    :param if_busy: ``wait`` or ``skip``.
-    :param by_last_task: no other task of the run needs it.
-    :raises AirflowRescheduleException: if another run has it, and this one is to wait: the task gives its
-        place on the worker to others, and tries again a little later.
-    :raises AirflowSkipException: if another run has it, and this one is to be skipped.
+    Yields a function to call before each write; it raises ServiceError if the right was lost meanwhile.
+
+    :param work: the name of the work.
+    :param skip_if_busy: skip this task while another run has the right, instead of waiting.
+    :param by_last_task: no later task of the run needs the right.
+    :raises AirflowRescheduleException: if another run has the right and this one waits: the task frees its
+        slot on the worker, and tries again a little later.
+    :raises AirflowSkipException: if another run has the right and this one is skipped.
     """
     with ExitStack() as held:
         try:
             lease = maintenance.lease(work, run_name(context))
             right = held.enter_context(lease.held(by_last_task=by_last_task))
         except HeldByAnotherRunError as error:
-            if if_busy == "skip":
+            if skip_if_busy:
                 raise AirflowSkipException(f"This run is skipped, because {error}.") from error
             logger.info("This run waits, because %s.", error)
             again_at = datetime.now(UTC) + TIME_BETWEEN_ATTEMPTS
             raise AirflowRescheduleException(again_at) from error  # type: ignore[no-untyped-call]
-        yield right
+        yield check
+
+
+def within_error_limit(result: Result, error_limit: int, context: Context, what: str) -> Result:
+    """Return the result of a task, if it has at most ``error_limit`` errors.
+
+    :param result: has the fields ``failed`` and ``error_sample``. It is in XCom in any case.
+    :param what: what failed, in the plural.
+    :raises ServiceError: if it has more errors.
+    """
+    if result["failed"] > error_limit:
+        context["ti"].xcom_push("return_value", result)
+        raise ServiceError(
+            f"{result['failed']:,} {what} failed, more than error_limit ({error_limit:,})."
+            f" The first of them: {'; '.join(result['error_sample'][:3])}"
+        )
+    return result
+
+
+def results(context: Context, task_id: str) -> list[Result]:
+    """Return the results of a task, one for each mapped instance that has one."""
+    # A list of task ids makes Airflow return a list, even where there is one instance.
+    found = context["ti"].xcom_pull(task_ids=[task_id])
+    return [result for result in found if result]
+
+
+def seconds_since_start(context: Context) -> float:
+    """Return how long the run has taken until now."""
+    start = context["dag_run"].start_date
+    return (datetime.now(UTC) - start).total_seconds() if start else 0.0
+
+
+def end_run(context: Context, report: Result) -> Result:
+    """Log the report of a run and return it, if every task of the run succeeded.
+
+    The last task of a run calls this, because Airflow lets a run end as its last task does.
+
+    :raises AirflowFailException: if a task failed. The report is in XCom in any case.
+    """
+    logger.info("%s", as_text(report))
+    context["ti"].xcom_push("return_value", report)
+    fail_if_a_task_failed(context)
+    return report
+
+
+def fail_if_a_task_failed(context: Context) -> None:
+    """Fail the task if another task of the run failed.
+
+    :raises AirflowFailException: naming the tasks that failed.
+    """
+    run = context["dag_run"]
+    states = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])[run.run_id]
+    failed = sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
+    if failed:
+        raise AirflowFailException(
+            f"Not everything was done, because {', '.join(failed)} failed. Their logs say why. Clear them to"
+            " run them again."
+        )

@@ -1,4 +1,4 @@
-"""What the operators work with: the release and the stores, opened together and closed again."""
+"""What the operators work with: the release and the stores, opened and closed together."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Services:
     maintenance: MaintenanceStore
 
     def hub(self) -> Hub:
-        """Give the client of the Hub, with the block list."""
+        """Return a client of the Hub that knows the block list."""
         return HubHook().hub(self.release, settings.BLOCKED_DATASETS.read())
 
-    def remover(self, right: RightToWrite) -> Remover:
-        """Return what removes datasets, as long as it has the right to write."""
-        return Remover(self.cache, self.queue, AssetsHook().storages(), right)
+    def remover(self, before_writing: Callable[[], None]) -> Remover:
+        """Return what removes datasets; it calls ``before_writing``, which may raise an error to stop it."""
+        return Remover(self.cache, self.queue, AssetsHook().storages(), before_writing)
 
 
 @contextmanager
 def open_services() -> Iterator[Services]:
-    """Open the databases, and explain whatever error of MongoDB comes up until they are closed.
+    """Open the databases, and explain each error of MongoDB until they are closed.
 
-    :raises ConfigurationError: for a wrong Variable or Connection.
+    :raises ConfigurationError: if a Variable or a Connection is wrong.
     :raises ServiceError: if a database fails.
     """
     release = settings.RELEASE.read()

@@ -1,4 +1,4 @@
-"""A real Airflow of the tests' own, with a database in a temporary folder."""
+"""A real Airflow for the tests, with a database in a temporary folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parents[2]
 BUCKET = "dataset-assets"
 RELEASE = load_release()
 
-# Airflow reads its settings when it is first imported, which the modules of this folder do.
+# The test modules of this folder import Airflow, which then reads its settings.
 AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ |= {
     "AIRFLOW_HOME": AIRFLOW_HOME.name,
@@ -44,9 +44,9 @@ def airflow_database() -> None:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """How a run of a DAG ended: its state, that of each task, and what its last task returned.
+    """How a run of a DAG ended: its state, the state of each task, and what its last task returned.
 
-    ``mapped`` is the states of mapped tasks by the names that the UI shows.
+    ``mapped`` has the states of the mapped tasks by their names in the UI.
     """
 
     state: str
@@ -61,7 +61,7 @@ class RunDag(Protocol):
 
 @pytest.fixture
 def run_dag(airflow_database: None) -> RunDag:
-    """Run a DAG by hand, as Airflow does, but in this process and without another attempt."""
+    """Run a DAG by hand, as Airflow does, but in this process and without retries."""
     from airflow.dag_processing.dagbag import DagBag
 
     def run(dag_id: str, **params: Any) -> FinishedRun:
@@ -87,7 +87,7 @@ class MakeRunsAs(Protocol):
 
 @pytest.fixture
 def make_runs_as(monkeypatch: pytest.MonkeyPatch) -> MakeRunsAs:
-    """Let ``run_dag`` make runs of a type (scheduled, backfill) and an interval, as the scheduler does."""
+    """Let ``run_dag`` make runs of a type (scheduled, backfill) with an interval, as the scheduler does."""
     from airflow.models import dagrun
     from airflow.timetables.base import DataInterval
     from airflow.utils.types import DagRunType
@@ -118,7 +118,7 @@ def connections(
     s3_server: S3Server,
     tmp_path: Path,
 ) -> Iterator[None]:
-    """Connections and Variables for the real parts of one test."""
+    """Set the Connections and Variables for the services of one test."""
     mongo = {
         "conn_type": "mongo",
         "host": mongod.host,
@@ -157,7 +157,7 @@ def sample(
     s3_server: S3Server,
     tmp_path: Path,
 ) -> None:
-    """Fill everything with the state that ``make run`` shows, where each rule is at work."""
+    """Fill all services with the state that ``make run`` shows, in which each rule applies somewhere."""
     client = s3_server.client()
     if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
         client.create_bucket(Bucket=BUCKET)

@@ -32,7 +32,7 @@ def dump(*databases: Database[dict[str, Any]]) -> dict[str, list[dict[str, Any]]
     }
 
 
-def test_it_does_to_each_dataset_what_the_rules_ask_for(
+def test_a_run_does_with_each_dataset_what_the_rules_say(
     sample: None, run_dag: RunDag, databases: Databases, tmp_path: Path, s3_server: S3Server
 ) -> None:
     expected = datasets_by_outcome(RELEASE)
@@ -79,7 +79,7 @@ def test_a_second_run_finds_nothing_left_to_do(sample: None, run_dag: RunDag, da
     assert dump(databases.cache, databases.queue) == before
 
 
-def test_a_dry_run_tells_the_same_and_writes_nothing(
+def test_a_dry_run_reports_the_same_and_writes_nothing(
     sample: None, run_dag: RunDag, databases: Databases
 ) -> None:
     before = dump(databases.cache, databases.queue)
@@ -99,7 +99,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(
     assert dry["removed"] == {"waiting_jobs": 0, "cache_entries": 0, "asset_folders": 0}
 
 
-def test_named_datasets_alone_are_touched(
+def test_only_the_named_datasets_change(
     sample: None, run_dag: RunDag, databases: Databases, hub_server: HubServer
 ) -> None:
     lonely, *others = sorted(datasets_by_outcome(RELEASE)[Outcome.BACKFILLED])
@@ -116,7 +116,7 @@ def test_named_datasets_alone_are_touched(
     assert others
 
 
-def test_a_wildcard_names_the_datasets_of_a_namespace(sample: None, run_dag: RunDag) -> None:
+def test_a_wildcard_selects_the_datasets_of_a_namespace(sample: None, run_dag: RunDag) -> None:
     names = [name for names in datasets_by_outcome(RELEASE).values() for name in names]
     namespace = "biomed-nlp"
 
@@ -127,7 +127,7 @@ def test_a_wildcard_names_the_datasets_of_a_namespace(sample: None, run_dag: Run
     assert seen == sum(name.startswith(f"{namespace}/") for name in names) > 0
 
 
-def test_a_time_range_takes_the_datasets_with_an_entry_updated_in_it(
+def test_a_time_range_selects_the_datasets_with_an_entry_updated_in_it(
     sample: None, run_dag: RunDag, databases: Databases
 ) -> None:
     newest = databases.cache.cachedResponsesBlue.find_one(sort=[("updated_at", -1)])
@@ -164,7 +164,6 @@ def test_a_revoked_token_removes_nothing(
 
 
 def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, databases: Databases) -> None:
-
     one = run_dag("backfill", dry_run=True, shards=1).report
     seven = run_dag("backfill", dry_run=True, shards=7, batch_size=3).report
 
@@ -173,7 +172,9 @@ def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, database
     assert seven["jobs_by_reason"] == one["jobs_by_reason"]
 
 
-def test_too_many_errors_fail_the_run_at_its_end(sample: None, run_dag: RunDag, databases: Databases) -> None:
+def test_with_too_many_errors_the_run_fails_at_its_end(
+    sample: None, run_dag: RunDag, databases: Databases
+) -> None:
     finished = run_dag("backfill", error_limit=0)
 
     assert finished.state == "failed"
@@ -236,7 +237,7 @@ def test_without_a_trusted_listing_the_hub_is_asked_about_each_dataset(
     assert hub_server.state.requests_by_route["dataset"] >= datasets_seen(usual)
 
 
-def test_or_the_run_stops_if_that_is_asked_for(
+def test_without_a_trusted_listing_the_run_stops_if_it_is_to_stop(
     sample: None, run_dag: RunDag, hub_server: HubServer, databases: Databases
 ) -> None:
     let_the_listing_miss_most(hub_server)
@@ -253,7 +254,7 @@ def test_or_the_run_stops_if_that_is_asked_for(
 def test_a_shard_whose_listing_is_gone_asks_the_hub_about_each_dataset(
     sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another run holds the lease until the listing is gone, so that the shard comes after that."""
+    """Let another run hold the lease until the listing is gone, so that the shard starts after that."""
     monkeypatch.setattr(runs, "TIME_BETWEEN_ATTEMPTS", timedelta(seconds=1))
     maintenance = databases.cache.client[MAINTENANCE_DATABASE]
     lease = Lease(maintenance, WRITING, "another run")
@@ -272,7 +273,7 @@ def test_a_shard_whose_listing_is_gone_asks_the_hub_about_each_dataset(
     dropping.join()
 
     [warning] = report["warnings"]
-    assert "is no longer there: clear the task list_hub. The Hub is asked about each dataset." in warning
+    assert "is no longer there: clear the task list_hub. The run asks the Hub about each dataset." in warning
     assert report["hub_requests"]["single_datasets"] >= datasets_seen(report)
 
 

@@ -19,7 +19,9 @@ from tests.dags.conftest import FinishedRun, MakeRunsAs, RunDag, set_variable
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 OLD = NOW - timedelta(days=2)
-NO_DIRECTORY = {
+#: The parameters of a run that cleans the directories of the Variable.
+PARAMS: dict[str, Any] = {
+    "names": [],
     "directory": None,
     "pattern": "*",
     "expired_time_interval_seconds": 60,
@@ -49,7 +51,7 @@ def touch(path: Path, accessed: datetime) -> None:
 
 
 def left(storage: Path) -> set[str]:
-    """The files that are left. Looking for them is an access to the folders, so it comes last."""
+    """Return the files that are left. Looking for them accesses the folders, so it comes last."""
     return {str(path.relative_to(storage)) for path in storage.rglob("*") if not path.is_dir()}
 
 
@@ -59,7 +61,7 @@ def set_entries(monkeypatch: pytest.MonkeyPatch, *entries: dict[str, Any]) -> No
 
 @pytest.fixture
 def entries(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Variable with the two directories; one has a name that Python would take for a number."""
+    """The Variable with the two directories, one of which has a number as its name."""
     set_entries(
         monkeypatch,
         {"name": "hf-datasets-cache", "directory": f"{storage}/hf-datasets-cache", "pattern": "*"},
@@ -67,7 +69,7 @@ def entries(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_each_entry_of_the_variable_is_a_task_of_its_name(
+def test_each_entry_of_the_variable_is_a_task_with_its_name(
     entries: None, storage: Path, run_dag: RunDag
 ) -> None:
     finished = run_dag("clean-directory")
@@ -101,7 +103,7 @@ def test_a_dry_run_reports_and_deletes_nothing(entries: None, storage: Path, run
     assert dry["directories"] == real["directories"]
 
 
-def test_some_entries_can_be_chosen(entries: None, storage: Path, run_dag: RunDag) -> None:
+def test_names_select_entries(entries: None, storage: Path, run_dag: RunDag) -> None:
     finished = run_dag("clean-directory", names=["2024"])
 
     assert list(finished.report["directories"]) == ["2024"]
@@ -138,7 +140,7 @@ def test_a_single_directory_is_cleaned_by_hand(
     assert {path for path in others if not path.startswith("by hand")} <= left(storage)
 
 
-def test_without_a_directory_it_is_skipped(
+def test_a_run_without_a_directory_is_skipped(
     run_dag: RunDag, airflow_database: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finished = run_dag("clean-directory")
@@ -148,7 +150,7 @@ def test_without_a_directory_it_is_skipped(
     assert "the Variable datasets_server_directory_cleaning lists no directory" in capsys.readouterr().out
 
 
-def test_where_one_fails_the_others_are_cleaned_and_the_run_fails(
+def test_if_one_directory_fails_the_others_are_cleaned_and_the_run_fails(
     storage: Path, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_entries(
@@ -166,7 +168,7 @@ def test_where_one_fails_the_others_are_cleaned_and_the_run_fails(
 
 
 @pytest.mark.parametrize(("error_limit", "state"), [(0, "failed"), (1, "success")])
-def test_what_cannot_be_deleted_counts_against_the_limit(
+def test_paths_that_cannot_be_deleted_count_against_the_limit(
     storage: Path, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, error_limit: int, state: str
 ) -> None:
     deep = storage / "stats-cache/deep" / "/".join(["x"] * 202)
@@ -184,16 +186,15 @@ def test_what_cannot_be_deleted_counts_against_the_limit(
     assert not (storage / "stats-cache/old-file").exists()
 
 
-def failure(**arguments: Any) -> ConfigurationError:
-    """How the first task fails."""
-    operator = ListCleaningsOperator(task_id="list", **{"single": NO_DIRECTORY, "names": None} | arguments)
+def failure(**params: Any) -> ConfigurationError:
+    """Return the error of the first task."""
     with pytest.raises(ConfigurationError) as failed:
-        operator.execute({})
+        ListCleaningsOperator(task_id="list").execute({"params": PARAMS | params})
     return failed.value
 
 
 @pytest.mark.parametrize("directory", ["/etc/ssl", "/home/user", "/tmp/.."])
-def test_a_directory_that_is_needed_is_refused_at_once(run_dag: RunDag, directory: str) -> None:
+def test_a_directory_of_the_system_is_refused_at_once(run_dag: RunDag, directory: str) -> None:
     finished = run_dag("clean-directory", directory=directory, pattern="no-such-path")
 
     assert finished.state == "failed"
@@ -202,7 +203,7 @@ def test_a_directory_that_is_needed_is_refused_at_once(run_dag: RunDag, director
         "clean_directory": "upstream_failed",
         "report": "failed",
     }
-    error = failure(single=NO_DIRECTORY | {"directory": directory})
+    error = failure(directory=directory)
     assert "is not cleaned: " in str(error)
     assert RETRIES["retry_policy"].evaluate(error, 1, 5).action is RetryAction.FAIL
 
@@ -222,29 +223,26 @@ def test_a_directory_that_is_needed_is_refused_at_once(run_dag: RunDag, director
     ],
     ids=repr,
 )
-def test_the_form_refuses_what_cannot_be(run_dag: RunDag, params: dict[str, Any]) -> None:
+def test_the_form_refuses_a_value_that_is_not_valid(run_dag: RunDag, params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"Invalid input for param {next(iter(params))}"):
         run_dag("clean-directory", **params)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("params", "message"),
     [
         ({"names": ["stats"]}, "has no entry stats. It has hf-datasets-cache, 2024."),
-        ({"names": ["2024"], "single": NO_DIRECTORY | {"directory": "/storage/x"}}, "not both"),
-        (
-            {"single": NO_DIRECTORY | {"directory": "/storage/x", "pattern": "*/.."}},
-            "pattern must be relative",
-        ),
+        ({"names": ["2024"], "directory": "/storage/x"}, "not both"),
+        ({"directory": "/storage/x", "pattern": "*/.."}, "pattern must be relative"),
     ],
 )
-def test_what_cannot_be_cleaned_is_one_clear_error(
-    entries: None, arguments: dict[str, Any], message: str
+def test_parameters_that_name_nothing_to_clean_are_a_clear_error(
+    entries: None, params: dict[str, Any], message: str
 ) -> None:
-    assert message in str(failure(**arguments))
+    assert message in str(failure(**params))
 
 
-def test_a_bad_variable_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, run_dag: RunDag) -> None:
+def test_a_bad_variable_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, run_dag: RunDag) -> None:
     set_entries(monkeypatch, {"name": "a", "directory": "/etc/ssl"})
 
     assert run_dag("clean-directory").state == "failed"
@@ -252,14 +250,13 @@ def test_a_bad_variable_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, run_
     assert "Entry 1: directory '/etc/ssl' is not cleaned: it belongs to the system." in str(failure())
 
 
-def test_an_empty_list_of_names_is_no_choice(airflow_database: None) -> None:
-    operator = ListCleaningsOperator(task_id="list", single=NO_DIRECTORY, names=[])
-
+@pytest.mark.parametrize("names", [[], None])
+def test_an_empty_list_of_names_selects_every_entry(airflow_database: None, names: list[str] | None) -> None:
     with pytest.raises(AirflowSkipException):
-        operator.execute({})
+        ListCleaningsOperator(task_id="list").execute({"params": PARAMS | {"names": names}})
 
 
-def test_in_a_backfill_by_date_range_each_run_keeps_to_its_interval(
+def test_in_a_backfill_by_date_range_each_run_deletes_what_was_accessed_in_its_interval(
     storage: Path, run_dag: RunDag, make_runs_as: MakeRunsAs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, hour = storage / "by date", timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""What holds of every DAG, and of the folder of the plugins."""
+"""What is true of every DAG, and of the folder of the plugins."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from typing import Any
 
 import pytest
 
+from datasets_server.actions import ACTIONS, CHECK_CONNECTIONS
+from dev.local_stack.actions import VIEWS
 from tests.dags.conftest import PROJECT
 
-DAG_IDS = [
-    "backfill",
-    "backfill-retryable-errors",
-    "check-connections",
-    "clean-directory",
-    "collect-cache-metrics",
-    "collect-queue-metrics",
-    "post-messages",
-    "skip",
-]
+DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS))
 
+#: Of production.
 SCHEDULES = {
     "backfill": "45 21 * * *",
     "backfill-retryable-errors": "*/10 * * * *",
@@ -47,20 +41,25 @@ def test_a_dag_is_documented_tagged_and_runs_once_at_a_time(airflow_database: No
         param = dag.params.get_param(name)
         assert param.description, name
         assert {"title", "type"} <= param.schema.keys(), name
-        assert f"`{name}`" in dag.doc_md
+        assert f"| `{name}` |" in dag.doc_md
+    assert "{parameters}" not in dag.doc_md
 
 
-def test_the_folder_holds_these_dags(airflow_database: None) -> None:
+def test_the_folder_has_a_dag_for_each_action_and_the_check_of_connections(airflow_database: None) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(PROJECT / "dags")
 
     assert not bag.import_errors
-    assert sorted(bag.dags) == sorted(DAG_IDS)
+    assert sorted(bag.dags) == DAG_IDS
+
+
+def test_every_action_is_shown_by_make_run() -> None:
+    assert set(VIEWS) == {action.id for action in ACTIONS}
 
 
 @pytest.mark.parametrize(("dag_id", "cron"), SCHEDULES.items())
-def test_a_schedule_is_that_of_production_unless_airflow_is_told_otherwise(
+def test_a_dag_has_the_schedule_of_production_unless_the_configuration_sets_another(
     airflow_database: None, monkeypatch: pytest.MonkeyPatch, dag_id: str, cron: str
 ) -> None:
     from airflow.dag_processing.dagbag import DagBag
@@ -77,8 +76,12 @@ def test_a_schedule_is_that_of_production_unless_airflow_is_told_otherwise(
     assert schedule() is None
 
 
+def test_every_action_has_a_schedule_of_production() -> None:
+    assert SCHEDULES.keys() == {action.id for action in ACTIONS}
+
+
 def test_parsing_reads_no_variable_no_connection_and_no_network() -> None:
-    """Parse the DAGs in a process of their own, where each of these would fail."""
+    """Parse the DAGs in a new process, where each of these would fail."""
     code = """
 import socket
 from airflow.dag_processing.dagbag import DagBag
@@ -93,7 +96,16 @@ Connection.get = classmethod(refuse)
 bag = DagBag("dags")
 print(bag.import_errors, sorted(bag.dags))
 """
-    assert last_line(code) == f"{{}} {sorted(DAG_IDS)}"
+    assert last_line(code) == f"{{}} {DAG_IDS}"
+
+
+def test_the_list_of_the_actions_imports_no_airflow() -> None:
+    code = """
+import sys
+import datasets_server.actions
+print("airflow" in sys.modules)
+"""
+    assert last_line(code) == "False"
 
 
 def test_airflow_imports_none_of_our_modules_as_plugins() -> None:
@@ -109,7 +121,7 @@ print([name for name, file in files.items() if "/plugins/datasets_server/" in fi
 
 
 def last_line(code: str) -> str:
-    """Run Python code in a process of its own, and give the last line that it prints."""
+    """Run Python code in a new process, and return the last line that it prints."""
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from airflow.models import Connection, Pool, Variable
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
-from datasets_server import pools, settings
+from datasets_server import options, settings
 from datasets_server.hooks.databases import CACHE_CONNECTION, QUEUE_CONNECTION
 from datasets_server.import_env import (
     DIRECTORY_CLEANING_KEYS,
@@ -64,7 +64,7 @@ def empty_airflow(airflow_database: None) -> Iterator[None]:
         ids = [spec.id for spec in settings.CONNECTIONS]
         session.execute(delete(Connection).where(Connection.conn_id.in_(ids)))
         session.execute(delete(Variable).where(Variable.key.startswith(settings.PREFIX)))
-        session.execute(delete(Pool).where(Pool.pool == pools.POOL))
+        session.execute(delete(Pool).where(Pool.pool == options.POOL))
 
 
 def import_file(tmp_path: Path, text: str, *options: str) -> int:
@@ -132,7 +132,7 @@ def test_the_second_time_there_is_nothing_to_set(tmp_path: Path, capsys: pytest.
 
 def pool_slots() -> int | None:
     with create_session() as session:
-        found = Pool.get_pool(pools.POOL, session=session)
+        found = Pool.get_pool(options.POOL, session=session)
         return found.slots if found else None
 
 
@@ -145,7 +145,7 @@ def test_the_pool_of_the_shards_is_created(tmp_path: Path, capsys: pytest.Captur
 
 def test_a_pool_that_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with create_session() as session:
-        Pool.create_or_update_pool(pools.POOL, 9, "ours", include_deferred=False, session=session)
+        Pool.create_or_update_pool(options.POOL, 9, "ours", include_deferred=False, session=session)
 
     import_file(tmp_path, "COMMON_HF_TOKEN=hf_SECRETTOKEN", "--yes")
 

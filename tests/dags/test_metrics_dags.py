@@ -49,7 +49,7 @@ def sample(connections: None, databases: Databases) -> None:
 
 @pytest.fixture
 def gauges(monkeypatch: pytest.MonkeyPatch) -> Gauges:
-    """What is sent to Airflow's metrics, which this process does not send on."""
+    """The gauges that this process sends to Airflow's metrics."""
     sent: Gauges = {}
 
     def gauge(name: str, value: float, *, tags: dict[str, str] | None = None) -> None:
@@ -63,7 +63,7 @@ def history(databases: Databases) -> list[dict[str, Any]]:
     return list(databases.cache.client[MAINTENANCE_DATABASE]["metricsHistory"].find())
 
 
-def test_the_cache_is_counted_stored_kept_and_sent(
+def test_the_counts_of_the_cache_are_stored_added_to_the_history_and_sent(
     sample: None, run_dag: RunDag, databases: Databases, gauges: Gauges
 ) -> None:
     finished = run_dag("collect-cache-metrics")
@@ -82,7 +82,7 @@ def test_the_cache_is_counted_stored_kept_and_sent(
     assert sum(gauges.values()) == entries
 
 
-def test_the_queue_is_counted_stored_kept_and_sent(
+def test_the_counts_of_the_queue_are_stored_added_to_the_history_and_sent(
     sample: None, run_dag: RunDag, databases: Databases, gauges: Gauges
 ) -> None:
     finished = run_dag("collect-queue-metrics")
@@ -100,7 +100,7 @@ def test_the_queue_is_counted_stored_kept_and_sent(
 
 
 @BOTH
-def test_a_dry_run_counts_and_does_nothing(
+def test_a_dry_run_counts_but_stores_and_sends_nothing(
     sample: None, run_dag: RunDag, databases: Databases, gauges: Gauges, dag_id: str
 ) -> None:
     finished = run_dag(dag_id, dry_run=True)
@@ -117,7 +117,7 @@ def test_a_dry_run_counts_and_does_nothing(
 
 
 @BOTH
-def test_the_history_may_be_left_out(
+def test_the_history_is_optional(
     sample: None, run_dag: RunDag, databases: Databases, gauges: Gauges, dag_id: str
 ) -> None:
     finished = run_dag(dag_id, history=False)
@@ -147,7 +147,7 @@ def test_a_run_of_a_backfill_by_date_range_is_skipped(
     assert not databases.queue[JOB_TOTALS].find_one()
 
 
-def test_the_days_of_the_history_are_set_by_a_variable(
+def test_a_variable_sets_the_days_of_the_history(
     sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_variable(monkeypatch, "datasets_server_metrics_history_days", "7")
@@ -159,7 +159,9 @@ def test_the_days_of_the_history_are_set_by_a_variable(
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "", "99999"])
-def test_days_that_are_none_are_one_clear_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_number_of_days_that_is_not_valid_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     set_variable(monkeypatch, "datasets_server_metrics_history_days", value)
 
     with pytest.raises(ConfigurationError, match=r"metrics_history_days holds .* a number of days"):
@@ -176,7 +178,9 @@ def test_gauges_have_tags(gauges: Gauges, monkeypatch: pytest.MonkeyPatch, with_
     assert gauges == TAGGED
 
 
-def test_plain_statsd_has_the_group_in_the_name(gauges: Gauges, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tags_the_name_of_a_gauge_has_the_group(
+    gauges: Gauges, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
 
     send_gauges([COUNTS])
@@ -188,8 +192,8 @@ def test_plain_statsd_has_the_group_in_the_name(gauges: Gauges, monkeypatch: pyt
     }
 
 
-def test_a_collector_of_opentelemetry_receives_them() -> None:
-    """Send them from a process that starts and ends as that of a task does."""
+def test_an_opentelemetry_collector_receives_the_gauges() -> None:
+    """Send them from a process that starts and ends as the process of a task does."""
     code = """
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics import stats_utils
@@ -214,7 +218,7 @@ send_gauges([COUNTS])
 
 @contextmanager
 def collector() -> Iterator[tuple[int, Gauges]]:
-    """A collector of OpenTelemetry over HTTP: its port, and the gauges that it receives."""
+    """Run an OpenTelemetry collector over HTTP, and yield its port and the gauges that it receives."""
     received: Gauges = {}
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,10 +1,10 @@
-"""The pool that limits how many shards run at once."""
+"""The pool that limits how many shards run at the same time."""
 
 from __future__ import annotations
 
 import pytest
 
-from datasets_server import pools
+from datasets_server import options
 from dev.local_stack.airflow_server import SHARD_POOL
 from tests.dags.conftest import PROJECT
 
@@ -16,14 +16,14 @@ def pools_of_tasks(dag_id: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("dag_id", ["backfill", "backfill-retryable-errors"])
-def test_the_shards_alone_are_in_the_pool(airflow_database: None, dag_id: str) -> None:
+def test_only_the_shards_are_in_the_pool(airflow_database: None, dag_id: str) -> None:
     found = pools_of_tasks(dag_id)
 
-    assert found.pop("backfill_shard") == pools.POOL
+    assert found.pop("backfill_shard") == options.POOL
     assert set(found.values()) == {"default_pool"}
 
 
-def test_another_pool_is_named_in_the_configuration(
+def test_the_configuration_can_name_another_pool(
     airflow_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__POOL", "default_pool")
@@ -32,4 +32,4 @@ def test_another_pool_is_named_in_the_configuration(
 
 
 def test_the_local_stack_creates_this_pool() -> None:
-    assert SHARD_POOL == pools.POOL
+    assert SHARD_POOL == options.POOL

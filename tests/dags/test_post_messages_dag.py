@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jinja2.nativetypes import NativeEnvironment
 
 from datasets_server.hooks.hub_bot import HubBotHook
-from datasets_server.params import MESSAGES_SELECTION
 from dev.local_stack.documents import CACHE
 from dev.local_stack.hub_server import HubDataset, HubServer
 from include.errors import ConfigurationError
@@ -24,7 +21,7 @@ NAMES = ["squad", "user/data", "user/other", "org/data"]
 
 @pytest.fixture
 def converted(connections: None, databases: Databases, hub_server: HubServer) -> None:
-    """Datasets that were converted an hour ago, and one three days ago."""
+    """Datasets that were converted an hour ago, and one that was converted three days ago."""
     now = datetime.now(UTC)
     times = dict.fromkeys(NAMES, now - timedelta(hours=1)) | {"old/data": now - timedelta(days=3)}
     databases.cache[CACHE].insert_many(
@@ -87,7 +84,7 @@ def test_a_dry_run_shows_the_messages_and_posts_nothing(
     ],
     ids=repr,
 )
-def test_its_parameters_choose_the_datasets(
+def test_the_parameters_select_the_datasets(
     converted: None, run_dag: RunDag, hub_server: HubServer, params: dict[str, Any], expected: list[str]
 ) -> None:
     assert run_dag("post-messages", **params).state == "success"
@@ -95,7 +92,7 @@ def test_its_parameters_choose_the_datasets(
     assert posted(hub_server) == sorted(expected)
 
 
-def test_too_many_errors_fail_it_and_are_reported(
+def test_too_many_errors_fail_the_task_and_are_reported(
     converted: None, run_dag: RunDag, hub_server: HubServer
 ) -> None:
     hub_server.state.put(HubDataset("org/data", REVISION, fault="server_error"))
@@ -115,7 +112,7 @@ def test_too_many_errors_fail_it_and_are_reported(
         ({"login": BOT, "password": "hf_revoked"}, "refuses the bot's token"),
     ],
 )
-def test_a_bot_without_a_name_or_a_valid_token_is_one_clear_error(
+def test_a_bot_without_a_name_or_a_valid_token_is_a_clear_error(
     converted: None,
     run_dag: RunDag,
     hub_server: HubServer,
@@ -133,7 +130,7 @@ def test_a_bot_without_a_name_or_a_valid_token_is_one_clear_error(
     assert hub_server.state.requests_by_route["discussions"] == 0
 
 
-def test_a_missing_connection_is_one_clear_error(
+def test_a_missing_connection_is_a_clear_error(
     connections: None, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_HUGGINGFACE_HUB_BOT")
@@ -141,28 +138,6 @@ def test_a_missing_connection_is_one_clear_error(
     assert run_dag("post-messages").state == "failed"
     with pytest.raises(ConfigurationError, match="There is no Connection huggingface_hub_bot: create it"):
         HubBotHook()
-
-
-@pytest.mark.parametrize(
-    ("run_type", "expected"),
-    [("scheduled", ("start", "end")), ("backfill", ("start", "end")), ("manual", ("from", "after"))],
-)
-def test_the_interval_counts_where_the_run_has_one_by_its_schedule(
-    run_type: str, expected: tuple[str, str]
-) -> None:
-    context = {
-        "dag_run": SimpleNamespace(run_type=run_type, run_after="after"),
-        "params": SimpleNamespace(updated_from="from", updated_to=None),
-    }
-    interval = {} if run_type == "manual" else {"data_interval_start": "start", "data_interval_end": "end"}
-    environment = NativeEnvironment()
-
-    rendered = tuple(
-        environment.from_string(MESSAGES_SELECTION[name]).render(context | interval)
-        for name in ("updated_from", "updated_to")
-    )
-
-    assert rendered == expected
 
 
 def test_skip_does_nothing_and_succeeds(run_dag: RunDag) -> None:

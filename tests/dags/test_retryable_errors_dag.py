@@ -1,4 +1,4 @@
-"""The DAG ``backfill-retryable-errors``, run whole, and how it is kept apart from ``backfill``."""
+"""The DAG ``backfill-retryable-errors``, run whole, and how it and ``backfill`` wait for each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def datasets_with(databases: Databases, **query: object) -> set[str]:
     return set(databases.cache.cachedResponsesBlue.distinct("dataset", query))
 
 
-def test_it_takes_the_datasets_with_an_error_to_retry(
+def test_a_run_selects_the_datasets_with_an_error_to_retry(
     sample: None,
     run_dag: RunDag,
     databases: Databases,
@@ -48,7 +48,7 @@ def test_it_takes_the_datasets_with_an_error_to_retry(
     assert hub_server.state.requests_by_route["listing"] == 0
 
 
-def test_the_codes_and_the_maximum_can_be_chosen(
+def test_error_codes_select_datasets_and_the_maximum_of_failed_runs_can_be_ignored(
     sample: None,
     run_dag: RunDag,
     databases: Databases,
@@ -68,7 +68,7 @@ def test_the_codes_and_the_maximum_can_be_chosen(
     assert more["jobs_by_reason"]["error to retry"] > usual["jobs_by_reason"]["error to retry"]
 
 
-def test_a_scheduled_run_is_skipped_while_another_run_is_at_work(
+def test_a_scheduled_run_is_skipped_while_another_run_writes(
     sample: None,
     run_dag: RunDag,
     make_runs_as: MakeRunsAs,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from datasets_server import actions
 from dev.local_stack.airflow_server import AirflowApi, AirflowServer
 from dev.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS
 from dev.local_stack.postgres_server import PostgresServer, find_postgres_programs
@@ -34,15 +35,7 @@ pytestmark = [
 
 RELEASE = load_release()
 OUTCOMES = datasets_by_outcome(RELEASE)
-ACTIONS = (
-    "backfill",
-    "backfill-retryable-errors",
-    "collect-cache-metrics",
-    "collect-queue-metrics",
-    "clean-directory",
-    "post-messages",
-    "skip",
-)
+ACTIONS = tuple(action.id for action in actions.ACTIONS)
 #: Daily, at a time of day that was an hour ago, and does not come while the tests run.
 DAILY = f"{datetime.now(UTC) - timedelta(hours=1):%M %H} * * *"
 DAYS = 3

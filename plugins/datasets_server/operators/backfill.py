@@ -1,124 +1,89 @@
-"""The tasks of a backfill: list the Hub, cut the cache into shards, backfill each, remove, report.
+"""The tasks of a backfill: list the Hub, cut the cache into shards, backfill each, remove datasets, report.
 
-What one task hands to the next goes through XCom if it is small, and else through our own database, under the
-name of the run.
+What one task passes to the next goes through XCom if it is small, and else through our own database, under
+the name of the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
 
-from datasets_server.errors import within_error_limit
-from datasets_server.reports import fail_if_a_task_failed, seconds_since_start
-from datasets_server.runs import run_name, turn
+from datasets_server.operators.selection import SelectingOperator
+from datasets_server.params import ENTRIES_PER_SHARD
+from datasets_server.runs import end_run, results, run_name, seconds_since_start, turn, within_error_limit
 from datasets_server.services import Services, open_services
+from datasets_server.xcoms import ListingReference, Shard
 from include.actions.backfill.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import confirmed
 from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
 from include.databases.cache_store import CacheStore, Selection
-from include.databases.lease import UNRESTRICTED, RightToWrite
-from include.databases.listing_store import HubListing
 from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
 from include.databases.name_ranges import NameRange
-from include.errors import ConfigurationError
 from include.planning.dataset_state import Priority
 from include.planning.processing_graph import Release
-from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-ENTRIES_PER_SHARD = 250_000
 NAMES_SHOWN_FOR_APPROVAL = 200
-#: What one run at a time may do.
+#: The work that only one run at a time may do.
 WRITING = "backfill"
 
 
-class SelectingOperator(BaseOperator):
-    """Knows which datasets a run is about.
+class CachedDatasetsOperator(SelectingOperator):
+    """Base class of the operators that work on the cached datasets that a run selects.
 
-    :param datasets: names or shell wildcards; none for all.
-    :param updated_from: the datasets with an entry updated at this time (ISO 8601, UTC if no zone) or later.
-    :param updated_to: ... and before this time.
-    :param error_codes: the datasets with an entry with one of these; an empty list for those that the release
-        retries, None for no matter which.
+    :param error_codes: select the datasets with an entry with one of these error codes; an empty list means
+        the codes that the release retries, None any entry. (templated)
     """
 
-    template_fields: Sequence[str] = ("datasets", "updated_from", "updated_to", "error_codes")
+    template_fields: Sequence[str] = (*SelectingOperator.template_fields, "error_codes")
 
-    def __init__(
-        self,
-        *,
-        datasets: Any = None,
-        updated_from: Any = None,
-        updated_to: Any = None,
-        error_codes: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, error_codes: Sequence[str] | str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.error_codes = error_codes
-        self.datasets = datasets
-        self.updated_from = updated_from
-        self.updated_to = updated_to
 
-    @property
-    def selection(self) -> Selection:
-        """The datasets that the run is about.
+    def selection_in(self, release: Release, context: Context) -> Selection:
+        """Return which datasets the run selects.
 
-        :raises ConfigurationError: if the times are in the wrong order, or no times.
+        :raises ConfigurationError: if a time is not valid, or the times are in the wrong order.
         """
-        selection = Selection(tuple(self.datasets or ()), _time(self.updated_from), _time(self.updated_to))
-        if selection.updated_from and selection.updated_to and selection.updated_from >= selection.updated_to:
-            raise ConfigurationError(
-                f"updated_from ({self.updated_from}) must be before updated_to ({self.updated_to})."
-            )
-        return selection
-
-    def selection_in(self, release: Release) -> Selection:
-        """The same, with the error codes, which the release may say."""
+        selection = self.selection(context)
         if self.error_codes is None:
-            return self.selection
-        return replace(self.selection, error_codes=tuple(self.error_codes) or tuple(release.max_failed_runs))
+            return selection
+        return replace(selection, error_codes=tuple(self.error_codes) or tuple(release.max_failed_runs))
 
 
-def _time(value: str | datetime | None) -> datetime | None:
-    if not value:
-        return None
-    try:
-        time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{value!r} is no time: write it as 2026-01-31T18:00:00.") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+class ListHubOperator(CachedDatasetsOperator):
+    """Checks the token and lists the Hub, which proves that most datasets are up to date.
 
+    If few datasets are selected, or the listing is not trusted, the run asks the Hub about each dataset
+    instead. If many are selected, but not all, a recent listing is used again.
 
-class ListHubOperator(SelectingOperator):
-    """Checks the token, and lists the Hub, which proves most datasets to be up to date.
+    Returns the fields of :class:`datasets_server.xcoms.ListingReference`.
 
-    Returns ``{"id": the listing, "listed": the number of its datasets, "requests": those to the Hub,
-    "warnings": [text]}``. The first two are None, and the Hub will be asked about each dataset, if few are
-    selected or the listing is not trusted. A selection of many uses a recent listing again.
-
-    :param listing_min_share: of as many datasets as the last listing had, and of a sample of the cached
-        datasets, which percentage a listing must have to be trusted.
-    :param untrusted_listing: ``ask`` the Hub about each dataset, or ``stop``.
+    :param listing_min_share: the minimum size of a trusted listing, in % of the previous listing and of a
+        sample of the cached datasets. (templated)
+    :param untrusted_listing: without a trusted listing, ``ask`` the Hub about each dataset, or ``stop``.
+        (templated)
     """
 
     template_fields: Sequence[str] = (
-        *SelectingOperator.template_fields,
+        *CachedDatasetsOperator.template_fields,
         "listing_min_share",
         "untrusted_listing",
     )
 
-    def __init__(self, *, listing_min_share: Any = 50, untrusted_listing: str = "ask", **kwargs: Any) -> None:
+    def __init__(self, *, listing_min_share: int | str, untrusted_listing: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.listing_min_share = listing_min_share
         self.untrusted_listing = untrusted_listing
@@ -128,126 +93,132 @@ class ListHubOperator(SelectingOperator):
         with open_services() as services:
             hub = services.hub()
             hub.check_token()
-            selection = self.selection_in(services.release)
-            if _is_of_few(selection, services.cache):
-                self.log.info("Few datasets are selected: the Hub will be asked about each.")
-                return _told(None, hub.requests)
-            lister = HubLister(
-                hub, services.maintenance.listings(), services.cache, int(self.listing_min_share) / 100
-            )
-            return self._list(lister, selection)
+            selection = self.selection_in(services.release, context)
+            if _selects_few(selection, services.cache):
+                self.log.info("Few datasets are selected: the run asks the Hub about each of them.")
+                return ListingReference.to(None, hub.requests).as_json()
+            min_share = int(self.listing_min_share) / 100
+            lister = HubLister(hub, services.maintenance.listings(), services.cache, min_share)
+            return self._listing(lister, selection).as_json()
 
-    def _list(self, lister: HubLister, selection: Selection) -> dict[str, Any]:
+    def _listing(self, lister: HubLister, selection: Selection) -> ListingReference:
         requests = lister.hub.requests
-        # A run over the whole cache is there to find out everything; others may come every few minutes.
-        listing = None if selection.is_everything else lister.recent()
-        if listing is not None:
-            self.log.info("The listing of the Hub of %s is used again.", listing.begun_at)
-            return _told(listing, requests)
+        # A run over the whole cache is there to find everything out; others may come every few minutes.
+        recent = None if selection.is_everything else lister.recent()
+        if recent is not None:
+            self.log.info("The run uses the listing of the Hub of %s again.", recent.begun_at)
+            return ListingReference.to(recent, requests)
         try:
             listing = lister.whole()
         except UntrustedListingError as error:
-            warning = _ask_or_stop(error, self.untrusted_listing)
+            warning = _warning_or_stop(error, self.untrusted_listing)
             self.log.warning("%s", warning)
-            return _told(None, lister.hub.requests, [warning])
-        requests += listing.requests  # with those of the attempts that were cut short
+            return ListingReference.to(None, lister.hub.requests, [warning])
+        requests += listing.requests  # includes those of earlier attempts that were cut short
         self.log.info("The Hub lists %s datasets, after %s requests.", f"{listing.listed:,}", requests)
-        return _told(listing, requests)
+        return ListingReference.to(listing, requests)
 
 
-def _told(listing: HubListing | None, requests: int, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    return {
-        "id": listing.id if listing else None,
-        "listed": listing.listed if listing else None,
-        "requests": requests,
-        "warnings": list(warnings),
-    }
-
-
-def _is_of_few(selection: Selection, cache: CacheStore) -> bool:
+def _selects_few(selection: Selection, cache: CacheStore) -> bool:
     if selection.is_everything:
         return False
     return len(list(islice(cache.selected_names(selection), FEW_DATASETS + 1))) <= FEW_DATASETS
 
 
-def _ask_or_stop(error: UntrustedListingError, choice: str) -> str:
-    """Give the warning that belongs to asking the Hub about each dataset.
+def _warning_or_stop(error: UntrustedListingError, untrusted_listing: str) -> str:
+    """Return the warning that the run asks the Hub about each dataset.
 
-    :raises UntrustedListingError: if the choice is to stop.
+    :raises UntrustedListingError: if the run is to stop instead.
     """
-    if choice == "stop":
+    if untrusted_listing == "stop":
         raise error
-    return f"{error} The Hub is asked about each dataset."
+    return f"{error} The run asks the Hub about each dataset."
 
 
-class ListShardsOperator(SelectingOperator):
-    """Cuts the datasets that the run is about into shards: ranges of names, one for each mapped task.
+class ListShardsOperator(CachedDatasetsOperator):
+    """Cuts the selected datasets into shards: ranges of names, one for each mapped task.
 
-    Returns a list of ``{"first": name or None, "end": name or None, "selected": bool}``. The end is not in
-    the range; ``selected`` tells that only the names written down for the run count, not the whole cache.
+    While another run writes to the datasets, this one waits or is skipped.
 
-    While another run works on the datasets, this one waits, or is skipped.
+    Returns a list with the fields of a :class:`datasets_server.xcoms.Shard` each.
 
-    :param shards: their number; by default, one for each 250,000 entries.
-    :param if_busy: ``wait`` or ``skip``, while another run writes.
-    :param preview: nothing will be written, so it does not matter what another run does.
+    :param shards: the number of shards; None for one per ``ENTRIES_PER_SHARD`` cache entries. (templated)
+    :param scheduled_if_busy: whether a scheduled run waits or is skipped while another run writes. A run by
+        hand or of a date range waits, because no other run would do its work.
+    :param preview: write nothing; then it does not matter whether another run writes. (templated)
     """
 
-    template_fields: Sequence[str] = (*SelectingOperator.template_fields, "shards", "if_busy", "preview")
+    template_fields: Sequence[str] = (*CachedDatasetsOperator.template_fields, "shards", "preview")
 
     def __init__(
-        self, *, shards: Any = None, if_busy: Any = "wait", preview: Any = False, **kwargs: Any
+        self,
+        *,
+        shards: int | str | None,
+        scheduled_if_busy: Literal["wait", "skip"],
+        preview: bool | str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.shards = shards
-        self.if_busy = if_busy
+        self.scheduled_if_busy = scheduled_if_busy
         self.preview = preview
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Find the datasets and cut them up."""
-        if_busy = str(self.if_busy)
+        """Find the datasets and cut them into shards."""
+        is_scheduled = context["dag_run"].run_type == "scheduled"
+        skip_if_busy = is_scheduled and self.scheduled_if_busy == "skip"
         with (
             open_services() as services,
-            _turn(services, context, preview=bool(self.preview), if_busy=if_busy),
+            _turn(services, context, preview=bool(self.preview), skip_if_busy=skip_if_busy),
         ):
-            selection = self.selection_in(services.release)
-            cache, maintenance = services.cache, services.maintenance
+            selection = self.selection_in(services.release, context)
             if selection.is_everything:
-                entries = cache.entry_count()
-                ranges = cache.shards(self._count(entries))
-                self.log.info("%s shards over about %s entries.", len(ranges), f"{entries:,}")
+                ranges = self._ranges_of_cache(services.cache)
             else:
-                run = run_name(context)
-                number = maintenance.select(run, cache.selected_names(selection), cache.entry_counts)
-                ranges = maintenance.selection_shards(run, number, self._count(number.entries))
-                self.log.info(
-                    "%s shards over %s selected datasets, which have %s entries.",
-                    len(ranges),
-                    f"{number.datasets:,}",
-                    f"{number.entries:,}",
-                )
+                ranges = self._ranges_of(selection, services, run_name(context))
         selected = not selection.is_everything
-        return [{"first": first, "end": end, "selected": selected} for first, end in ranges]
+        return [Shard(first, end, selected).as_json() for first, end in ranges]
 
-    def _count(self, entries: int) -> int:
+    def _ranges_of_cache(self, cache: CacheStore) -> list[NameRange]:
+        entries = cache.entry_count()
+        ranges = cache.shards(self._number(entries))
+        self.log.info("%s shards over about %s entries.", len(ranges), f"{entries:,}")
+        return ranges
+
+    def _ranges_of(self, selection: Selection, services: Services, run: str) -> list[NameRange]:
+        cache, maintenance = services.cache, services.maintenance
+        selected = maintenance.select(run, cache.selected_names(selection), cache.entry_counts)
+        ranges = maintenance.selection_shards(run, selected, self._number(selected.entries))
+        self.log.info(
+            "%s shards over %s selected datasets with %s entries.",
+            len(ranges),
+            f"{selected.datasets:,}",
+            f"{selected.entries:,}",
+        )
+        return ranges
+
+    def _number(self, entries: int) -> int:
         return int(self.shards) if self.shards else max(1, -(-entries // ENTRIES_PER_SHARD))
 
 
 class BackfillShardOperator(BaseOperator):
-    """Backfills the datasets of one shard. Those to be removed are only written down.
+    """Backfills the datasets of one shard. It removes none, but keeps their names for RemoveDatasetsOperator.
 
     Returns the fields of :class:`include.actions.backfill.report.BackfillSummary`.
 
-    :param shard: one item of what ListShardsOperator returned.
-    :param listing: what ListHubOperator returned.
-    :param listing_max_age: for how many hours the listing is trusted.
-    :param untrusted_listing: if it no longer is, ``ask`` the Hub about each dataset, or ``stop``.
-    :param priority: of the jobs to create: low, normal or high.
-    :param batch_size: the number of datasets that are read, planned and written at a time.
-    :param preview: plan and count everything, write nothing.
-    :param error_limit: fail, at the end, if more datasets than this could not be handled.
-    :param error_codes: the error codes to retry; with none, those that the release retries.
-    :param ignore_failed_runs: retry also what has failed too often.
+    :param shard: an item of what ListShardsOperator returned. (templated)
+    :param listing: what ListHubOperator returned. (templated)
+    :param listing_max_age: the number of hours for which the listing is trusted. (templated)
+    :param untrusted_listing: if the listing is no longer trusted, ``ask`` the Hub about each dataset, or
+        ``stop``. (templated)
+    :param priority: the priority of the new jobs: ``low``, ``normal`` or ``high``. (templated)
+    :param batch_size: the number of datasets to read, plan and write at a time. (templated)
+    :param preview: plan and count everything, but write nothing. (templated)
+    :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
+        (templated)
+    :param error_codes: the error codes to retry; None or an empty list for those that the release retries.
+        (templated)
+    :param ignore_failed_runs: also retry errors that have failed too often. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -266,21 +237,19 @@ class BackfillShardOperator(BaseOperator):
     def __init__(
         self,
         *,
-        shard: Any,
-        listing: Any,
-        listing_max_age: Any = 12,
-        untrusted_listing: str = "ask",
-        priority: str = Priority.LOW.value,
-        batch_size: Any = 500,
-        preview: Any = False,
-        error_limit: Any = 100,
-        error_codes: Any = None,
-        ignore_failed_runs: Any = False,
+        shard: Mapping[str, Any],
+        listing: Mapping[str, Any],
+        listing_max_age: int | str,
+        untrusted_listing: str,
+        priority: str,
+        batch_size: int | str,
+        preview: bool | str,
+        error_limit: int | str,
+        error_codes: Sequence[str] | str | None,
+        ignore_failed_runs: bool | str,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.error_codes = error_codes
-        self.ignore_failed_runs = ignore_failed_runs
         self.shard = shard
         self.listing = listing
         self.listing_max_age = listing_max_age
@@ -289,120 +258,134 @@ class BackfillShardOperator(BaseOperator):
         self.batch_size = batch_size
         self.preview = preview
         self.error_limit = error_limit
+        self.error_codes = error_codes
+        self.ignore_failed_runs = ignore_failed_runs
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Backfill the shard."""
-        names: NameRange = (self.shard["first"], self.shard["end"])
-        with (
-            open_services() as services,
-            _turn(services, context, preview=bool(self.preview)) as right,
-        ):
-            maintenance = services.maintenance
-            listing_id, warnings = self._usable_listing(maintenance)
-            options = BackfillOptions(
+        run = run_name(context)
+        with open_services() as services, _turn(services, context, preview=bool(self.preview)) as check:
+            listing_id, warnings = self._usable_listing(services.maintenance)
+            backfill = self._backfill(services, run, listing_id, check)
+            summary = backfill.run(_names(Shard.from_json(self.shard), services, run))
+            summary.warnings = warnings
+        return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
+
+    def _usable_listing(self, maintenance: MaintenanceStore) -> tuple[str | None, list[str]]:
+        """Return the listing of the run, if it can be used, and a warning if it is no longer trusted."""
+        listing = ListingReference.from_json(self.listing)
+        if listing.id is None:
+            return None, []
+        try:
+            max_age = timedelta(hours=int(self.listing_max_age))
+            return usable(maintenance.listings(), listing.id, max_age).id, []
+        except UntrustedListingError as error:
+            warning = _warning_or_stop(error, self.untrusted_listing)
+            self.log.warning("%s", warning)
+            return None, [warning]
+
+    def _backfill(
+        self, services: Services, run: str, listing_id: str | None, check: Callable[[], None]
+    ) -> Backfill:
+        maintenance = services.maintenance
+        return Backfill(
+            run,
+            services.release.retrying(self.error_codes or (), past_the_maximum=bool(self.ignore_failed_runs)),
+            services.cache,
+            services.queue,
+            maintenance.with_listing(listing_id) if listing_id else maintenance,
+            services.hub(),
+            services.remover(check),
+            BackfillOptions(
                 priority=Priority(self.priority),
                 batch_size=int(self.batch_size),
                 trust_listing=listing_id is not None,
                 dry_run=bool(self.preview),
-            )
-            backfill = Backfill(
-                run_name(context),
-                services.release.retrying(
-                    self.error_codes or (), past_the_maximum=bool(self.ignore_failed_runs)
-                ),
-                services.cache,
-                services.queue,
-                maintenance.with_listing(listing_id) if listing_id else maintenance,
-                services.hub(),
-                services.remover(right),
-                options,
-                right,
-            )
-            if self.shard["selected"]:
-                found = maintenance.selected(run_name(context), names)
-            else:
-                # A dataset whose rebuild was cut short may no longer be in the cache.
-                unfinished = set(maintenance.unfinished_rebuilds(names))
-                cached = services.cache.dataset_names(names)
-                found = chain(unfinished, (name for name in cached if name not in unfinished))
-            summary = backfill.run(found)
-            summary.warnings = warnings
-        return within_error_limit(summary.as_json(), int(self.error_limit), context)
+            ),
+            check,
+        )
 
-    def _usable_listing(self, maintenance: MaintenanceStore) -> tuple[str | None, list[str]]:
-        """Give the listing of the run, or None, and if it has just proved unfit, a warning."""
-        if self.listing["id"] is None:
-            return None, []
-        try:
-            max_age = timedelta(hours=int(self.listing_max_age))
-            return usable(maintenance.listings(), self.listing["id"], max_age).id, []
-        except UntrustedListingError as error:
-            warning = _ask_or_stop(error, self.untrusted_listing)
-            self.log.warning("%s", warning)
-            return None, [warning]
+
+def _names(shard: Shard, services: Services, run: str) -> Iterator[str]:
+    """Return the names of the datasets in a shard, each once."""
+    if shard.selected:
+        return services.maintenance.selected(run, shard.names)
+    # A dataset whose rebuild was cut short may no longer be in the cache.
+    unfinished = set(services.maintenance.unfinished_rebuilds(shard.names))
+    cached = services.cache.dataset_names(shard.names)
+    return chain(unfinished, (name for name in cached if name not in unfinished))
 
 
 def _turn(
-    services: Services, context: Context, *, preview: bool, if_busy: str = "wait"
-) -> AbstractContextManager[RightToWrite]:
+    services: Services, context: Context, *, preview: bool, skip_if_busy: bool = False
+) -> AbstractContextManager[Callable[[], None]]:
     """Hold the right to write to the datasets, which a preview does not need."""
     if preview:
-        return nullcontext(UNRESTRICTED)
-    return turn(services.maintenance, WRITING, context, if_busy=if_busy)
+        return nullcontext(_nothing)
+    return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy)
+
+
+def _nothing() -> None:
+    """Stand for the check of the right to write where nothing is written."""
 
 
 class ApproveRemovalsOperator(ApprovalOperator):
-    """Lets a person approve the removals, in Airflow's UI, if there are more than ``limit`` of them.
+    """Asks a person, in Airflow's UI, to approve the removals if there are many.
 
-    If the person rejects them, the removal is skipped.
+    If the person rejects them, the removals are skipped.
 
-    :param limit: the number of removals that need no approval.
+    :param limit: the maximum number of removals that need no approval. (templated)
     """
 
     template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "limit")
 
-    def __init__(self, *, limit: Any, **kwargs: Any) -> None:
+    def __init__(self, *, limit: int | str, **kwargs: Any) -> None:
         super().__init__(subject="Remove datasets that the Hub no longer supports?", **kwargs)
         self.limit = limit
 
-    def execute(self, context: Context) -> Any:
-        """Count the removals, and wait for a person if they are too many."""
+    def execute(self, context: Context) -> None:
+        """Count the removals, and wait for a person if there are too many."""
         run = run_name(context)
         with open_services() as services:
             number = services.maintenance.removal_candidate_count(run)
             if number <= int(self.limit):
                 self.log.info("%s datasets to remove, within the limit of %s.", number, self.limit)
-                return None
+                return
             shown = list(services.maintenance.removal_candidates(run, limit=NAMES_SHOWN_FOR_APPROVAL))
         self.log.warning(
-            "%s datasets to remove, above the limit of %s: a person decides.", number, self.limit
+            "%s datasets to remove, above the limit of %s: a person has to approve.", number, self.limit
         )
         self.subject = f"Remove {number:,} datasets that the Hub no longer supports?"
         self.body = _list_for_approval(shown, number)
-        return super().execute(context)
+        super().execute(context)
 
 
 def _list_for_approval(shown: Sequence[RemovalCandidate], number: int) -> str:
     more = f"\n\n... and {number - len(shown):,} more." if number > len(shown) else ""
     lines = [f"- `{candidate.dataset}`: {candidate.reason}" for candidate in shown]
     return (
-        "Their waiting jobs, cache entries and files will be removed. If these datasets should be there,"
-        " reject, and check the token of the Connection `huggingface_hub`.\n\n" + "\n".join(lines) + more
+        "If you approve, the run removes their waiting jobs, cache entries and files. If these datasets ought"
+        " to be on the Hub, reject, and check the token of the Connection `huggingface_hub`.\n\n"
+        + "\n".join(lines)
+        + more
     )
 
 
 class RemoveDatasetsOperator(BaseOperator):
-    """Removes the datasets that the shards of the run have written down.
+    """Removes the datasets that the shards of the run found to be unsupported.
 
-    Where their answer is old, as after an approval, the Hub is asked again, and what it supports is spared.
+    Where the Hub's answer is old, as after an approval, it asks the Hub again, and spares the datasets that
+    the Hub now supports.
+
     Returns the fields of :class:`include.actions.backfill.report.RemovalSummary`.
 
-    :param error_limit: fail, at the end, if more datasets than this could not be removed.
+    :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
+        (templated)
     """
 
     template_fields: Sequence[str] = ("error_limit",)
 
-    def __init__(self, *, error_limit: Any = 100, **kwargs: Any) -> None:
+    def __init__(self, *, error_limit: int | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.error_limit = error_limit
 
@@ -412,17 +395,19 @@ class RemoveDatasetsOperator(BaseOperator):
             candidates = services.maintenance.removal_candidates(run_name(context))
             summary = RemovalSummary()
             names = confirmed(candidates, services.hub(), summary)
-            summary.add(services.remover(right).remove(names))
-        return within_error_limit(summary.as_json(), int(self.error_limit), context)
+            summary.add(services.remover(check).remove(names))
+        return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
 
 
 class ReportOperator(BaseOperator):
-    """Sums up what the tasks of a run did, logs it, and fails if one of them failed.
+    """Reports what the tasks of a run did, and fails if one of them failed.
+
+    Returns the report of :func:`include.actions.backfill.report.backfill_report`.
 
     :param listing_task_id: the task that lists the Hub.
     :param shard_task_id: the mapped task of the shards.
-    :param removal_task_id: the task of the removal.
-    :param preview: whether nothing was written.
+    :param removal_task_id: the task that removes datasets.
+    :param preview: whether the run wrote nothing. (templated)
     """
 
     template_fields: Sequence[str] = ("preview",)
@@ -433,7 +418,7 @@ class ReportOperator(BaseOperator):
         listing_task_id: str,
         shard_task_id: str,
         removal_task_id: str,
-        preview: Any = False,
+        preview: bool | str,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -443,23 +428,17 @@ class ReportOperator(BaseOperator):
         self.preview = preview
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Sum up, and give the report of :func:`report`."""
-        # A list of task ids gives a list, even where there is one shard.
+        """Gather the results of the tasks, and end the run."""
         with open_services() as services:
             services.maintenance.lease(WRITING, run_name(context)).release()
-        shards = context["ti"].xcom_pull(task_ids=[self.shard_task_id])
-        removal = context["ti"].xcom_pull(task_ids=self.removal_task_id)
-        listing = context["ti"].xcom_pull(task_ids=self.listing_task_id) or {"requests": 0, "warnings": []}
-        total = BackfillSummary.total(shard for shard in shards if shard)
-        total.warnings = listing["warnings"] + total.warnings
-        found = backfill_report(
-            total,
-            RemovalSummary.total([removal] if removal else []),
+        listings = [ListingReference.from_json(each) for each in results(context, self.listing_task_id)]
+        backfill = BackfillSummary.total(results(context, self.shard_task_id))
+        backfill.warnings = [*chain.from_iterable(each.warnings for each in listings), *backfill.warnings]
+        report = backfill_report(
+            backfill,
+            RemovalSummary.total(results(context, self.removal_task_id)),
             seconds_since_start(context),
-            listing_requests=listing["requests"],
+            listing_requests=sum(listing.requests for listing in listings),
             dry_run=bool(self.preview),
         )
-        self.log.info("%s", as_text(found))
-        context["ti"].xcom_push("return_value", found)
-        fail_if_a_task_failed(context)
-        return found
+        return end_run(context, report)

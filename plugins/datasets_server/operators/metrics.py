@@ -1,4 +1,4 @@
-"""The collection of metrics: count, store the counts, keep their history, send them as gauges."""
+"""The tasks that collect metrics: count, store the counts, keep their history, send them as gauges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from datasets_server import settings
+from datasets_server.actions import COLLECT_CACHE_METRICS, COLLECT_QUEUE_METRICS, Action
 from datasets_server.gauges import send_gauges
+from datasets_server.operators.selection import covered_interval
 from datasets_server.services import Services, open_services
 from include.actions.collect_metrics import metrics_report
 from include.databases.counts import Counts
@@ -22,18 +24,20 @@ if TYPE_CHECKING:
 
 
 class CollectMetricsOperator(BaseOperator):
-    """Collects metrics, and skips itself in a backfill by date range.
+    """Base class of the operators that collect metrics.
+
+    In Airflow's backfill by date range, the task is skipped, because it can only count what is there now.
 
     Returns the report of :func:`include.actions.collect_metrics.metrics_report`.
 
-    :param history: whether to add the counts to the history too.
-    :param preview: count only: store nothing, and send no gauge.
+    :param history: add the counts to the history too. (templated)
+    :param preview: count, but store nothing and send no gauge. (templated)
     """
 
     template_fields: Sequence[str] = ("history", "preview")
-    action: ClassVar[str]
+    action: ClassVar[Action]
 
-    def __init__(self, *, history: Any = True, preview: Any = False, **kwargs: Any) -> None:
+    def __init__(self, *, history: bool | str, preview: bool | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.history = history
         self.preview = preview
@@ -50,7 +54,7 @@ class CollectMetricsOperator(BaseOperator):
         with open_services() as services:
             counts = self.collect(services, dry_run=bool(self.preview))
             if self.history and not self.preview:
-                services.maintenance.add_metrics(self.action, counts, kept_for)
+                services.maintenance.add_metrics(self.action.id, counts, kept_for)
         if not self.preview:
             send_gauges(counts)
         report = metrics_report(counts, time.monotonic() - started, dry_run=bool(self.preview))
@@ -61,17 +65,17 @@ class CollectMetricsOperator(BaseOperator):
 class CollectCacheMetricsOperator(CollectMetricsOperator):
     """Collects the metrics of the cache."""
 
-    action = "collect-cache-metrics"
+    action = COLLECT_CACHE_METRICS
 
     def collect(self, services: Services, *, dry_run: bool) -> list[Counts]:
-        """Count the entries by kind, status and error code."""
+        """Count the entries by kind, HTTP status and error code."""
         return services.cache.collect_metrics(dry_run=dry_run)
 
 
 class CollectQueueMetricsOperator(CollectMetricsOperator):
     """Collects the metrics of the queue."""
 
-    action = "collect-queue-metrics"
+    action = COLLECT_QUEUE_METRICS
 
     def collect(self, services: Services, *, dry_run: bool) -> list[Counts]:
         """Count the jobs by type and status, and by worker size."""
@@ -79,9 +83,6 @@ class CollectQueueMetricsOperator(CollectMetricsOperator):
 
 
 def _skip_if_of_the_past(context: Context) -> None:
-    run = context["dag_run"]
-    if run.run_type == "backfill":
-        raise AirflowSkipException(
-            f"Nothing is counted: the counts are of now, not of"
-            f" {run.data_interval_start} to {run.data_interval_end}."
-        )
+    if interval := covered_interval(context, "backfill"):
+        start, end = interval
+        raise AirflowSkipException(f"Nothing is counted: the counts are of now, not of {start} to {end}.")

@@ -1,0 +1,71 @@
+"""``make docs``: write the tables of the README that are made from the DAGs.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``. The names are ``actions``,
+``parameters of DAG_ID`` and ``further parameters of backfill-retryable-errors``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from datasets_server.actions import ACTIONS, BACKFILL, BACKFILL_RETRYABLE_ERRORS, Action
+from datasets_server.pages import parameter_table, table
+
+PROJECT = Path(__file__).parents[1]
+README = PROJECT / "README.md"
+
+_TABLE = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def with_tables(text: str) -> str:
+    """Return a document in Markdown with its tables as they should be.
+
+    :raises KeyError: if the document has a table with an unknown name.
+    """
+    tables = {"actions": _action_table(text), **_parameter_tables()}
+    return _TABLE.sub(lambda found: f"{found[1]}\n{tables[found[2]]}\n\n{found[3]}", text)
+
+
+def _action_table(text: str) -> str:
+    headings = _HEADING.findall(text)
+    rows = [(_link(action, headings), action.description, _schedule(action)) for action in ACTIONS]
+    return table(("action", "what it does", "schedule (UTC)"), rows)
+
+
+def _link(action: Action, headings: list[str]) -> str:
+    """Return a link to the section about an action, which may be about others too."""
+    heading = next(heading for heading in headings if action.id in heading.split())
+    return f"[`{action.id}`](#{heading.replace(' ', '-')})"
+
+
+def _schedule(action: Action) -> str:
+    in_words = CronDataIntervalTimetable(str(action.schedule), timezone="UTC").description
+    return f"{in_words}: `{action.schedule}`"
+
+
+def _parameter_tables() -> Mapping[str, str]:
+    dags = DagBag(PROJECT / "dags").dags
+    params = {
+        dag_id: {name: dag.params.get_param(name) for name in dag.params} for dag_id, dag in dags.items()
+    }
+    of_errors = params[BACKFILL_RETRYABLE_ERRORS.id]
+    further = {name: param for name, param in of_errors.items() if name not in params[BACKFILL.id]}
+    return {
+        **{f"parameters of {dag_id}": parameter_table(each) for dag_id, each in params.items()},
+        f"further parameters of {BACKFILL_RETRYABLE_ERRORS.id}": parameter_table(further),
+    }
+
+
+def main() -> None:
+    """Write the tables of the README."""
+    README.write_text(with_tables(README.read_text()))
+
+
+if __name__ == "__main__":
+    main()
