@@ -40,10 +40,8 @@ def turn(
     *,
     skip_if_busy: bool = False,
     by_last_task: bool = False,
-) -> Iterator[Callable[[], None]]:
+) -> Iterator[RightToWrite]:
     """Hold the right to do some work, which only one run at a time has, of all Airflows on the same database.
-
-    Yields a function to call before each write; it raises ServiceError if the right was lost meanwhile.
 
     :param work: the name of the work.
     :param skip_if_busy: skip this task while another run has the right, instead of waiting.
@@ -62,7 +60,7 @@ def turn(
             logger.info("This run waits, because %s.", error)
             again_at = datetime.now(UTC) + TIME_BETWEEN_ATTEMPTS
             raise AirflowRescheduleException(again_at) from error  # type: ignore[no-untyped-call]
-        yield check
+        yield right
 
 
 def within_error_limit(result: Result, error_limit: int, context: Context, what: str) -> Result:

@@ -32,9 +32,9 @@ class Services:
         """Return a client of the Hub that knows the block list."""
         return HubHook().hub(self.release, settings.BLOCKED_DATASETS.read())
 
-    def remover(self, before_writing: Callable[[], None]) -> Remover:
-        """Return what removes datasets; it calls ``before_writing``, which may raise an error to stop it."""
-        return Remover(self.cache, self.queue, AssetsHook().storages(), before_writing)
+    def remover(self, right: RightToWrite) -> Remover:
+        """Return what removes datasets as long as it has the right to write."""
+        return Remover(self.cache, self.queue, AssetsHook().storages(), right)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ the name of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -26,6 +26,7 @@ from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import confirmed
 from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
 from include.databases.cache_store import CacheStore, Selection
+from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
 from include.databases.name_ranges import NameRange
 from include.planning.dataset_state import Priority
@@ -264,9 +265,9 @@ class BackfillShardOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Backfill the shard."""
         run = run_name(context)
-        with open_services() as services, _turn(services, context, preview=bool(self.preview)) as check:
+        with open_services() as services, _turn(services, context, preview=bool(self.preview)) as right:
             listing_id, warnings = self._usable_listing(services.maintenance)
-            backfill = self._backfill(services, run, listing_id, check)
+            backfill = self._backfill(services, run, listing_id, right)
             summary = backfill.run(_names(Shard.from_json(self.shard), services, run))
             summary.warnings = warnings
         return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
@@ -285,7 +286,7 @@ class BackfillShardOperator(BaseOperator):
             return None, [warning]
 
     def _backfill(
-        self, services: Services, run: str, listing_id: str | None, check: Callable[[], None]
+        self, services: Services, run: str, listing_id: str | None, right: RightToWrite
     ) -> Backfill:
         maintenance = services.maintenance
         return Backfill(
@@ -295,14 +296,14 @@ class BackfillShardOperator(BaseOperator):
             services.queue,
             maintenance.with_listing(listing_id) if listing_id else maintenance,
             services.hub(),
-            services.remover(check),
+            services.remover(right),
             BackfillOptions(
                 priority=Priority(self.priority),
                 batch_size=int(self.batch_size),
                 trust_listing=listing_id is not None,
                 dry_run=bool(self.preview),
             ),
-            check,
+            right,
         )
 
 
@@ -318,15 +319,11 @@ def _names(shard: Shard, services: Services, run: str) -> Iterator[str]:
 
 def _turn(
     services: Services, context: Context, *, preview: bool, skip_if_busy: bool = False
-) -> AbstractContextManager[Callable[[], None]]:
+) -> AbstractContextManager[RightToWrite]:
     """Hold the right to write to the datasets, which a preview does not need."""
     if preview:
-        return nullcontext(_nothing)
+        return nullcontext(UNRESTRICTED)
     return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy)
-
-
-def _nothing() -> None:
-    """Stand for the check of the right to write where nothing is written."""
 
 
 class ApproveRemovalsOperator(ApprovalOperator):
@@ -395,7 +392,7 @@ class RemoveDatasetsOperator(BaseOperator):
             candidates = services.maintenance.removal_candidates(run_name(context))
             summary = RemovalSummary()
             names = confirmed(candidates, services.hub(), summary)
-            summary.add(services.remover(check).remove(names))
+            summary.add(services.remover(right).remove(names))
         return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
 
 
