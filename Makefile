@@ -72,7 +72,7 @@ format: $(READY) ## Format the code and mend what the linter can mend
 	@ruff format .
 
 .PHONY: docs
-docs: $(READY) ## Write the tables of the README that are made from the DAGs
+docs: $(READY) ## Write the tables of README.md and docs/actions.md that are made from the DAGs
 	@python -m dev.docs
 
 .PHONY: setup

@@ -1,4 +1,4 @@
-"""``make docs``: write the tables of the README that are made from the DAGs.
+"""``make docs``: write the tables of the documentation that are made from the DAGs.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``. The names are ``actions``,
 ``parameters of DAG_ID`` and ``further parameters of backfill-retryable-errors``.
@@ -17,7 +17,9 @@ from datasets_server.actions import ACTIONS, BACKFILL, BACKFILL_RETRYABLE_ERRORS
 from datasets_server.pages import parameter_table, table
 
 PROJECT = Path(__file__).parents[1]
-README = PROJECT / "README.md"
+ACTIONS_PAGE = PROJECT / "docs" / "actions.md"
+#: The documents with such tables.
+DOCUMENTS = (PROJECT / "README.md", ACTIONS_PAGE)
 
 _TABLE = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -28,20 +30,21 @@ def with_tables(text: str) -> str:
 
     :raises KeyError: if the document has a table with an unknown name.
     """
-    tables = {"actions": _action_table(text), **_parameter_tables()}
+    tables = {"actions": _action_table(), **_parameter_tables()}
     return _TABLE.sub(lambda found: f"{found[1]}\n{tables[found[2]]}\n\n{found[3]}", text)
 
 
-def _action_table(text: str) -> str:
-    headings = _HEADING.findall(text)
+def _action_table() -> str:
+    headings = _HEADING.findall(ACTIONS_PAGE.read_text(encoding="utf-8"))
     rows = [(_link(action, headings), action.description, _schedule(action)) for action in ACTIONS]
     return table(("action", "what it does", "schedule (UTC)"), rows)
 
 
 def _link(action: Action, headings: list[str]) -> str:
-    """Return a link to the section about an action, which may be about others too."""
-    heading = next(heading for heading in headings if action.id in heading.split())
-    return f"[`{action.id}`](#{heading.replace(' ', '-')})"
+    """Return the id of an action, as a link to the section about it, if there is one."""
+    anchors = [heading.replace(" ", "-") for heading in headings if action.id in heading.split()]
+    path = ACTIONS_PAGE.relative_to(PROJECT)
+    return f"[`{action.id}`]({path}#{anchors[0]})" if anchors else f"`{action.id}`"
 
 
 def _schedule(action: Action) -> str:
@@ -63,8 +66,9 @@ def _parameter_tables() -> Mapping[str, str]:
 
 
 def main() -> None:
-    """Write the tables of the README."""
-    README.write_text(with_tables(README.read_text()))
+    """Write the tables of the documents."""
+    for document in DOCUMENTS:
+        document.write_text(with_tables(document.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

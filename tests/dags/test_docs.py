@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Param
 
+from datasets_server.actions import ACTIONS
 from datasets_server.pages import page, parameter_table
-from dev.docs import README, with_tables
+from dev.docs import DOCUMENTS, PROJECT, with_tables
 
 
-def test_the_readme_has_the_tables_that_make_docs_writes() -> None:
-    text = README.read_text()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_has_the_tables_that_make_docs_writes(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
 
-    assert text.count("<!-- table: ") == 6
+    assert "<!-- table: " in text
     assert text == with_tables(text), "run make docs"
 
 
-def test_a_table_with_an_unknown_name_is_an_error() -> None:
-    text = README.read_text() + "\n<!-- table: parameters of nothing -->\n<!-- end of table -->\n"
+def test_the_documents_have_every_action_and_every_parameter() -> None:
+    text = "".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    params = {name for dag in DagBag(PROJECT / "dags").dags.values() for name in dag.params}
 
+    assert params
+    assert [name for name in params if f"| `{name}` |" not in text] == []
+    assert [action.id for action in ACTIONS if f"docs/actions.md#{action.id}" not in text] == [
+        "collect-queue-metrics"
+    ], "it shares the section of collect-cache-metrics"
+
+
+def test_a_table_with_an_unknown_name_is_an_error() -> None:
     with pytest.raises(KeyError, match="parameters of nothing"):
-        with_tables(text)
+        with_tables("<!-- table: parameters of nothing -->\n<!-- end of table -->\n")
 
 
 @pytest.mark.parametrize(
