@@ -39,9 +39,9 @@ def _action_table(text: str) -> str:
 
 
 def _link(action: Action, headings: list[str]) -> str:
-    """Return a link to the section about an action, which may be about others too."""
-    heading = next(heading for heading in headings if action.id in heading.split())
-    return f"[`{action.id}`](#{heading.replace(' ', '-')})"
+    """Return the name of an action, as a link if the document has a section about it."""
+    anchors = [heading.replace(" ", "-") for heading in headings if action.id in heading.split()]
+    return f"[`{action.id}`](#{anchors[0]})" if anchors else f"`{action.id}`"
 
 
 def _schedule(action: Action) -> str:
