@@ -1,17 +1,17 @@
-"""Test every Connection and Variable, and say what to fix.
+"""Check every Connection and Variable, and report what to fix.
 
-**When it runs.** Only by hand: after the installation, after a change of a Connection or a Variable, and when
-another DAG fails with an error in its configuration. It has no parameters and changes nothing.
+**When it runs.** Only by hand: after the installation, after a change to a Connection or a Variable, and when
+another DAG fails with a configuration error. It has no parameters and changes nothing.
 
 **What it does.** The task `check_connections` logs a line for each Connection and Variable, and for each
-directory that `clean-directory` cleans: whether it can be reached, read and written, and what to fix. Testing
-the rights leaves no trace. In MongoDB, the task writes in a transaction that it never commits; in S3, it
-deletes an object that does not exist; in a folder, it creates a file without a name; at the Hub, it asks
-whose token it is. (A MongoDB without a replica set has no transactions: there, the task updates and deletes
-a document that does not exist, and does not test the right to insert.)
+directory that `clean-directory` cleans: whether it is reachable, whether it may be read and written, and what
+to fix. It tests the right to write without leaving a trace: in MongoDB, with a transaction that it aborts; in
+S3, by deleting an object that does not exist; in a folder, with an unnamed temporary file; at the Hub, by
+asking which user the token belongs to. (A MongoDB that is not a replica set has no transactions. There it
+updates and deletes a document that does not exist, and does not test the right to insert.)
 
-**When it fails.** The error repeats the lines with `MEND`. Fix these Connections and Variables, in Airflow's
-UI under *Admin*, then run this again.
+**When it fails.** Its error repeats the lines that begin with `FIX`. Change the Connection or the Variable in
+Airflow's UI, under *Admin*, and run it again.
 """
 
 from __future__ import annotations

@@ -65,5 +65,5 @@ ACTIONS = (
 
 #: None of the seven, but a DAG beside them.
 CHECK_CONNECTIONS = Action(
-    "check-connections", None, "Test every Connection and Variable, and say what to fix."
+    "check-connections", None, "Check every Connection and Variable, and report what to fix."
 )

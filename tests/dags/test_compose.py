@@ -1,4 +1,4 @@
-"""docker-compose.yaml uses what this Airflow has: its commands, options, Connections and Variables."""
+"""docker-compose.yaml uses commands, options, Connections and Variables that exist."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ VALUES = {"HF_BOT_USER_NAME": "parquet-bot", "HF_BOT_TOKEN": "hf_bot"}
 
 
 def interpolate(text: str, values: dict[str, str]) -> str:
-    """Replace variables as Compose does: `${A}`, `${A:-default}`, `${A:?error}`, `${A:+instead}`.
+    """Interpolate `${A}`, `${A:-default}`, `${A:?error}` and `${A:+instead}` as Compose does.
 
-    Where Compose would fail, the value is the name of the variable.
+    A required variable without a value, which is an error in Compose, gets its name as its value.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -55,7 +55,7 @@ def test_a_service_runs_a_command_of_airflow(name: str) -> None:
     assert get_parser().parse_args(shlex.split(command)).func
 
 
-def test_the_first_service_runs_commands_of_airflow() -> None:
+def test_the_init_service_runs_commands_of_airflow() -> None:
     from airflow.cli.cli_parser import get_parser
 
     script = interpolate(services({})["airflow-init"]["command"][-1], {}).replace("\\\n", " ")
@@ -65,7 +65,7 @@ def test_the_first_service_runs_commands_of_airflow() -> None:
     assert all(get_parser().parse_args(command).func for command in commands)
 
 
-def test_airflow_has_each_option() -> None:
+def test_each_option_exists_in_airflow() -> None:
     from airflow.configuration import retrieve_configuration_description
 
     described = retrieve_configuration_description(include_providers=True)
@@ -79,7 +79,7 @@ def test_airflow_has_each_option() -> None:
 
 
 @pytest.mark.parametrize("spec", settings.CONNECTIONS, ids=lambda spec: spec.id)
-def test_each_connection_can_be_read(spec: settings.ConnectionSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_connection_is_defined(spec: settings.ConnectionSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import Connection
 
     variable = f"AIRFLOW_CONN_{spec.id.upper()}"
@@ -90,14 +90,14 @@ def test_each_connection_can_be_read(spec: settings.ConnectionSpec, monkeypatch:
     assert connection.password
 
 
-def test_without_a_token_there_is_no_connection_of_the_bot() -> None:
+def test_without_a_token_the_bot_has_no_connection() -> None:
     assert services({})["airflow-worker"]["environment"]["AIRFLOW_CONN_HUGGINGFACE_HUB_BOT"] == ""
 
 
 @pytest.mark.parametrize(
     "name", [name for name in WORKER if name.startswith("AIRFLOW_VAR_")], ids=lambda name: name.lower()
 )
-def test_each_variable_is_a_setting_and_valid(name: str) -> None:
+def test_each_variable_exists_and_is_valid(name: str) -> None:
     [setting] = [each for each in settings.SETTINGS if f"AIRFLOW_VAR_{each.name.upper()}" == name]
 
     setting.check(WORKER[name])

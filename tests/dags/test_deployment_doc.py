@@ -1,4 +1,4 @@
-"""docs/deployment.md names options that Airflow has, with their defaults."""
+"""docs/deployment.md names options that exist in Airflow, with their actual defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT = (PROJECT / "docs" / "deployment.md").read_text()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table: options of a section, and the value of each."""
+    """A row of a table: options of a section, and their values."""
 
     section: str
     options: list[str]
@@ -39,7 +39,7 @@ def rows() -> list[Row]:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{'.'.join(row.options)}={row.values[0]}")
-def test_airflow_has_the_options_with_these_defaults(row: Row) -> None:
+def test_an_option_exists_with_this_default(row: Row) -> None:
     from airflow.configuration import retrieve_configuration_description
 
     described: dict[str, Any] = retrieve_configuration_description(include_providers=True)
@@ -51,7 +51,7 @@ def test_airflow_has_the_options_with_these_defaults(row: Row) -> None:
         assert [float(value.replace("True", "1")) for value in row.values] == defaults
 
 
-def test_the_pod_has_the_container_that_the_executor_needs() -> None:
+def test_the_pod_template_has_the_container_that_the_executor_uses() -> None:
     found = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
     assert found is not None
