@@ -1,17 +1,17 @@
-"""Test every Connection and Variable, and say what to mend.
+"""Check every Connection and Variable, and report what to fix.
 
-**When it runs.** By hand alone: after the installation, after a change of a Connection or a Variable, and
-when another DAG fails with an error of its configuration. It has no parameters and changes nothing.
+**When it runs.** Only by hand: after the installation, after a change to a Connection or a Variable, and when
+another DAG fails with a configuration error. It has no parameters and changes nothing.
 
-**What it does.** The task `check_connections` prints a line for each in its log: whether it is reachable,
-whether it may be read and written, and what to mend. So it does for each directory that `clean-directory`
-cleans. The rights are tried without leaving a trace: in MongoDB, in a transaction that is never committed; in
-S3, by removing an object that does not exist; in a folder, with a file that has no name; at the Hub, by
-asking whose the token is. (A MongoDB that is no replica set has no transactions: there, what does not exist
-is updated and deleted, and the right to insert is not tried.)
+**What it does.** The task `check_connections` logs a line for each Connection and Variable, and for each
+directory that `clean-directory` cleans: whether it is reachable, whether it may be read and written, and what
+to fix. It tests the right to write without leaving a trace: in MongoDB, with a transaction that it aborts; in
+S3, by deleting an object that does not exist; in a folder, with an unnamed temporary file; at the Hub, by
+asking which user the token belongs to. (A MongoDB that is not a replica set has no transactions. There it
+updates and deletes a document that does not exist, and does not test the right to insert.)
 
-**When it fails.** Its error repeats the lines with `MEND`. Connections and Variables are in Airflow's UI,
-under *Admin*. Then run it again.
+**When it fails.** Its error repeats the lines that begin with `FIX`. Change the Connection or the Variable in
+Airflow's UI, under *Admin*, and run it again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from datasets_server.retries import RETRIES
 
 with DAG(
     dag_id="check-connections",
-    description="Test every Connection and Variable, and say what to mend.",
+    description="Check every Connection and Variable, and report what to fix.",
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2024, 3, 1, tzinfo=UTC),

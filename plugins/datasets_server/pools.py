@@ -5,11 +5,7 @@ from __future__ import annotations
 from airflow.configuration import conf
 
 from datasets_server.schedules import SECTION
-
-#: The pool of the shards; an Airflow in which it is not created leaves them scheduled for ever.
-POOL = "datasets_server"
-SLOTS = 4
-DESCRIPTION = "Shards that work on the datasets of datasets-server at once."
+from datasets_server.settings import POOL
 
 
 def shard_pool() -> str:

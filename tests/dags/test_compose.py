@@ -1,4 +1,4 @@
-"""docker-compose.yaml speaks of what this Airflow has: its commands, options, Connections and Variables."""
+"""docker-compose.yaml uses commands, options, Connections and Variables that exist."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from datasets_server import pools, settings
+from datasets_server import settings
 from tests.dags.conftest import PROJECT
 
 VALUES = {"HF_BOT_USER_NAME": "parquet-bot", "HF_BOT_TOKEN": "hf_bot"}
 
 
 def interpolate(text: str, values: dict[str, str]) -> str:
-    """Put in values as Compose does: `${A}`, `${A:-default}`, `${A:?error}`, `${A:+instead}`.
+    """Interpolate `${A}`, `${A:-default}`, `${A:?error}` and `${A:+instead}` as Compose does.
 
-    Where that would be an error, the value is the name.
+    A required variable without a value, which is an error in Compose, gets its name as its value.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -55,17 +55,17 @@ def test_a_service_runs_a_command_of_airflow(name: str) -> None:
     assert get_parser().parse_args(shlex.split(command)).func
 
 
-def test_the_first_service_runs_commands_of_airflow() -> None:
+def test_the_init_service_runs_commands_of_airflow() -> None:
     from airflow.cli.cli_parser import get_parser
 
     script = interpolate(services({})["airflow-init"]["command"][-1], {}).replace("\\\n", " ")
     commands = [shlex.split(line) for line in re.findall(r"\bairflow (.+?)(?:\|\|)?$", script, re.MULTILINE)]
 
-    assert ["pools", "set", pools.POOL, str(pools.SLOTS), pools.DESCRIPTION] in commands
+    assert ["pools", "set", settings.POOL, str(settings.POOL_SLOTS), settings.POOL_DESCRIPTION] in commands
     assert all(get_parser().parse_args(command).func for command in commands)
 
 
-def test_each_option_is_one_that_airflow_has() -> None:
+def test_each_option_exists_in_airflow() -> None:
     from airflow.configuration import retrieve_configuration_description
 
     described = retrieve_configuration_description(include_providers=True)
@@ -79,7 +79,7 @@ def test_each_option_is_one_that_airflow_has() -> None:
 
 
 @pytest.mark.parametrize("spec", settings.CONNECTIONS, ids=lambda spec: spec.id)
-def test_each_connection_is_there(spec: settings.ConnectionSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_connection_is_defined(spec: settings.ConnectionSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import Connection
 
     variable = f"AIRFLOW_CONN_{spec.id.upper()}"
@@ -90,14 +90,14 @@ def test_each_connection_is_there(spec: settings.ConnectionSpec, monkeypatch: py
     assert connection.password
 
 
-def test_the_bot_has_no_connection_without_a_token() -> None:
+def test_without_a_token_the_bot_has_no_connection() -> None:
     assert services({})["airflow-worker"]["environment"]["AIRFLOW_CONN_HUGGINGFACE_HUB_BOT"] == ""
 
 
 @pytest.mark.parametrize(
     "name", [name for name in WORKER if name.startswith("AIRFLOW_VAR_")], ids=lambda name: name.lower()
 )
-def test_each_variable_is_one_that_is_read(name: str) -> None:
+def test_each_variable_exists_and_is_valid(name: str) -> None:
     [setting] = [each for each in settings.SETTINGS if f"AIRFLOW_VAR_{each.name.upper()}" == name]
 
     setting.check(WORKER[name])

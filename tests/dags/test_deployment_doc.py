@@ -1,4 +1,4 @@
-"""docs/deployment.md speaks of options that Airflow has, and of their true defaults."""
+"""docs/deployment.md names options that exist in Airflow, with their actual defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT = (PROJECT / "docs" / "deployment.md").read_text()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table: options of a section, and the value of each."""
+    """A row of a table: options of a section, and their values."""
 
     section: str
     options: list[str]
@@ -51,7 +51,7 @@ def test_an_option_exists_with_this_default(row: Row) -> None:
         assert [float(value.replace("True", "1")) for value in row.values] == defaults
 
 
-def test_the_pod_has_the_container_that_the_executor_looks_for() -> None:
+def test_the_pod_template_has_the_container_that_the_executor_uses() -> None:
     found = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
     assert found is not None
