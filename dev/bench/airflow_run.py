@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
 from pymongo import MongoClient
 
+from datasets_server import settings
 from dev.bench.figures import Column
 from dev.bench.world import CACHE, FOLDER, QUEUE, World
-from dev.local_stack.airflow_server import SHARD_POOL, AirflowApi, AirflowServer
+from dev.local_stack.airflow_server import AirflowApi, AirflowServer
+from dev.local_stack.configuration import configure, service_connections
 from dev.local_stack.ports import free_port
 from dev.local_stack.process import PROJECT_ROOT
-from dev.local_stack.sample_state import HUB_TOKEN
 from include.errors import ServiceError
 
 DAG_ID, SHARD_TASK = "backfill", "backfill_shard"
 
 #: As many as the machines of these figures have cores.
 SHARDS_AT_ONCE = 2
-
-_POLL_SECONDS = 0.5
 
 
 def measure(world: World) -> Column:
@@ -38,30 +36,24 @@ def measure(world: World) -> Column:
         _introduce(api, world)
         api.wait_for_dag(DAG_ID)
         run_id = api.trigger(DAG_ID)
-        while (run := api.run(DAG_ID, run_id))["state"] not in ("success", "failed"):
+        for _ in api.while_running(DAG_ID, run_id):
             airflow.check()
-            time.sleep(_POLL_SECONDS)
+        run = api.run(DAG_ID, run_id)
         if run["state"] == "failed":
             raise ServiceError(f"The run of {DAG_ID} failed: the logs of its tasks are in {folder}.")
         return _figures(run, api.tasks(DAG_ID, run_id), _entries(world))
 
 
 def _introduce(api: AirflowApi, world: World) -> None:
-    for what, database in (("cache", CACHE), ("queue", QUEUE)):
-        api.create_connection(
-            f"datasets_server_{what}",
-            conn_type="mongo",
-            host="127.0.0.1",
-            port=world.mongod_port,
-            schema=database,
-            extra={"directConnection": True},
-        )
-    api.create_pool(SHARD_POOL, SHARDS_AT_ONCE, "shards at work at once")
-    api.create_connection("huggingface_hub", conn_type="generic", host=world.hub_url, password=HUB_TOKEN)
-    for storage in ("assets", "cached_assets"):
-        root = PROJECT_ROOT / FOLDER / storage
+    storages = PROJECT_ROOT / FOLDER
+    roots = {
+        settings.ASSETS_ROOT.name: storages / "assets",
+        settings.CACHED_ASSETS_ROOT.name: storages / "cached-assets",
+    }
+    for root in roots.values():
         root.mkdir()
-        api.create_variable(f"datasets_server_{storage}_storage_root", str(root))
+    connections = service_connections(world.mongod_port, world.hub_url, CACHE, QUEUE)
+    configure(api, connections, {name: str(root) for name, root in roots.items()}, SHARDS_AT_ONCE)
 
 
 def _entries(world: World) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -23,8 +24,6 @@ from dev.local_stack.worker_name import WORKER_NAME, worker_name
 from include.errors import ServiceError
 
 USER = "admin"
-#: The pool of the shards; plugins/datasets_server/options.py has it too, but nothing here may import that.
-SHARD_POOL = "datasets_server"
 
 _COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": (),
@@ -33,6 +32,7 @@ _COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "triggerer": ("--skip-serve-logs",),
 }
 _HEALTH_OF = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+_ENDED = ("success", "failed")  # as states of a run
 _TASKS_AT_ONCE = 3
 _START_SECONDS = 300
 _STOP_SECONDS = 5
@@ -270,6 +270,26 @@ class AirflowApi:
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Give a run: its ``state``, ``start_date``, ``end_date``, ..."""
         return self._get(f"/dags/{dag_id}/dagRuns/{run_id}")
+
+    def while_running(
+        self, dag_id: str, run_id: str, *, timeout: float = math.inf, interval: float = _POLL_SECONDS
+    ) -> Iterator[None]:
+        """Yield, and look at a run again, until it has ended.
+
+        :param timeout: the most seconds to wait.
+        :param interval: the seconds between two looks.
+        :raises ServiceError: if the run has not ended in time, with the state of each of its tasks.
+        """
+        deadline = time.monotonic() + timeout
+        while self.run(dag_id, run_id)["state"] not in _ENDED:
+            if time.monotonic() > deadline:
+                states = ", ".join(
+                    f"{task['task_id']} {task['map_index']} is {task['state']}"
+                    for task in self.tasks(dag_id, run_id)
+                )
+                raise ServiceError(f"The run of {dag_id} has not ended within {timeout:.0f} s: {states}")
+            yield
+            time.sleep(interval)
 
     def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
         """Give the runs of a type (``manual``, ``scheduled`` or ``backfill``), the oldest interval first."""

@@ -16,9 +16,11 @@ from typing import Any
 
 from pymongo import MongoClient
 
+from datasets_server import settings
 from dev.local_stack.actions import VIEWS, View
-from dev.local_stack.airflow_server import SHARD_POOL, USER, AirflowApi, AirflowServer
+from dev.local_stack.airflow_server import USER, AirflowApi, AirflowServer
 from dev.local_stack.command import STOPPED, console, fresh_folder, run_command, step
+from dev.local_stack.configuration import configure, service_connections
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod, find_mongod
 from dev.local_stack.ports import claim
@@ -31,13 +33,10 @@ from dev.local_stack.sample_state import (
     BOT_TOKEN,
     CACHED_ASSETS_PREFIX,
     DATASETS,
-    HUB_TOKEN,
     fill,
 )
 from include.planning.processing_graph import load_release
 
-CACHE_DATABASE = "datasets_server_cache"
-QUEUE_DATABASE = "datasets_server_queue"
 BUCKET = "hf-datasets-server-statics"
 SHARDS_AT_ONCE = 2
 
@@ -54,9 +53,9 @@ def run_action(api: AirflowApi, dag_id: str, view: View) -> bool:
     with step(f"{dag_id} triggered and finished") as tell:
         api.wait_for_dag(dag_id)
         run_id = api.trigger(dag_id)
-        while (run := api.run(dag_id, run_id))["state"] not in ("success", "failed"):
+        for _ in api.while_running(dag_id, run_id):
             tell(f"{dag_id}: {_progress(api, dag_id, run_id)}")
-            time.sleep(_POLL_SECONDS)
+    run = api.run(dag_id, run_id)
     report = api.result(dag_id, run_id, view.result_task) if view.result_task else {}
     if report is not None:
         seconds = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
@@ -92,41 +91,35 @@ class Services:
     def fill(self) -> None:
         """Replace what they hold by the sample."""
         with MongoClient[dict[str, Any]](self.mongod.uri) as client:
-            databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
+            databases = client[settings.CACHE_DATABASE], client[settings.QUEUE_DATABASE]
             self.hub.load(fill(*databases, self.assets, self.s3.client(), BUCKET, load_release()))
         fill_directories(self.storage)
 
     def introduce(self, api: AirflowApi) -> None:
-        """Create the Connections and the Variables with which Airflow finds them, and the pool."""
-        api.create_pool(SHARD_POOL, SHARDS_AT_ONCE, "shards at work at once")
-        for what, database in (("cache", CACHE_DATABASE), ("queue", QUEUE_DATABASE)):
-            api.create_connection(
-                f"datasets_server_{what}",
-                conn_type="mongo",
-                host=self.mongod.host,
-                port=self.mongod.port,
-                schema=database,
-                extra={"directConnection": True},
-            )
-        api.create_connection(
-            "datasets_server_s3",
-            conn_type="aws",
-            login=ACCESS_KEY_ID,
-            password=SECRET_ACCESS_KEY,
-            extra={"endpoint_url": self.s3.endpoint_url, "region_name": REGION},
-        )
-        api.create_connection("huggingface_hub", conn_type="generic", host=self.hub.url, password=HUB_TOKEN)
-        api.create_connection("huggingface_hub_bot", conn_type="generic", login=BOT_NAME, password=BOT_TOKEN)
-        variables = {
-            "common_blocked_datasets": BLOCKED_DATASETS,
-            "assets_storage_protocol": "file",
-            "assets_storage_root": str(self.assets),
-            "cached_assets_storage_protocol": "s3",
-            "cached_assets_storage_root": f"s3://{BUCKET}/{CACHED_ASSETS_PREFIX}",
-            "directory_cleaning": json.dumps(cleanings(self.storage)),
+        """Create the Connections, the Variables and the pool with which Airflow finds them."""
+        connections = {
+            **service_connections(self.mongod.port, self.hub.url),
+            settings.HUB_BOT.id: {
+                "conn_type": settings.HUB_BOT.conn_type,
+                "login": BOT_NAME,
+                "password": BOT_TOKEN,
+            },
+            settings.S3.id: {
+                "conn_type": settings.S3.conn_type,
+                "login": ACCESS_KEY_ID,
+                "password": SECRET_ACCESS_KEY,
+                "extra": {"endpoint_url": self.s3.endpoint_url, "region_name": REGION},
+            },
         }
-        for name, value in variables.items():
-            api.create_variable(f"datasets_server_{name}", value)
+        variables = {
+            settings.BLOCKED_DATASETS.name: BLOCKED_DATASETS,
+            settings.ASSETS_PROTOCOL.name: "file",
+            settings.ASSETS_ROOT.name: str(self.assets),
+            settings.CACHED_ASSETS_PROTOCOL.name: "s3",
+            settings.CACHED_ASSETS_ROOT.name: f"s3://{BUCKET}/{CACHED_ASSETS_PREFIX}",
+            settings.DIRECTORY_CLEANING.name: json.dumps(cleanings(self.storage)),
+        }
+        configure(api, connections, variables, SHARDS_AT_ONCE)
 
 
 def start_services(data: Path, stack: ExitStack) -> Services:

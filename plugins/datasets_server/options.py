@@ -6,14 +6,10 @@ from airflow.configuration import conf
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from datasets_server.actions import Action
+from datasets_server.settings import POOL
 
 SECTION = "datasets_server"
 NEVER = "never"
-
-#: The pool of the shards. Where no pool has this name, the shards wait for ever.
-POOL = "datasets_server"
-POOL_SLOTS = 4
-POOL_DESCRIPTION = "Shards that work on the datasets of datasets-server at once."
 
 
 def schedule(action: Action) -> CronDataIntervalTimetable | None:
@@ -30,5 +26,5 @@ def schedule(action: Action) -> CronDataIntervalTimetable | None:
 
 
 def shard_pool() -> str:
-    """Return the pool of the shards: ``POOL``, or what the option ``pool`` names instead."""
+    """Return the pool of the shards: ``POOL`` of the settings, or what the option ``pool`` names instead."""
     return str(conf.get(SECTION, "pool", fallback=POOL))

@@ -1,4 +1,7 @@
-"""The configuration: each Connection and Variable, its meaning, default, check, and what it replaces."""
+"""The configuration: every Connection, Variable and pool with its name, meaning, default and check.
+
+Nothing here imports Airflow, so that the local stack and the benchmarks can use the names too.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
-
-from airflow.sdk import Variable
 
 from include.actions.clean_directory import parse_cleanings
 from include.errors import ConfigurationError
@@ -18,13 +19,23 @@ from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_rel
 
 PREFIX = "datasets_server_"
 
+#: The pool of the shards. In an Airflow without it, they stay scheduled for ever.
+POOL = "datasets_server"
+POOL_SLOTS = 4
+POOL_DESCRIPTION = "Limits how many shards of a backfill run at the same time, over all DAGs."
+
+#: Where a Connection leaves them out.
+CACHE_DATABASE = "datasets_server_cache"
+QUEUE_DATABASE = "datasets_server_queue"
+HUB_ENDPOINT = "https://huggingface.co"
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
     """An Airflow Connection.
 
-    ``replaces`` is the environment variables of the job that came before, each with its default.
-    ``needed_for`` says what does not work without it, where the rest does; None if nothing works.
+    ``replaces`` has the environment variables of the CronJob that this replaces, each with its default.
+    ``needed_for`` names what requires the Connection; None if everything does.
     """
 
     id: str
@@ -37,75 +48,79 @@ class ConnectionSpec:
 CACHE = ConnectionSpec(
     PREFIX + "cache",
     "mongo",
-    "host, port, login, password; schema: the database (`datasets_server_cache`)",
+    f"host, port, login, password; schema: the cache database (`{CACHE_DATABASE}`)",
     MappingProxyType(
-        {"CACHE_MONGO_URL": "mongodb://localhost:27017", "CACHE_MONGO_DATABASE": "datasets_server_cache"}
+        {"CACHE_MONGO_URL": "mongodb://localhost:27017", "CACHE_MONGO_DATABASE": CACHE_DATABASE}
     ),
 )
 QUEUE = ConnectionSpec(
     PREFIX + "queue",
     "mongo",
-    "the same (`datasets_server_queue`)",
+    f"host, port, login, password; schema: the queue database (`{QUEUE_DATABASE}`)",
     MappingProxyType(
-        {"QUEUE_MONGO_URL": "mongodb://localhost:27017", "QUEUE_MONGO_DATABASE": "datasets_server_queue"}
+        {"QUEUE_MONGO_URL": "mongodb://localhost:27017", "QUEUE_MONGO_DATABASE": QUEUE_DATABASE}
     ),
 )
 HUB = ConnectionSpec(
     "huggingface_hub",
     "generic",
-    "host: the endpoint (`https://huggingface.co`; the scheme, a port and a slash at its end are optional);"
-    " password: the token",
-    MappingProxyType({"COMMON_HF_ENDPOINT": "https://huggingface.co", "COMMON_HF_TOKEN": ""}),
+    f"host: the endpoint (`{HUB_ENDPOINT}`; the scheme, a port and a trailing slash are optional);"
+    " password: the access token",
+    MappingProxyType({"COMMON_HF_ENDPOINT": HUB_ENDPOINT, "COMMON_HF_TOKEN": ""}),
 )
 HUB_BOT = ConnectionSpec(
     "huggingface_hub_bot",
     "generic",
-    "login: the user name of the bot that posts messages; password: its token",
+    "login: the user name of the bot that posts messages; password: its access token",
     MappingProxyType({"DISCUSSIONS_BOT_ASSOCIATED_USER_NAME": "", "DISCUSSIONS_BOT_TOKEN": ""}),
     needed_for="the DAG post-messages",
 )
 S3 = ConnectionSpec(
     PREFIX + "s3",
     "aws",
-    "login, password, and `region_name` in extra",
+    "login: the access key id; password: the secret access key; `region_name` in extra",
     MappingProxyType({"S3_REGION_NAME": "us-east-1", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}),
     needed_for="storages in S3",
 )
 
 CONNECTIONS = (CACHE, QUEUE, HUB, HUB_BOT, S3)
 
-#: The environment variables of the job that came before that are in no Connection and no Variable, and why.
+#: The environment variables of the CronJob that neither a Connection nor a Variable replaces, and what does.
 REPLACED_OTHERWISE: Mapping[str, str] = MappingProxyType(
     {
-        "CACHE_MAINTENANCE_ACTION": "each action is the DAG of its name",
+        "CACHE_MAINTENANCE_ACTION": "each action is the DAG of that name",
         "LOG_LEVEL": "Airflow's option logging_level in [logging], or AIRFLOW__LOGGING__LOGGING_LEVEL",
     }
 )
 
+Value = TypeVar("Value", covariant=True)
+
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Generic[Value]):
     """An Airflow Variable.
 
-    ``replaces`` is the environment variable of the job that came before, None where it had none. ``parse``
-    turns the text into the value, and raises ConfigurationError or ValueError if it cannot.
+    ``parse`` turns its text into its value, and raises ConfigurationError or ValueError if it cannot.
+    ``replaces`` has the environment variables of the CronJob that this replaces, if it had any.
     """
 
     name: str
     default: str
     description: str
-    parse: Callable[[str], Any]
-    replaces: str | None = None
+    parse: Callable[[str], Value]
+    replaces: tuple[str, ...] = ()
 
-    def read(self) -> Any:  # noqa: ANN401 - each setting has a type of its own
-        """Read the Variable, or its default where there is none.
+    def read(self) -> Value:
+        """Return the value of the Variable, or of its default where it is not set.
 
-        :raises ConfigurationError: naming the Variable, what it holds, and what it may hold.
+        :raises ConfigurationError: naming the Variable, its text, and the texts that are valid.
         """
+        from airflow.sdk import Variable  # here because the names are of use without Airflow, too
+
         return self.check(str(Variable.get(self.name, default=self.default)))
 
-    def check(self, text: str) -> Any:  # noqa: ANN401 - each setting has a type of its own
-        """Turn the text of the Variable into its value.
+    def check(self, text: str) -> Value:
+        """Return the value that a text of the Variable stands for.
 
         :raises ConfigurationError: as :meth:`read`.
         """
@@ -136,7 +151,7 @@ def _parse_root(text: str) -> str:
 def _parse_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigurationError("It may hold an address, such as https://example.com/assets.")
+        raise ConfigurationError("It may hold a URL, such as https://example.com/assets.")
     return text
 
 
@@ -147,7 +162,7 @@ def _parse_revision(text: str) -> str:
 
 
 def _parse_days(text: str) -> timedelta:
-    # MongoDB counts the seconds with 31 bits.
+    # MongoDB counts the seconds of an index that expires documents with 31 bits.
     if not text.strip().isdecimal() or not 1 <= int(text) <= 24_000:
         raise ConfigurationError("It may hold a number of days from 1 to 24000.")
     return timedelta(days=int(text))
@@ -162,81 +177,89 @@ def _parse_release(text: str) -> Release:
 RELEASE = Setting(
     PREFIX + "release",
     DEFAULT_RELEASE,
-    "The release of datasets-server whose databases are maintained.",
+    "The release of the datasets-server that is maintained.",
     _parse_release,
 )
 BLOCKED_DATASETS = Setting(
     PREFIX + "common_blocked_datasets",
     "",
-    "Datasets that are not served, separated by commas: names, or namespace/pattern with wildcards.",
+    "The datasets that are never supported, separated by commas: names, or namespace/pattern with wildcards.",
     _parse_block_list,
-    replaces="COMMON_BLOCKED_DATASETS",
+    replaces=("COMMON_BLOCKED_DATASETS",),
 )
 ASSETS_PROTOCOL = Setting(
     PREFIX + "assets_storage_protocol",
     "file",
-    "Where assets lie: file, a folder that the workers have mounted, or s3.",
+    "Where the assets are stored: file (a folder mounted on the workers) or s3.",
     _parse_protocol,
-    replaces="ASSETS_STORAGE_PROTOCOL",
+    replaces=("ASSETS_STORAGE_PROTOCOL",),
 )
 ASSETS_ROOT = Setting(
     PREFIX + "assets_storage_root",
     "/storage/assets",
-    "The folder, or the bucket and prefix, of the assets.",
+    "The folder of the assets, or their bucket and prefix.",
     _parse_root,
-    replaces="ASSETS_STORAGE_ROOT",
+    replaces=("ASSETS_STORAGE_ROOT",),
 )
 CACHED_ASSETS_PROTOCOL = Setting(
     PREFIX + "cached_assets_storage_protocol",
     "file",
-    "The same for cached assets.",
+    "Where the cached assets are stored: file (a folder mounted on the workers) or s3.",
     _parse_protocol,
-    replaces="CACHED_ASSETS_STORAGE_PROTOCOL",
+    replaces=("CACHED_ASSETS_STORAGE_PROTOCOL",),
 )
 CACHED_ASSETS_ROOT = Setting(
     PREFIX + "cached_assets_storage_root",
     "/storage/cached-assets",
-    "The same for cached assets.",
+    "The folder of the cached assets, or their bucket and prefix.",
     _parse_root,
-    replaces="CACHED_ASSETS_STORAGE_ROOT",
+    replaces=("CACHED_ASSETS_STORAGE_ROOT",),
 )
 ASSETS_BASE_URL = Setting(
     PREFIX + "assets_base_url",
     "http://localhost/assets",
-    "Where dataset pages find the assets. Maintenance itself does not read it.",
+    "The URL at which dataset pages find the assets. Maintenance itself does not use it.",
     _parse_url,
-    replaces="ASSETS_BASE_URL",
+    replaces=("ASSETS_BASE_URL",),
 )
 CACHED_ASSETS_BASE_URL = Setting(
     PREFIX + "cached_assets_base_url",
     "http://localhost/cached-assets",
-    "The same for cached assets.",
+    "The URL at which dataset pages find the cached assets. Maintenance itself does not use it.",
     _parse_url,
-    replaces="CACHED_ASSETS_BASE_URL",
+    replaces=("CACHED_ASSETS_BASE_URL",),
 )
 PARQUET_REVISION = Setting(
     PREFIX + "discussions_parquet_revision",
     "refs/convert/parquet",
-    "The branch of a dataset that holds its Parquet files: the link in the bot's messages.",
+    "The branch with the Parquet files of a dataset, which the bot's messages link to.",
     _parse_revision,
-    replaces="DISCUSSIONS_PARQUET_REVISION",
+    replaces=("DISCUSSIONS_PARQUET_REVISION",),
 )
 METRICS_HISTORY_DAYS = Setting(
     PREFIX + "metrics_history_days",
     "90",
-    "For how many days the history of the collected metrics is kept.",
+    "The number of days for which the history of the collected metrics is kept.",
     _parse_days,
 )
-#: It replaces three environment variables, of one directory: ``DIRECTORY_CLEANING_KEYS`` of the import.
+#: The environment variables of the one directory that the CronJob cleans, each with its key in the Variable.
+DIRECTORY_CLEANING_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "DIRECTORY_CLEANING_CACHE_DIRECTORY": "directory",
+        "DIRECTORY_CLEANING_SUBFOLDER_PATTERN": "pattern",
+        "DIRECTORY_CLEANING_EXPIRED_TIME_INTERVAL_SECONDS": "expired_time_interval_seconds",
+    }
+)
 DIRECTORY_CLEANING = Setting(
     PREFIX + "directory_cleaning",
     "[]",
-    "The directories to clean: a JSON list of objects with name, directory, pattern (*/datasets/*),"
-    " expired_time_interval_seconds (10800) and judge_by (path), of which the last three may be left out.",
+    "The directories to clean: a JSON list of objects with name and directory, and optionally pattern"
+    " (default */datasets/*), expired_time_interval_seconds (default 10800) and judge_by (default path).",
     parse_cleanings,
+    replaces=tuple(DIRECTORY_CLEANING_KEYS),
 )
 
-SETTINGS = (
+SETTINGS: tuple[Setting[object], ...] = (
     RELEASE,
     BLOCKED_DATASETS,
     ASSETS_PROTOCOL,

@@ -1,4 +1,4 @@
-"""The DAG check-connections on the real parts, and on each way in which one of them may be wrong."""
+"""The DAG check-connections on real services, and on each way in which one of them may be wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUEUE = "Connection datasets_server_queue"
 
 @pytest.fixture
 def places(connections: None, s3_server: S3Server, hub_server: HubServer, tmp_path: Path) -> None:
-    """What the Connections and Variables name: the folder and the bucket of the storages, the users."""
+    """Create what the Connections and Variables name: users, the folder and the bucket of the storages."""
     hub_server.state.tokens = {"hf_token": "somebody", "hf_bot": "parquet-bot"}
     (tmp_path / "assets").mkdir()
     s3_server.create_bucket("dataset-assets")
@@ -41,18 +41,18 @@ def findings() -> dict[str, Finding]:
     return {finding.subject: finding for finding in check_all()}
 
 
-def to_mend() -> dict[str, str | None]:
-    return {subject: finding.to_mend for subject, finding in findings().items() if finding.to_mend}
+def fixes() -> dict[str, str]:
+    return {subject: finding.fix for subject, finding in findings().items() if finding.fix}
 
 
-def test_where_all_is_well_each_has_a_line(places: None, run_dag: RunDag) -> None:
+def test_with_nothing_to_fix_the_run_succeeds(places: None, run_dag: RunDag) -> None:
     run = run_dag("check-connections")
 
     assert run.state == "success"
-    assert run.report == {"checked": len(findings()), "to_mend": []}
+    assert run.report == {"checked": len(findings()), "to_fix": []}
 
 
-def test_where_something_is_wrong_the_others_are_checked_and_the_run_fails(
+def test_with_something_to_fix_all_checks_run_and_the_run_fails(
     places: None, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_connection(monkeypatch, "datasets_server_cache", conn_type="http", host="127.0.0.1")
@@ -62,45 +62,44 @@ def test_where_something_is_wrong_the_others_are_checked_and_the_run_fails(
 
     assert run.state == "failed"
     assert run.report["checked"] == len(findings())
-    assert [line.split(":")[0] for line in run.report["to_mend"]] == [
-        "MEND  Connection datasets_server_cache",
-        "MEND  Variable datasets_server_release",
+    assert [line.split(":")[0] for line in run.report["to_fix"]] == [
+        "FIX  Connection datasets_server_cache",
+        "FIX  Variable datasets_server_release",
     ]
 
 
-def test_the_lines(airflow_database: None, places: None, tmp_path: Path) -> None:
+def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None, tmp_path: Path) -> None:
     lines = [str(finding) for finding in check_all()]
 
     expected = (
-        f"ok    {CACHE}: reachable, may read, may write",
-        f"ok    {QUEUE}: reachable, may read, may write",
-        f"ok    {QUEUE}, our own database: reachable, may read, may write",
-        "ok    Connection huggingface_hub: reachable, the token is valid, may read (it need not write)",
-        "ok    Connection huggingface_hub_bot: reachable, the token is the bot's, may read,"
-        " may write as far as the Hub tells",
-        f"ok    Folder of assets {tmp_path / 'assets'}: reachable, may read, may write",
-        "ok    Connection datasets_server_s3, cached assets at s3://dataset-assets/cached-assets:"
+        f"ok   {CACHE}: reachable, may read, may write",
+        f"ok   {QUEUE}: reachable, may read, may write",
+        f"ok   {QUEUE}, database datasets_server_maintenance: reachable, may read, may write",
+        "ok   Connection huggingface_hub: reachable, the token is valid, may read (it need not write)",
+        "ok   Connection huggingface_hub_bot: reachable, the token is the bot's, may read,"
+        " may write as far as the Hub reports",
+        f"ok   Folder of assets {tmp_path / 'assets'}: reachable, may read, may write",
+        "ok   Connection datasets_server_s3, cached assets at s3://dataset-assets/cached-assets:"
         " reachable, may read, may write",
-        f"ok    Variable datasets_server_release: valid, by default {DEFAULT_RELEASE}",
+        f"ok   Variable datasets_server_release: valid, not set (default: {DEFAULT_RELEASE})",
     )
     assert [line for line in expected if line not in lines] == []
     assert len(lines) == 7 + len(settings.SETTINGS)
 
 
-def test_without_any_connection_each_is_named(airflow_database: None) -> None:
-    mend = to_mend()
+def test_every_missing_connection_that_is_required_is_reported(airflow_database: None) -> None:
+    found = fixes()
 
     for subject in (CACHE, QUEUE, "Connection huggingface_hub"):
-        assert "There is no Connection" in str(mend[subject])
-    assert "There is no folder /storage/assets" in str(mend["Folder of assets /storage/assets"])
-    assert mend.keys() & {"Connection huggingface_hub_bot", "Connection datasets_server_s3"} == set()
-    assert (
-        findings()["Connection huggingface_hub_bot"].facts == "not there; only the DAG post-messages needs it"
-    )
-    assert findings()["Connection datasets_server_s3"].facts == "not needed, because no storage is in S3"
+        assert "There is no Connection" in found[subject]
+    assert "There is no folder /storage/assets" in found["Folder of assets /storage/assets"]
+    assert found.keys() & {"Connection huggingface_hub_bot", "Connection datasets_server_s3"} == set()
+    facts = {subject: finding.facts for subject, finding in findings().items()}
+    assert facts["Connection huggingface_hub_bot"] == "missing, but required only by the DAG post-messages"
+    assert facts["Connection datasets_server_s3"] == "not required, because no storage is in S3"
 
 
-def test_trying_leaves_no_trace(
+def test_the_checks_leave_no_trace(
     places: None, databases: Databases, s3_server: S3Server, tmp_path: Path
 ) -> None:
     def everything() -> dict[str, Any]:
@@ -135,7 +134,7 @@ def mongod_with_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mong
 
 
 @pytest.mark.parametrize(
-    ("user", "password", "facts", "mend"),
+    ("user", "password", "facts", "fix"),
     [
         ("writer", PASSWORD, "reachable, may read, may write", None),
         (
@@ -147,14 +146,14 @@ def mongod_with_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mong
         ("writer", "wrong-password", "cannot be used", "refuses the user name or the password"),
     ],
 )
-def test_the_rights_of_a_user_of_mongodb(
+def test_a_mongodb_user_without_the_right_to_write_is_reported(
     places: None,
     monkeypatch: pytest.MonkeyPatch,
     mongod_with_users: Mongod,
     user: str,
     password: str,
     facts: str,
-    mend: str | None,
+    fix: str | None,
 ) -> None:
     set_connection(
         monkeypatch,
@@ -171,12 +170,12 @@ def test_the_rights_of_a_user_of_mongodb(
     finding = findings()[CACHE]
 
     assert finding.facts == facts
-    assert (finding.to_mend is None) == (mend is None)
-    assert mend is None or mend in str(finding)
+    assert (finding.fix is None) == (fix is None)
+    assert fix is None or fix in str(finding)
     assert password not in str(finding)
 
 
-def test_a_user_without_any_right(mongod_with_users: Mongod) -> None:
+def test_a_mongodb_user_without_any_right_may_neither_read_nor_write(mongod_with_users: Mongod) -> None:
     server = mongod_with_users
     with MongoClient[dict[str, Any]](
         server.host, server.port, username="writer", password=PASSWORD, directConnection=True
@@ -184,7 +183,7 @@ def test_a_user_without_any_right(mongod_with_users: Mongod) -> None:
         assert rights(client["queue"], ["jobsBlue"]) == Rights(("jobsBlue",), ("jobsBlue",))
 
 
-def test_a_unique_index_in_the_way_is_no_missing_right(databases: Databases) -> None:
+def test_a_write_that_a_unique_index_refuses_is_allowed(databases: Databases) -> None:
     collection = databases.cache["unique"]
     collection.create_index("kind", unique=True)
     collection.insert_one({"_id": "without a kind"})
@@ -193,7 +192,7 @@ def test_a_unique_index_in_the_way_is_no_missing_right(databases: Databases) -> 
     assert collection.count_documents({}) == 1
 
 
-def test_an_unreachable_mongodb(places: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_mongodb_is_reported(places: None, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     extra = {"serverSelectionTimeoutMS": 200}
     set_connection(
@@ -203,19 +202,19 @@ def test_an_unreachable_mongodb(places: None, monkeypatch: pytest.MonkeyPatch) -
     finding = findings()[CACHE]
 
     assert finding.facts == "not reachable"
-    assert f"(127.0.0.1:{port}) cannot be reached" in str(finding.to_mend)
+    assert f"(127.0.0.1:{port}) cannot be reached" in str(finding.fix)
 
 
 # The Hub
 
 
-def test_a_revoked_token(places: None, hub_server: HubServer) -> None:
+def test_a_revoked_token_is_reported(places: None, hub_server: HubServer) -> None:
     hub_server.state.tokens = {}
 
-    assert "refuses the token" in str(to_mend()["Connection huggingface_hub"])
+    assert "refuses the token" in fixes()["Connection huggingface_hub"]
 
 
-def test_without_a_token_only_public_datasets_are_seen(
+def test_a_missing_token_is_allowed_but_mentioned(
     places: None, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_connection(monkeypatch, "huggingface_hub", conn_type="generic", host=hub_server.url)
@@ -224,33 +223,33 @@ def test_without_a_token_only_public_datasets_are_seen(
 
 
 @pytest.mark.parametrize(
-    ("login", "mend"),
+    ("login", "fix"),
     [("parquet-bot", None), ("another-bot", "The token in the Connection huggingface_hub_bot")],
 )
-def test_the_bot_is_who_it_says(
-    places: None, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch, login: str, mend: str | None
+def test_a_token_of_another_user_than_the_bot_is_reported(
+    places: None, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch, login: str, fix: str | None
 ) -> None:
     set_connection(monkeypatch, "huggingface_hub_bot", conn_type="generic", login=login, password="hf_bot")
 
     finding = findings()["Connection huggingface_hub_bot"]
 
-    assert (finding.to_mend is None) == (mend is None)
-    assert mend is None or mend in str(finding.to_mend)
+    assert (finding.fix is None) == (fix is None)
+    assert fix is None or fix in str(finding.fix)
 
 
 # Storages
 
 
-def test_a_bucket_that_is_not_there(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_bucket_is_reported(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_root", "no-such-bucket/cached-assets")
 
-    mend = to_mend()["Connection datasets_server_s3, cached assets at s3://no-such-bucket/cached-assets"]
+    fix = fixes()["Connection datasets_server_s3, cached assets at s3://no-such-bucket/cached-assets"]
 
-    assert "NoSuchBucket" in str(mend)
+    assert "NoSuchBucket" in fix
 
 
 class RefusingS3:
-    """Lets nothing be removed, which the S3 server of the tests cannot."""
+    """Refuses to delete, which the S3 server of the tests cannot."""
 
     def list_objects_v2(self, **_: Any) -> None: ...
 
@@ -260,7 +259,7 @@ class RefusingS3:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "DeleteObject")
 
 
-def test_a_bucket_that_may_only_be_read() -> None:
+def test_a_read_only_bucket_is_unwritable() -> None:
     assert BucketStorage(RefusingS3(), "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
 
 
@@ -284,34 +283,34 @@ def test_each_directory_to_clean_has_a_line(
     lines = [str(finding) for finding in check_all() if "to clean" in finding.subject]
 
     assert lines == [
-        f"ok    Directory to clean {tmp_path}/there (there): reachable, may read, may write",
-        f"ok    Directory to clean {missing} (missing): not there, to be created in {tmp_path}, which is"
+        f"ok   Directory to clean {tmp_path}/there (there): reachable, may read, may write",
+        f"ok   Directory to clean {missing} (missing): does not exist yet, will be created in {tmp_path}:"
         " reachable, may read, may write",
-        f"MEND  Directory to clean {below_file} (below_file): not there, to be created in {tmp_path}/file,"
-        f" which is reachable, may not read {tmp_path}/file, may not write {tmp_path}/file."
-        f" {tmp_path}/file must be a folder that the workers have mounted and may read and write.",
+        f"FIX  Directory to clean {below_file} (below_file): does not exist yet, will be created in"
+        f" {tmp_path}/file: reachable, may not read {tmp_path}/file, may not write {tmp_path}/file."
+        f" {tmp_path}/file must be a folder on the workers that they may read and write.",
     ]
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_link_to_a_directory_that_is_needed(
+def test_a_link_to_a_directory_of_the_system_is_reported(
     places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "alias").symlink_to("/etc")
     set_cleanings(monkeypatch, alias=tmp_path / "alias")
 
-    assert "which is '/etc', is not cleaned" in str(to_mend()[f"Directory to clean {tmp_path}/alias (alias)"])
+    assert "which is '/etc', is not cleaned" in fixes()[f"Directory to clean {tmp_path}/alias (alias)"]
 
 
-def test_a_bad_list_of_directories_is_a_matter_of_its_variable(
+def test_an_invalid_list_of_directories_is_reported_once_for_its_variable(
     places: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_variable(monkeypatch, "datasets_server_directory_cleaning", "/storage")
 
-    assert list(to_mend()) == ["Variable datasets_server_directory_cleaning"]
+    assert list(fixes()) == ["Variable datasets_server_directory_cleaning"]
 
 
-def test_a_folder_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_is_unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> None:
         raise PermissionError
 
@@ -320,6 +319,6 @@ def test_a_folder_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.Monk
     assert FolderStorage(tmp_path).rights() == Rights((), (str(tmp_path),))
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is no folder"):
         FolderStorage(tmp_path / "missing").rights()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from datasets_server import options, settings
+from datasets_server import settings
 from tests.dags.conftest import PROJECT
 
 VALUES = {"HF_BOT_USER_NAME": "parquet-bot", "HF_BOT_TOKEN": "hf_bot"}
@@ -61,7 +61,7 @@ def test_the_init_service_runs_commands_of_airflow() -> None:
     script = interpolate(services({})["airflow-init"]["command"][-1], {}).replace("\\\n", " ")
     commands = [shlex.split(line) for line in re.findall(r"\bairflow (.+?)(?:\|\|)?$", script, re.MULTILINE)]
 
-    assert ["pools", "set", options.POOL, str(options.POOL_SLOTS), options.POOL_DESCRIPTION] in commands
+    assert ["pools", "set", settings.POOL, str(settings.POOL_SLOTS), settings.POOL_DESCRIPTION] in commands
     assert all(get_parser().parse_args(command).func for command in commands)
 
 

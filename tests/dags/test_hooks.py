@@ -1,4 +1,4 @@
-"""The hooks: from the Connections to the services, and one clear error for each way in which that fails."""
+"""The hooks: from the Connections to the services, with one clear error for each way to fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction
 
-from datasets_server import settings
 from datasets_server.hooks.assets import AssetsHook
 from datasets_server.hooks.databases import CacheHook, QueueHook
 from datasets_server.hooks.hub import HubHook, endpoint
@@ -18,10 +17,10 @@ from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, ServiceError
 from include.hub.client import BlockList
-from include.planning.processing_graph import DEFAULT_RELEASE, load_release, release_names
+from include.planning.processing_graph import load_release
 from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.conftest import Databases
-from tests.dags.conftest import set_connection, set_variable
+from tests.dags.conftest import set_connection
 
 PASSWORD = "a-very-secret-password"
 
@@ -41,7 +40,7 @@ def test_the_schema_of_the_connection_is_the_database(connections: None, databas
 
 def test_a_missing_connection_fails_at_once(airflow_database: None) -> None:
     with pytest.raises(
-        ConfigurationError, match="no Connection datasets_server_cache: create it, of type mongo"
+        ConfigurationError, match="no Connection datasets_server_cache: create it, with the type mongo"
     ) as e:
         CacheHook()
 
@@ -78,7 +77,7 @@ def test_an_unreachable_database_is_retried_and_named_without_its_password(
     assert decision(e.value) is not RetryAction.FAIL
 
 
-def test_a_database_that_fails_on_the_way_is_explained_too(
+def test_a_database_that_fails_during_a_task_is_named(
     connections: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with Mongod(tmp_path / "mongod", cache_gigabytes=0.25) as mongod:
@@ -86,10 +85,10 @@ def test_a_database_that_fails_on_the_way_is_explained_too(
         fields = {"conn_type": "mongo", "host": mongod.host, "port": mongod.port, "extra": extra}
         set_connection(monkeypatch, "datasets_server_cache", **fields)
         with pytest.raises(ServiceError, match="datasets_server_cache"):
-            read_while_it_stops(mongod)
+            read_and_stop(mongod)
 
 
-def read_while_it_stops(mongod: Mongod) -> None:
+def read_and_stop(mongod: Mongod) -> None:
     with open_services() as services:
         mongod.stop()
         list(services.cache.dataset_names())
@@ -103,7 +102,7 @@ def mongod_with_users(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "wrong"])
-def test_credentials_are_looked_up_in_the_database_admin(
+def test_the_user_is_looked_up_in_the_database_admin(
     monkeypatch: pytest.MonkeyPatch, mongod_with_users: Mongod, password: str
 ) -> None:
     set_connection(
@@ -139,11 +138,11 @@ def test_credentials_are_looked_up_in_the_database_admin(
         ({"host": "http://127.0.0.1:5000/"}, "http://127.0.0.1:5000"),
     ],
 )
-def test_the_endpoint_of_the_hub(fields: dict[str, Any], expected: str) -> None:
+def test_the_endpoint_has_a_scheme_and_no_trailing_slash(fields: dict[str, Any], expected: str) -> None:
     assert endpoint(Connection(conn_id="huggingface_hub", conn_type="generic", **fields)) == expected
 
 
-def test_an_endpoint_that_is_no_address_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_is_not_a_url_is_an_error_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     set_connection(monkeypatch, "huggingface_hub", conn_type="generic", host="ftp://hub", password=PASSWORD)
 
     with pytest.raises(ConfigurationError, match=r"huggingface_hub has the host 'ftp://hub'") as e:
@@ -151,36 +150,9 @@ def test_an_endpoint_that_is_no_address_fails_at_once(monkeypatch: pytest.Monkey
     assert PASSWORD not in str(e.value)
 
 
-def test_the_storages_are_where_the_variables_say(connections: None, tmp_path: Path) -> None:
+def test_the_storages_are_those_of_the_variables(connections: None, tmp_path: Path) -> None:
     assets, cached_assets = AssetsHook().storages()
 
     assert assets == FolderStorage(tmp_path / "assets")
     assert isinstance(cached_assets, BucketStorage)
     assert (cached_assets.bucket, cached_assets.prefix) == ("dataset-assets", "cached-assets")
-
-
-def test_without_a_variable_its_default_holds(airflow_database: None) -> None:
-    assert settings.RELEASE.read() is load_release(DEFAULT_RELEASE)
-    assert settings.BLOCKED_DATASETS.read() == BlockList()
-    assert settings.ASSETS_PROTOCOL.read() == "file"
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("datasets_server_release", "2025", f"holds '2025'. It may hold {' or '.join(release_names())}."),
-        ("datasets_server_assets_storage_protocol", "ftp", "holds 'ftp'. It may hold file or s3."),
-        ("datasets_server_common_blocked_datasets", "a,*/b", "'*/b'"),
-    ],
-)
-def test_a_bad_variable_is_one_clear_error(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
-) -> None:
-    set_variable(monkeypatch, name, value)
-    [setting] = [setting for setting in settings.SETTINGS if setting.name == name]
-
-    with pytest.raises(ConfigurationError) as e:
-        setting.read()
-
-    assert f"The Variable {name} holds" in str(e.value)
-    assert message in str(e.value)

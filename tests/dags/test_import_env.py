@@ -1,5 +1,5 @@
 # ruff: noqa: AIR311 - these tests look into Airflow's database
-"""The environment variables of the job that came before, turned into Connections and Variables."""
+"""The import of the environment variables of the CronJob into Connections and Variables."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.models import Connection, Pool, Variable
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
-from datasets_server import options, settings
+from datasets_server import settings
 from datasets_server.hooks.databases import CACHE_CONNECTION, QUEUE_CONNECTION
-from datasets_server.import_env import (
-    DIRECTORY_CLEANING_KEYS,
-    Fields,
-    known_names,
-    main,
-    mongo_fields,
-    parse_env,
-)
+from datasets_server.import_env.__main__ import main
+from datasets_server.import_env.connections import Fields, mongo_fields
+from datasets_server.import_env.env_file import parse_env
+from datasets_server.import_env.notes import known_names
 from include.errors import ConfigurationError
-from tests.dags.conftest import PROJECT
 
 SECRETS = ("s3cr/et=", "hf_SECRETTOKEN", "abc=def==", "hf_BOTSECRET", "AKIDSECRET", "what-is-this")
 FILE = """
-# the backfill of yesterday
+# the backfill that ran until yesterday
 export CACHE_MAINTENANCE_ACTION=backfill
 CACHE_MONGO_URL="mongodb://main%40tainer:s3cr%2Fet=@a:27017,b:27018/?replicaSet=rs0"
 CACHE_MONGO_DATABASE=cache
@@ -45,7 +39,7 @@ DISCUSSIONS_BOT_TOKEN=hf_BOTSECRET
 LOG_LEVEL=DEBUG
 MONGO_PASSWORD_OF_OLD=what-is-this
 """
-#: As datasets-server documents them.
+#: As the documentation of datasets-server lists them.
 ENVIRONMENT_VARIABLES = {
     *("CACHE_MAINTENANCE_ACTION", "CACHE_MONGO_URL", "CACHE_MONGO_DATABASE", "QUEUE_MONGO_URL"),
     *("QUEUE_MONGO_DATABASE", "COMMON_BLOCKED_DATASETS", "COMMON_HF_ENDPOINT", "COMMON_HF_TOKEN"),
@@ -64,11 +58,11 @@ def empty_airflow(airflow_database: None) -> Iterator[None]:
         ids = [spec.id for spec in settings.CONNECTIONS]
         session.execute(delete(Connection).where(Connection.conn_id.in_(ids)))
         session.execute(delete(Variable).where(Variable.key.startswith(settings.PREFIX)))
-        session.execute(delete(Pool).where(Pool.pool == options.POOL))
+        session.execute(delete(Pool).where(Pool.pool == settings.POOL))
 
 
 def import_file(tmp_path: Path, text: str, *options: str) -> int:
-    path = tmp_path / "old.env"
+    path = tmp_path / "cronjob.env"
     path.write_text(text)
     return main([str(path), *options])
 
@@ -108,7 +102,9 @@ def test_a_file_becomes_connections_and_variables(tmp_path: Path) -> None:
     assert variable("assets_base_url") == "https://assets.example.com"
 
 
-def test_it_shows_what_it_sets_without_a_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_shows_the_changes_and_masks_the_secrets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import_file(tmp_path, FILE, "--yes")
 
     output = capsys.readouterr().out
@@ -119,7 +115,7 @@ def test_it_shows_what_it_sets_without_a_secret(tmp_path: Path, capsys: pytest.C
     assert not [secret for secret in SECRETS if secret in output]
 
 
-def test_the_second_time_there_is_nothing_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_import_has_nothing_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import_file(tmp_path, FILE, "--yes")
     capsys.readouterr()
 
@@ -132,20 +128,20 @@ def test_the_second_time_there_is_nothing_to_set(tmp_path: Path, capsys: pytest.
 
 def pool_slots() -> int | None:
     with create_session() as session:
-        found = Pool.get_pool(options.POOL, session=session)
+        found = Pool.get_pool(settings.POOL, session=session)
         return found.slots if found else None
 
 
-def test_the_pool_of_the_shards_is_created(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_pool_is_created(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import_file(tmp_path, "COMMON_HF_TOKEN=hf_SECRETTOKEN", "--yes")
 
     assert "new      Pool datasets_server: 4 slots\n" in capsys.readouterr().out
     assert pool_slots() == 4
 
 
-def test_a_pool_that_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_pool_keeps_its_slots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with create_session() as session:
-        Pool.create_or_update_pool(options.POOL, 9, "ours", include_deferred=False, session=session)
+        Pool.create_or_update_pool(settings.POOL, 9, "ours", include_deferred=False, session=session)
 
     import_file(tmp_path, "COMMON_HF_TOKEN=hf_SECRETTOKEN", "--yes")
 
@@ -153,7 +149,9 @@ def test_a_pool_that_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.Capt
     assert pool_slots() == 9
 
 
-def test_only_what_the_file_names_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fields_that_the_file_does_not_mention_stay_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import_file(tmp_path, FILE, "--yes")
     capsys.readouterr()
 
@@ -180,13 +178,13 @@ IMPORTED = {
 }
 
 
-def test_the_directory_to_clean_is_an_entry_of_a_variable(tmp_path: Path) -> None:
+def test_the_directory_to_clean_becomes_an_entry_of_the_variable(tmp_path: Path) -> None:
     import_file(tmp_path, DIRECTORY, "--yes")
 
     assert json.loads(str(variable("directory_cleaning"))) == [IMPORTED]
 
 
-def test_the_directories_that_the_variable_has_stay(
+def test_other_directories_of_the_variable_stay_as_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = {"name": "stats-cache", "directory": "/storage/stats-cache"}
@@ -202,13 +200,13 @@ def test_the_directories_that_the_variable_has_stay(
 @pytest.mark.parametrize(
     ("text", "present", "message"),
     [
-        ("DIRECTORY_CLEANING_SUBFOLDER_PATTERN=*", "[]", "needs DIRECTORY_CLEANING_CACHE_DIRECTORY, too"),
+        ("DIRECTORY_CLEANING_SUBFOLDER_PATTERN=*", "[]", "also requires DIRECTORY_CLEANING_CACHE_DIRECTORY"),
         (DIRECTORY.replace("/storage/", "/etc/"), "[]", "directory '/etc/duckdb-index' is not cleaned"),
         (DIRECTORY.replace("259200", "3 days"), "[]", "must be a whole number of 0 or more, not '3 days'"),
         (DIRECTORY, "nothing", "datasets_server_directory_cleaning holds 'nothing'. It may hold a JSON list"),
     ],
 )
-def test_a_directory_that_cannot_be_cleaned_is_one_clear_error(
+def test_an_invalid_directory_to_clean_is_an_error_and_sets_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, present: str, message: str
 ) -> None:
     Variable.set("datasets_server_directory_cleaning", present)
@@ -220,7 +218,9 @@ def test_a_directory_that_cannot_be_cleaned_is_one_clear_error(
 
 
 @pytest.mark.parametrize("answer", ["n", "", None])
-def test_it_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
+def test_without_a_confirmation_nothing_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str | None
+) -> None:
     def reply(_: str) -> str:
         if answer is None:
             raise EOFError
@@ -234,7 +234,7 @@ def test_it_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: 
     assert variable("common_blocked_datasets") is None
 
 
-def test_every_mistake_is_named_and_nothing_is_set(
+def test_every_invalid_value_is_reported_and_nothing_is_set(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = """
@@ -246,14 +246,14 @@ ASSETS_STORAGE_PROTOCOL=ftp
     assert import_file(tmp_path, text, "--yes") == 1
 
     output = capsys.readouterr().out
-    assert "CACHE_MONGO_URL cannot be used" in output
+    assert "CACHE_MONGO_URL is not a valid MongoDB URI" in output
     assert "huggingface_hub has the host 'ftp://hub'" in output
     assert "datasets_server_assets_storage_protocol holds 'ftp'. It may hold file or s3." in output
     assert not [secret for secret in ("s3cr", *SECRETS) if secret in output]
     assert connection("huggingface_hub") is None
 
 
-def test_a_needed_connection_that_is_not_in_the_file_is_named(
+def test_a_required_connection_that_is_missing_in_file_and_airflow_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import_file(tmp_path, "CACHE_MONGO_DATABASE=cache", "--yes")
@@ -265,7 +265,7 @@ def test_a_needed_connection_that_is_not_in_the_file_is_named(
     assert connection(CACHE_CONNECTION) == Fields("localhost", 27017, schema="cache")
 
 
-def test_what_the_environment_of_airflow_hides_is_named(
+def test_a_connection_in_the_environment_of_airflow_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_HUGGINGFACE_HUB", "generic://hub.example.com")
@@ -275,7 +275,7 @@ def test_what_the_environment_of_airflow_hides_is_named(
     assert "Hidden: AIRFLOW_CONN_HUGGINGFACE_HUB" in capsys.readouterr().out
 
 
-def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "missing.env")]) == 1
     assert "It cannot be read: No such file or directory." in capsys.readouterr().out
 
@@ -298,21 +298,79 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("A=1\r\nA=2\r\n", "2"),
         ("\ufeffA=b", "b"),
         ("# A=c\n\nA=b", "b"),
+        ("A='b\nc'", "b\nc"),
     ],
 )
-def test_lines_of_a_file(line: str, value: str) -> None:
+def test_a_line_is_read_as_python_dotenv_reads_it(line: str, value: str) -> None:
     assert parse_env(line) == {"A": value}
 
 
 @pytest.mark.parametrize("bad", ["what is this", "1A=b", "A='b", 'A="b', "A='b' c", "=b", "A-B=c"])
-def test_a_line_that_cannot_be_read_is_named_by_its_number(bad: str) -> None:
+def test_a_line_that_cannot_be_read_is_reported_by_its_number_alone(bad: str) -> None:
     with pytest.raises(ConfigurationError, match="Line 3 cannot be read") as e:
         parse_env(f"A=1\n\n{bad}\nB=2")
     assert bad not in str(e.value)
 
 
 @pytest.mark.parametrize(
-    ("url", "fields"),
+    ("text", "value"),
+    [
+        ("B=b\nA=${B}", "b"),
+        ("B=b\nA='x${B}y${B}'", "xbyb"),
+        ("A=${B:-c}", "c"),
+        ("A=x${B:-}y", "xy"),
+        ("B=b\nA=${B:-c}", "b"),
+        ("B=\nA=${B:-c}", ""),
+        ("C=c\nB=${C}\nA=${B}", "c"),
+        ("A=a\nA=${A}:b", "a:b"),
+        ("B=b\nA=$B", "$B"),
+    ],
+)
+def test_a_reference_is_expanded_from_the_lines_above_it(text: str, value: str) -> None:
+    assert parse_env(text)["A"] == value
+
+
+@pytest.mark.parametrize("text", ["A=${B}", "A=${B}\nB=b", "A=s3cr${et}", "B=b\nA=${B}${C}"])
+def test_a_reference_to_a_variable_that_is_nowhere_is_reported_by_its_line_alone(text: str) -> None:
+    number = text.split("A=")[0].count("\n") + 1
+
+    with pytest.raises(ConfigurationError, match=f"^Line {number} refers to a variable") as e:
+        parse_env(text)
+    assert "s3cr" not in str(e.value)
+
+
+def test_a_reference_is_not_expanded_from_the_environment_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("B", "of this process")
+
+    with pytest.raises(ConfigurationError, match="Line 1 refers to a variable"):
+        parse_env("A=${B}")
+    assert parse_env("A=${B:-c}") == {"A": "c"}
+
+
+def test_every_bad_line_is_reported() -> None:
+    with pytest.raises(ConfigurationError) as e:
+        parse_env("what is this\nA=${B}\n\n\nC")
+
+    assert [line.split(":")[0] for line in str(e.value).splitlines()] == [
+        "Line 1 cannot be read",
+        "Line 2 refers to a variable that no line above it sets",
+        "Line 5 cannot be read",
+    ]
+
+
+def test_a_reference_in_a_uri_is_expanded(tmp_path: Path) -> None:
+    text = (
+        "MONGO_PASSWORD=s3cret\nCACHE_MONGO_URL=mongodb://maintainer:${MONGO_PASSWORD}@${MONGO_HOST:-mongo}"
+    )
+
+    import_file(tmp_path, text, "--yes")
+
+    fields = Fields("mongo", None, "maintainer", "s3cret", "datasets_server_cache")
+    assert connection(CACHE_CONNECTION) == fields
+
+
+@pytest.mark.parametrize(
+    ("uri", "fields"),
     [
         ("mongodb://localhost", Fields("localhost")),
         ("mongodb://localhost:27018/", Fields("localhost", 27018)),
@@ -328,12 +386,12 @@ def test_a_line_that_cannot_be_read_is_named_by_its_number(bad: str) -> None:
         ),
     ],
 )
-def test_an_address_of_mongodb(url: str, fields: Fields) -> None:
-    assert mongo_fields(url) == fields
+def test_the_fields_of_a_mongodb_uri(uri: str, fields: Fields) -> None:
+    assert mongo_fields(uri) == fields
 
 
 @pytest.mark.parametrize(
-    "url",
+    "uri",
     [
         "http://user:s3cr@host",
         "host:27017",
@@ -346,41 +404,11 @@ def test_an_address_of_mongodb(url: str, fields: Fields) -> None:
         "mongodb+srv://a,b",
     ],
 )
-def test_what_is_no_address_of_mongodb(url: str) -> None:
-    with pytest.raises(ValueError, match="must be an address such as") as e:
-        mongo_fields(url)
+def test_an_invalid_mongodb_uri_is_an_error_that_does_not_show_it(uri: str) -> None:
+    with pytest.raises(ValueError, match="not a valid MongoDB URI: write one such as") as e:
+        mongo_fields(uri)
     assert "s3cr" not in str(e.value)
 
 
-def test_every_environment_variable_has_a_place() -> None:
+def test_every_documented_environment_variable_is_known() -> None:
     assert known_names() == ENVIRONMENT_VARIABLES
-
-
-def readme_row(name: str) -> str:
-    text = (PROJECT / "README.md").read_text()
-    rows: list[Any] = re.findall(rf"^\| `{name}` \|.*$", text, re.MULTILINE)
-    assert len(rows) == 1, f"the README has {len(rows)} rows for {name}"
-    return str(rows[0])
-
-
-@pytest.mark.parametrize("spec", settings.CONNECTIONS, ids=lambda spec: spec.id)
-def test_the_readme_has_every_connection(spec: settings.ConnectionSpec) -> None:
-    row = readme_row(spec.id)
-
-    assert f"| {spec.conn_type} |" in row
-    assert [name for name in spec.replaces if f"`{name}`" not in row] == []
-
-
-@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
-def test_the_readme_has_every_variable(setting: settings.Setting) -> None:
-    row = readme_row(setting.name)
-
-    assert f"`{setting.default}`" in row if setting.default else True
-    replaced = DIRECTORY_CLEANING_KEYS if setting is settings.DIRECTORY_CLEANING else {setting.replaces}
-    assert [name for name in replaced if name and f"`{name}`" not in row] == []
-    assert row.endswith("| |") is (replaced == {None})
-
-
-@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
-def test_every_default_is_valid(setting: settings.Setting) -> None:
-    setting.check(setting.default)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from unittest.mock import create_autospec
+
 import pytest
 
-from datasets_server import options
-from dev.local_stack.airflow_server import SHARD_POOL
+from datasets_server import settings
+from dev.local_stack.airflow_server import AirflowApi
+from dev.local_stack.configuration import configure
 from tests.dags.conftest import PROJECT
 
 
@@ -19,7 +22,7 @@ def pools_of_tasks(dag_id: str) -> dict[str, str]:
 def test_only_the_shards_are_in_the_pool(airflow_database: None, dag_id: str) -> None:
     found = pools_of_tasks(dag_id)
 
-    assert found.pop("backfill_shard") == options.POOL
+    assert found.pop("backfill_shard") == settings.POOL
     assert set(found.values()) == {"default_pool"}
 
 
@@ -32,4 +35,8 @@ def test_the_configuration_can_name_another_pool(
 
 
 def test_the_local_stack_creates_this_pool() -> None:
-    assert SHARD_POOL == options.POOL
+    api = create_autospec(AirflowApi, instance=True)
+
+    configure(api, {}, {}, slots=2)
+
+    api.create_pool.assert_called_once_with(settings.POOL, 2, settings.POOL_DESCRIPTION)

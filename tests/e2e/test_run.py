@@ -19,12 +19,12 @@ import pytest
 from pymongo import MongoClient
 
 from datasets_server.actions import ACTIONS
+from datasets_server.settings import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack import ports
 from dev.local_stack.actions import VIEWS
 from dev.local_stack.documents import CACHE, JOBS, utc_now
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.process import PROJECT_ROOT
-from dev.local_stack.run import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
 from include.planning.processing_graph import load_release
 

@@ -16,10 +16,11 @@ import pytest
 from pymongo import MongoClient
 
 from datasets_server import actions
+from datasets_server.settings import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.airflow_server import AirflowApi, AirflowServer
 from dev.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS
 from dev.local_stack.postgres_server import PostgresServer, find_postgres_programs
-from dev.local_stack.run import CACHE_DATABASE, QUEUE_DATABASE, Services, start_services
+from dev.local_stack.run import Services, start_services
 from dev.local_stack.sample_directories import NEW_FILES, OLD_FILES, fill_directories
 from dev.local_stack.sample_state import BOT_NAME, Outcome, datasets_by_outcome
 from include.errors import ServiceError

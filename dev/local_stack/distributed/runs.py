@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from datasets_server.settings import QUEUE_DATABASE
 from dev.local_stack.distributed.stack import WORKERS, Stack
-from dev.local_stack.distributed.state import QUEUE_DATABASE, EndState, read_end
+from dev.local_stack.distributed.state import EndState, read_end
 from dev.local_stack.documents import JOBS
 from include.databases.name_ranges import NameRange, in_range
 from include.errors import ServiceError
@@ -67,19 +67,14 @@ class Run:
         """For how long it has run."""
         return (datetime.now(UTC) - self.started_at).total_seconds()
 
-    def is_over(self) -> bool:
-        """Whether it has ended.
+    def while_running(self) -> Iterator[None]:
+        """Yield, and look at the run again, until it has ended.
 
         :raises ServiceError: if it takes too long.
         """
-        state = self._stack.api.run(DAG, self.id)["state"]
-        if self.seconds > _RUN_SECONDS:
-            raise ServiceError(f"The run has not ended within {_RUN_SECONDS} s: {self._states()}")
-        return state in ("success", "failed")
-
-    def _states(self) -> str:
-        tasks = self._stack.api.tasks(DAG, self.id)
-        return ", ".join(f"{task['task_id']} {task['map_index']} is {task['state']}" for task in tasks)
+        return self._stack.api.while_running(
+            DAG, self.id, timeout=_RUN_SECONDS - self.seconds, interval=_POLL_SECONDS
+        )
 
     def running_shards(self) -> dict[int, str]:
         """Give the shards that run now, each with its worker."""
@@ -98,8 +93,8 @@ class Run:
 
     def finish(self) -> FinishedRun:
         """Wait for its end, and look at what it did."""
-        while not self.is_over():
-            time.sleep(_POLL_SECONDS)
+        for _ in self.while_running():
+            pass
         seconds = self.seconds
         api = self._stack.api
         return FinishedRun(
@@ -141,11 +136,10 @@ def with_a_kill(stack: Stack, all_jobs: Sequence[int]) -> tuple[FinishedRun, Kil
 
 def _wait_for_the_middle(run: Run, all_jobs: Sequence[int]) -> str:
     """Wait until shards run on all workers, and one has written some of its jobs; give its worker."""
-    while not run.is_over():
+    for _ in run.while_running():
         running = run.running_shards()
         if set(running.values()) == set(WORKERS):
             for shard, worker in running.items():
                 if 0 < run.jobs_of(shard) < all_jobs[shard] / 2:
                     return worker
-        time.sleep(_POLL_SECONDS)
     raise ServiceError("The run ended before a worker was in the middle of a shard.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -12,20 +11,14 @@ from typing import Any
 
 from pymongo import MongoClient
 
+from datasets_server import settings
 from dev.local_stack import postgres_server, redis_server
-from dev.local_stack.airflow_server import SHARD_POOL, AirflowApi, AirflowServer
+from dev.local_stack.airflow_server import AirflowApi, AirflowServer
 from dev.local_stack.command import step
-from dev.local_stack.distributed.state import (
-    CACHE_DATABASE,
-    DATASETS,
-    QUEUE_DATABASE,
-    STORAGES,
-    StateFolder,
-    make_start,
-)
+from dev.local_stack.configuration import configure, service_connections
+from dev.local_stack.distributed.state import ASSETS, CACHED_ASSETS, DATASETS, StateFolder, make_start
 from dev.local_stack.hub_server import HubProcess
 from dev.local_stack.mongod import Mongod
-from dev.local_stack.ports import HOST, free_port
 from dev.local_stack.postgres_server import PostgresServer
 from dev.local_stack.redis_server import RedisServer
 from include.errors import ConfigurationError
@@ -81,23 +74,18 @@ def started(data: Path) -> Iterator[Stack]:
             postgres = stack.enter_context(PostgresServer(data / "postgres", log_file=logs / "postgres.log"))
             redis = stack.enter_context(RedisServer(log_file=logs / "redis.log"))
         mongod = Mongod(present.mongod, log_file=logs / "mongod.log", cache_gigabytes=0.5)
-        hub_port = free_port()
         airflow = AirflowServer(
             data / "airflow",
             log_folder=logs,
             workers=WORKERS,
-            environment={
-                **_settings(postgres, redis),
-                **_connections(mongod, hub_port),
-                **_variables(present),
-            },
+            environment=_options(postgres, redis),
         )
         with ThreadPoolExecutor(1) as pool:
             migration = pool.submit(airflow.migrate)
             with step(f"{DATASETS:,} datasets generated"):
-                hub = make_start(start, logs / "mongod.log")
+                state = make_start(start, logs / "mongod.log")
                 present.copy_from(start)
-            stack.enter_context(HubProcess(hub, data / "hub", hub_port))
+            hub = stack.enter_context(HubProcess(state, data / "hub"))
             stack.callback(mongod.stop)
             mongod.start()
             with step("Airflow's database made"):
@@ -109,12 +97,16 @@ def started(data: Path) -> Iterator[Stack]:
         ):
             airflow.start()
         api = stack.enter_context(airflow.api())
-        api.create_pool(SHARD_POOL, SLOTS, "shards that work on the datasets at once")
+        roots = {
+            settings.ASSETS_ROOT.name: str(present.storage(ASSETS)),
+            settings.CACHED_ASSETS_ROOT.name: str(present.storage(CACHED_ASSETS)),
+        }
+        configure(api, service_connections(mongod.port, hub.url), roots, SLOTS)
         yield Stack(api, airflow, mongod, client, start, present)
 
 
-def _settings(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
-    settings = {
+def _options(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
+    options = {
         "CELERY__BROKER_URL": redis.url,
         "CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{postgres.address}",
         "CELERY__WORKER_CONCURRENCY": TASKS_OF_A_WORKER,
@@ -130,31 +122,4 @@ def _settings(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
         "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": 10,
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 2,
     }
-    return {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
-
-
-def _connections(mongod: Mongod, hub_port: int) -> dict[str, str]:
-    mongo = {
-        "conn_type": "mongo",
-        "host": mongod.host,
-        "port": mongod.port,
-        "extra": {"directConnection": True},
-    }
-    connections = {
-        "CACHE": mongo | {"schema": CACHE_DATABASE},
-        "QUEUE": mongo | {"schema": QUEUE_DATABASE},
-    }
-    hub = {"conn_type": "generic", "host": f"http://{HOST}:{hub_port}", "password": "hf_token"}
-    return {
-        **{f"AIRFLOW_CONN_DATASETS_SERVER_{name}": json.dumps(each) for name, each in connections.items()},
-        "AIRFLOW_CONN_HUGGINGFACE_HUB": json.dumps(hub),
-    }
-
-
-def _variables(present: StateFolder) -> dict[str, str]:
-    return {
-        f"AIRFLOW_VAR_DATASETS_SERVER_{name.replace('-', '_').upper()}_STORAGE_ROOT": str(
-            present.storage(name)
-        )
-        for name in STORAGES
-    }
+    return {f"AIRFLOW__{name}": str(value) for name, value in options.items()}

@@ -12,6 +12,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from datasets_server.settings import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.documents import (
     CACHE,
     CACHE_TOTALS,
@@ -26,13 +27,12 @@ from dev.local_stack.documents import (
 from dev.local_stack.generated_cache import generate
 from dev.local_stack.hub_server import HubState
 from dev.local_stack.mongod import Mongod
+from include.databases.mongo import MAINTENANCE_DATABASE
 from include.planning.processing_graph import load_release
 from include.storage.asset_storage import dataset_folder
 
-CACHE_DATABASE = "datasets_server_cache"
-QUEUE_DATABASE = "datasets_server_queue"
-MAINTENANCE_DATABASE = "datasets_server_maintenance"
-STORAGES = ("assets", "cached-assets")
+#: The folders of the storages.
+ASSETS, CACHED_ASSETS = STORAGES = ("assets", "cached-assets")
 
 DATASETS = 5_000
 UP_TO_DATE = 0.7

@@ -1,1 +1,1 @@
-"""Hooks: from an Airflow Connection to the stores, the Hub and the storages of include/."""
+"""Hooks that turn Airflow Connections into the stores, the Hub client and the storages of include/."""

@@ -1,4 +1,4 @@
-"""The storages of assets and cached assets, from the Variables that say where they are."""
+"""The storages of assets and cached assets, from the Variables that name their places."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ S3_CONNECTION = settings.S3.id
 
 
 class AssetsHook(BaseHook):
-    """The two storages. The Connection is needed only if one of them is in S3.
+    """Opens the two storages.
 
-    :param conn_id: a Connection of type aws.
+    :param conn_id: a Connection of type aws, required only if a storage is in S3.
     """
 
     def __init__(self, conn_id: str = S3_CONNECTION) -> None:
@@ -25,7 +25,10 @@ class AssetsHook(BaseHook):
         self._conn_id = conn_id
 
     def storages(self) -> list[AssetStorage]:
-        """Give the storages of assets and of cached assets, in this order."""
+        """Return the storages of assets and of cached assets, in this order.
+
+        :raises ConfigurationError: if a Variable has an invalid value, or the Connection is missing.
+        """
         return [
             self._storage(settings.ASSETS_PROTOCOL.read(), settings.ASSETS_ROOT.read()),
             self._storage(settings.CACHED_ASSETS_PROTOCOL.read(), settings.CACHED_ASSETS_ROOT.read()),

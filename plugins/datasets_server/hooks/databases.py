@@ -1,4 +1,4 @@
-"""The cache and the queue, from their Connections of type mongo."""
+"""The cache and queue databases, from their Connections."""
 
 from __future__ import annotations
 
@@ -24,15 +24,20 @@ from include.planning.processing_graph import Release
 CACHE_CONNECTION = settings.CACHE.id
 QUEUE_CONNECTION = settings.QUEUE.id
 
-_REFUSALS = {13: "does not allow this", 18: "refuses the user name or the password"}
+#: By MongoDB's error code: Unauthorized and AuthenticationFailed.
+_REFUSALS = {
+    13: "does not allow this operation: grant the user the role readWrite",
+    18: "refuses the user name or the password: fix the Connection",
+}
 
 
 class DatabaseHook(MongoHook):
     """A MongoDB of datasets-server.
 
-    :param conn_id: a Connection of type mongo. Its schema is the database; by default, the user is looked up
-        in the database ``admin`` (``authSource`` in its extra says otherwise).
-    :param default_database: the database where the Connection has no schema.
+    :param conn_id: a Connection of type mongo. Its schema is the database. Its user is in the database
+        ``admin``, unless ``authSource`` in its extra names another one.
+    :param default_database: the database if the Connection has no schema.
+    :raises ConfigurationError: if the Connection is missing, or is of another type.
     """
 
     def __init__(self, conn_id: str, default_database: str) -> None:
@@ -46,10 +51,10 @@ class DatabaseHook(MongoHook):
         self._database_name = self.connection.schema or default_database
 
     def database(self, name: str | None = None) -> Database[dict[str, Any]]:
-        """Give a database, the Connection's own by default, once its server has answered.
+        """Connect, and return a database, by default that of the Connection.
 
-        :raises ServiceError: if it cannot be reached.
-        :raises ConfigurationError: if it refuses the credentials, or the Connection makes no address.
+        :raises ServiceError: if MongoDB cannot be reached.
+        :raises ConfigurationError: if MongoDB refuses the credentials, or the Connection is not a valid URI.
         """
         with explained_mongo_errors(self):
             database: Database[dict[str, Any]] = self.get_conn()[name or self._database_name]
@@ -58,7 +63,7 @@ class DatabaseHook(MongoHook):
 
     @property
     def address(self) -> str:
-        """The Connection's id and its server, without the credentials."""
+        """The id of the Connection and its server, without the credentials."""
         port = f":{self.connection.port}" if self.connection.port else ""
         return f"{self.mongo_conn_id} ({self.connection.host}{port})"
 
@@ -67,25 +72,25 @@ class CacheHook(DatabaseHook):
     """The cache database."""
 
     def __init__(self, conn_id: str = CACHE_CONNECTION) -> None:
-        super().__init__(conn_id, default_database="datasets_server_cache")
+        super().__init__(conn_id, default_database=settings.CACHE_DATABASE)
 
     def store(self) -> CacheStore:
-        """Give the store of cache entries."""
+        """Return the store of cache entries."""
         return CacheStore(self.database())
 
 
 class QueueHook(DatabaseHook):
-    """The queue database, and our own beside it."""
+    """The queue database, and the database in which maintenance keeps its own records."""
 
     def __init__(self, conn_id: str = QUEUE_CONNECTION) -> None:
-        super().__init__(conn_id, default_database="datasets_server_queue")
+        super().__init__(conn_id, default_database=settings.QUEUE_DATABASE)
 
     def store(self, release: Release) -> QueueStore:
-        """Give the store of jobs."""
+        """Return the store of jobs."""
         return QueueStore(self.database(), release)
 
     def maintenance(self) -> MaintenanceStore:
-        """Give the store of what maintenance itself keeps."""
+        """Return the store of the records of maintenance, with its indexes."""
         store = MaintenanceStore(self.database(MAINTENANCE_DATABASE))
         store.create_indexes()
         return store
@@ -93,10 +98,10 @@ class QueueHook(DatabaseHook):
 
 @contextmanager
 def explained_mongo_errors(*hooks: DatabaseHook) -> Iterator[None]:
-    """Turn what MongoDB says when it fails into an error that names the Connections and what to do.
+    """Turn an error of MongoDB into one that names the Connections and what to do.
 
-    :raises ConfigurationError: if the credentials or the rights are wrong: another attempt would not help.
-    :raises ServiceError: for all else.
+    :raises ConfigurationError: if the credentials, the rights or the URI are wrong: a retry would fail, too.
+    :raises ServiceError: for any other error.
     """
     connections = ", ".join(hook.address for hook in hooks)
     try:
@@ -104,12 +109,12 @@ def explained_mongo_errors(*hooks: DatabaseHook) -> Iterator[None]:
     except OperationFailure as error:
         if error.code in _REFUSALS:
             raise ConfigurationError(
-                f"MongoDB at the Connection {connections} {_REFUSALS[error.code]}: mend it. {error}"
+                f"MongoDB at the Connection {connections} {_REFUSALS[error.code]}. {error}"
             ) from error
         raise ServiceError(f"MongoDB at the Connection {connections} fails: {error}") from error
     except (InvalidMongoUri, InvalidURI) as error:
         raise ConfigurationError(
-            f"The Connection {connections} makes no address of MongoDB: {error}"
+            f"The Connection {connections} is not a valid MongoDB URI: {error}"
         ) from error
     except PyMongoError as error:
         raise ServiceError(f"MongoDB at the Connection {connections} cannot be reached: {error}") from error

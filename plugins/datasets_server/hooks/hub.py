@@ -14,40 +14,43 @@ from include.hub.client import BlockList, Hub
 from include.planning.processing_graph import Release
 
 HUB_CONNECTION = settings.HUB.id
-DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
 class HubHook(BaseHook):
     """The Hub.
 
-    :param conn_id: a Connection of type generic. Its host is the endpoint (https://huggingface.co by default;
-        the scheme, a port and a slash at its end are optional), its password the access token.
+    :param conn_id: a Connection of type generic. Its host is the endpoint (default https://huggingface.co;
+        the scheme, a port and a trailing slash are optional), its password the access token.
+    :raises ConfigurationError: if the Connection is missing.
     """
 
     def __init__(self, conn_id: str = HUB_CONNECTION) -> None:
         super().__init__()
-        # The client logs every request, which would be a line for each dataset.
+        # The client logs every request: a line for each dataset.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self._connection = required_connection(conn_id, conn_type="generic")
 
     def hub(self, release: Release, blocked: BlockList) -> Hub:
-        """Give a client of the Hub, with the rules of a release."""
+        """Return a client of the Hub that follows the rules of a release.
+
+        :raises ConfigurationError: if the endpoint is not a valid URL.
+        """
         return Hub(endpoint(self._connection), self._connection.password or None, release, blocked)
 
 
 def endpoint(connection: Connection) -> str:
-    """Give the address of the Hub that a Connection names, with a scheme and without a slash at its end.
+    """Return the endpoint of a Connection to the Hub, with a scheme and without a trailing slash.
 
-    :raises ConfigurationError: if it is no address.
+    :raises ConfigurationError: if it is not a valid URL.
     """
-    host = (connection.host or DEFAULT_ENDPOINT).strip().rstrip("/")
-    address = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    host = (connection.host or settings.HUB_ENDPOINT).strip().rstrip("/")
+    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
     if connection.port:
-        address = f"{address}:{connection.port}"
-    parts = urlsplit(address)
+        url = f"{url}:{connection.port}"
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
-            f"The Connection {connection.conn_id} has the host {connection.host!r}: write its address,"
-            f" such as {DEFAULT_ENDPOINT}."
+            f"The Connection {connection.conn_id} has the host {connection.host!r}, which is not a valid URL:"
+            f" write one such as {settings.HUB_ENDPOINT}."
         )
-    return address
+    return url

@@ -19,13 +19,13 @@ class HubBotHook(BaseHook):
     """The bot.
 
     :param conn_id: a Connection of type generic. Its login is the bot's user name, its password the bot's
-        access token. The Hub's address is that of the Connection ``huggingface_hub``.
-    :raises ConfigurationError: if a Connection, the name or the token is missing.
+        access token. The endpoint is that of the Connection ``huggingface_hub``.
+    :raises ConfigurationError: if a Connection, the user name or the token is missing.
     """
 
     def __init__(self, conn_id: str = BOT_CONNECTION) -> None:
         super().__init__()
-        # The client logs every request, which would be some lines for each dataset.
+        # The client logs every request: several lines for each dataset.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self._endpoint = endpoint(required_connection(HUB_CONNECTION, conn_type="generic"))
         connection = required_connection(conn_id, conn_type="generic")
@@ -35,10 +35,10 @@ class HubBotHook(BaseHook):
         )
 
     def bot(self) -> HubBot:
-        """Give the bot, whose token the Hub has confirmed.
+        """Return the bot, after a check of its token at the Hub.
 
-        :raises ConfigurationError: if the token is not valid, is another user's, or may not write.
-        :raises ServiceError: if the Hub cannot be asked.
+        :raises ConfigurationError: if the token is not valid, belongs to another user, or is read-only.
+        :raises ServiceError: if the Hub cannot be reached.
         """
         bot = HubBot(self._endpoint, self._name, self._token)
         bot.check_token()

@@ -1,9 +1,10 @@
-"""The check of the configuration: every Connection and Variable is tried, and a line says what came of it."""
+"""The check of the configuration: one line for each Connection, storage, directory and Variable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,62 +32,63 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of trying one Connection or Variable; ``to_mend`` is None if all is well."""
+    """The result of one check; ``fix`` says what to do, None if there is nothing to fix."""
 
     subject: str
     facts: str
-    to_mend: str | None = None
+    fix: str | None = None
 
     def __str__(self) -> str:
-        if self.to_mend is None:
-            return f"ok    {self.subject}: {self.facts}"
-        return f"MEND  {self.subject}: {self.facts}. {self.to_mend}"
+        if self.fix is None:
+            return f"ok   {self.subject}: {self.facts}"
+        return f"FIX  {self.subject}: {self.facts}. {self.fix}"
 
 
 class CheckConnectionsOperator(BaseOperator):
-    """Tries every Connection and Variable, prints a line for each, and fails if something is to be mended.
+    """Checks every Connection and Variable, logs a line for each, and fails if there is something to fix.
 
-    Returns ``{"checked": the number of lines, "to_mend": the lines that say what to mend}``.
+    Returns ``{"checked": the number of lines, "to_fix": the lines that say what to fix}``.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Try all of them, whatever comes of each."""
+        """Run all checks, even if some fail."""
         findings = []
         for finding in check_all():
             self.log.info("%s", finding)
             findings.append(finding)
-        to_mend = [str(finding) for finding in findings if finding.to_mend is not None]
-        result = {"checked": len(findings), "to_mend": to_mend}
-        if to_mend:
+        to_fix = [str(finding) for finding in findings if finding.fix is not None]
+        result = {"checked": len(findings), "to_fix": to_fix}
+        if to_fix:
             context["ti"].xcom_push("return_value", result)
-            raise AirflowFailException(f"{len(to_mend)} of {len(findings)} to mend:\n" + "\n".join(to_mend))
+            raise AirflowFailException(f"{len(to_fix)} of {len(findings)} to fix:\n" + "\n".join(to_fix))
         return result
 
 
 def check_all() -> Iterator[Finding]:
-    """Try every Connection, the storages, the directories to clean, and every Variable."""
-    yield _tried(_connection(settings.CACHE), _check_cache)
-    yield _tried(_connection(settings.QUEUE), _check_queue)
-    yield _tried(f"{_connection(settings.QUEUE)}, our own database", _check_maintenance)
-    yield _tried(_connection(settings.HUB), _check_hub)
-    yield _tried(_connection(settings.HUB_BOT), _check_bot)
+    """Check every Connection, the storages, the directories to clean, and every Variable."""
+    yield _finding(_connection(settings.CACHE), _check_cache)
+    yield _finding(_connection(settings.QUEUE), _check_queue)
+    yield _finding(f"{_connection(settings.QUEUE)}, database {MAINTENANCE_DATABASE}", _check_maintenance)
+    yield _finding(_connection(settings.HUB), _check_hub)
+    yield _finding(_connection(settings.HUB_BOT), _check_bot)
     yield from _check_storages()
     yield from _check_cleanings()
     for setting in settings.SETTINGS:
-        yield _tried(f"Variable {setting.name}", lambda setting=setting: _check_setting(setting))  # type: ignore[misc]
+        yield _finding(f"Variable {setting.name}", partial(_check_setting, setting))
 
 
+#: The facts and the fix of a finding.
 Facts = tuple[str, str | None]
 
 
-def _tried(subject: str, check: Callable[[], Facts]) -> Finding:
+def _finding(subject: str, check: Callable[[], Facts]) -> Finding:
     try:
-        facts, to_mend = check()
+        facts, fix = check()
     except ConfigurationError as error:
         return Finding(subject, "cannot be used", _one_line(error))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not hide the others
+    except Exception as error:  # noqa: BLE001 - an error of one check must not hide the others
         return Finding(subject, "not reachable", _one_line(error))
-    return Finding(subject, facts, to_mend)
+    return Finding(subject, facts, fix)
 
 
 def _one_line(error: Exception) -> str:
@@ -132,11 +134,11 @@ def _check_database(hook: DatabaseHook, name: str | None, collections: tuple[str
     )
 
 
-def _rights(found: Rights, to_mend: str) -> Facts:
+def _rights(found: Rights, fix: str) -> Facts:
     read = f"may not read {', '.join(found.unreadable)}" if found.unreadable else "may read"
     write = f"may not write {', '.join(found.unwritable)}" if found.unwritable else "may write"
     refused = found.unreadable or found.unwritable
-    return f"reachable, {read}, {write}", to_mend if refused else None
+    return f"reachable, {read}, {write}", fix if refused else None
 
 
 # The Hub
@@ -147,15 +149,15 @@ def _check_hub() -> Facts:
     hub.check_token()
     next(hub.listing())
     if not hub.has_token:
-        return "reachable, may read what is public (it has no token: private datasets look deleted)", None
+        return "reachable, may read public datasets (without a token, private datasets look deleted)", None
     return "reachable, the token is valid, may read (it need not write)", None
 
 
 def _check_bot() -> Facts:
     if not _exists(settings.HUB_BOT):
-        return f"not there; only {settings.HUB_BOT.needed_for} needs it", None
+        return f"missing, but required only by {settings.HUB_BOT.needed_for}", None
     HubBotHook().bot()
-    return "reachable, the token is the bot's, may read, may write as far as the Hub tells", None
+    return "reachable, the token is the bot's, may read, may write as far as the Hub reports", None
 
 
 # Storages
@@ -168,9 +170,9 @@ def _check_storages() -> Iterator[Finding]:
         yield Finding(_connection(settings.S3), "the storages cannot be opened", _one_line(error))
         return
     for files, storage in zip(("assets", "cached assets"), storages, strict=True):
-        yield _tried(_place(files, storage), lambda storage=storage: _check_storage(storage))  # type: ignore[misc]
+        yield _finding(_place(files, storage), partial(_check_storage, storage))
     if not any(isinstance(storage, BucketStorage) for storage in storages):
-        yield Finding(_connection(settings.S3), "not needed, because no storage is in S3")
+        yield Finding(_connection(settings.S3), "not required, because no storage is in S3")
 
 
 def _place(files: str, storage: AssetStorage) -> str:
@@ -180,7 +182,7 @@ def _place(files: str, storage: AssetStorage) -> str:
 
 
 def _check_storage(storage: AssetStorage) -> Facts:
-    return _rights(storage.rights(), "Allow the workers to list and to remove files there.")
+    return _rights(storage.rights(), "Allow the workers to list and delete files there.")
 
 
 # Directories to clean
@@ -190,30 +192,30 @@ def _check_cleanings() -> Iterator[Finding]:
     try:
         cleanings = settings.DIRECTORY_CLEANING.read()
     except ConfigurationError:
-        return  # the line of the Variable says it
+        return  # the line of the Variable reports it
     for cleaning in cleanings:
         subject = f"Directory to clean {cleaning.directory} ({cleaning.name})"
-        yield _tried(subject, lambda cleaning=cleaning: _check_cleaning(cleaning))  # type: ignore[misc]
+        yield _finding(subject, partial(_check_cleaning, cleaning))
 
 
 def _check_cleaning(cleaning: DirectoryCleaning) -> Facts:
     directory = Path(cleaning.real_directory())
     existing = next(path for path in (directory, *directory.parents) if path.exists())
-    facts, to_mend = _rights(
+    facts, fix = _rights(
         folder_rights(existing),
-        f"{existing} must be a folder that the workers have mounted and may read and write.",
+        f"{existing} must be a folder on the workers that they may read and write.",
     )
     if existing != directory:
-        facts = f"not there, to be created in {existing}, which is {facts}"
-    return facts, to_mend
+        facts = f"does not exist yet, will be created in {existing}: {facts}"
+    return facts, fix
 
 
 # Variables
 
 
-def _check_setting(setting: Setting) -> Facts:
+def _check_setting(setting: Setting[object]) -> Facts:
     text = Variable.get(setting.name, default=None)
     setting.read()
     if text is None:
-        return f"valid, by default {setting.default or 'empty'}", None
+        return f"valid, not set (default: {setting.default or 'empty'})", None
     return f"valid, set to {' '.join(str(text).split())}", None

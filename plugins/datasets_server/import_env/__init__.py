@@ -1,0 +1,1 @@
+"""The import of the environment variables of the CronJob that this replaces."""

@@ -1,0 +1,82 @@
+"""The definitions of Connections and Variables: their values, and what the README says about them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from datasets_server import settings
+from include.errors import ConfigurationError
+from include.hub.client import BlockList
+from include.planning.processing_graph import load_release
+from tests.dags.conftest import PROJECT, set_variable
+
+
+def test_a_variable_that_is_not_set_has_its_default(airflow_database: None) -> None:
+    assert settings.RELEASE.read() is load_release("2024-03")
+    assert settings.BLOCKED_DATASETS.read() == BlockList()
+    assert settings.ASSETS_PROTOCOL.read() == "file"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("datasets_server_release", "2025", "holds '2025'. It may hold 2024-03 or 2026-08."),
+        ("datasets_server_assets_storage_protocol", "ftp", "holds 'ftp'. It may hold file or s3."),
+        ("datasets_server_common_blocked_datasets", "a,*/b", "'*/b'"),
+    ],
+)
+def test_an_invalid_variable_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    set_variable(monkeypatch, name, value)
+    [setting] = [setting for setting in settings.SETTINGS if setting.name == name]
+
+    with pytest.raises(ConfigurationError) as e:
+        setting.read()
+
+    assert f"The Variable {name} holds" in str(e.value)
+    assert message in str(e.value)
+
+
+@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
+def test_every_default_is_valid(setting: settings.Setting[object]) -> None:
+    setting.check(setting.default)
+
+
+def readme_row(name: str) -> str:
+    text = (PROJECT / "README.md").read_text()
+    rows: list[str] = re.findall(rf"^\| `{name}` \|.*$", text, re.MULTILINE)
+    assert len(rows) == 1, f"the README has {len(rows)} rows for {name}"
+    return rows[0]
+
+
+@pytest.mark.parametrize("spec", settings.CONNECTIONS, ids=lambda spec: spec.id)
+def test_the_readme_documents_every_connection(spec: settings.ConnectionSpec) -> None:
+    row = readme_row(spec.id)
+
+    assert f"| {spec.conn_type} |" in row
+    assert [name for name in spec.replaces if f"`{name}`" not in row] == []
+
+
+@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
+def test_the_readme_documents_every_variable(setting: settings.Setting[object]) -> None:
+    row = readme_row(setting.name)
+
+    assert f"`{setting.default}`" in row if setting.default else True
+    assert [name for name in setting.replaces if f"`{name}`" not in row] == []
+    assert row.endswith("| |") is (not setting.replaces)
+
+
+def test_the_names_can_be_imported_without_airflow() -> None:
+    code = "import sys, datasets_server.settings; print('airflow' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"
