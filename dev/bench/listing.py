@@ -25,7 +25,8 @@ from dev.local_stack.mongod import Mongod
 from include.actions.backfill.hub_listing import HubLister
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import load_release
 
 FOLDER = Path(".local") / "listing-bench"

@@ -17,7 +17,7 @@ from pymongo import ReplaceOne, ReturnDocument
 from pymongo.database import Database
 
 from include.errors import ServiceError
-from include.hub.client import ListedDataset, ListingPage
+from include.hub.answers import ListedDataset, ListingPage
 
 Document = dict[str, Any]
 

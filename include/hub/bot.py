@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils._http import default_client_factory, set_client_factory
+from huggingface_hub.utils import set_client_factory
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.client import REQUEST_TIMEOUT_SECONDS, first_line
@@ -63,7 +63,7 @@ class HubBot:
         self.name = name
         self._api = HfApi(endpoint=endpoint, token=token)
         self._gate = RateLimitGate(sleep)
-        set_client_factory(partial(_impatient_client, timeout))
+        set_client_factory(partial(Client, follow_redirects=True, timeout=timeout))
 
     def check_token(self) -> None:
         """Make sure that the token is the bot's, and may write.
@@ -151,12 +151,6 @@ class HubBot:
             return Opening.DISABLED
         # The Hub redirects from an old name, and two names at once would get two discussions.
         return Opening.RENAMED if info.id != dataset else None
-
-
-def _impatient_client(timeout: float) -> Client:
-    client = default_client_factory()
-    client.timeout = timeout
-    return client
 
 
 def _reason_to_pass_over(error: HfHubHTTPError) -> Opening | None:

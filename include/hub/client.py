@@ -6,9 +6,7 @@ The only place that knows ``huggingface_hub``. The README's section "Is a datase
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator
 from functools import cache
 from threading import Lock
 from typing import Any, Literal, TypeVar
@@ -18,10 +16,11 @@ from httpx2 import HTTPError, Response
 from huggingface_hub import DatasetInfo, HfApi
 from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import ExpandDatasetProperty_T
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import get_session, hf_raise_for_status, http_backoff
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, http_backoff
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
+from include.hub.answers import ListedDataset, ListingPage, Support, Supported, Unsupported
+from include.hub.block_list import BlockList
 from include.hub.rate_limit import RateLimitGate
 from include.planning.processing_graph import Release
 
@@ -38,71 +37,8 @@ _PASSING_ERRORS = (408, 500, 502, 503, 504)
 _PLACE_REFUSED = (400, 404, 410, 422)
 
 
-@dataclass(frozen=True, slots=True)
-class Supported:
-    """The Hub has the dataset, at this revision (a git sha), and it is to be served."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unsupported:
-    """The dataset is to be removed, because of this."""
-
-    reason: str
-
-
-Support = Supported | Unsupported
-
-
-@dataclass(frozen=True, slots=True)
-class ListedDataset:
-    """A dataset in the Hub's listing.
-
-    ``revision`` is None if the listing alone does not prove that the dataset is supported.
-    """
-
-    name: str
-    revision: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListingPage:
-    """A page of the Hub's listing. ``next_place`` leads to the following page; the last one has none."""
-
-    datasets: list[ListedDataset]
-    next_place: str | None
-
-
 class LostPlaceError(ServiceError):
     """The Hub no longer knows a place in its listing: it has to be listed from the beginning."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockList:
-    """The datasets that are not to be served, by name or by ``namespace/pattern`` with shell wildcards."""
-
-    patterns: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, patterns: Iterable[str]) -> BlockList:
-        """Check the patterns.
-
-        :raises ConfigurationError: for a wildcard before the slash, more slashes, or an empty part.
-        """
-        checked = tuple(pattern.strip() for pattern in patterns)
-        for pattern in checked:
-            namespace, *rest = pattern.split("/")
-            if len(rest) > 1 or "" in (namespace, *rest) or any(sign in namespace for sign in "*?["):
-                raise ConfigurationError(
-                    f"The block list holds {pattern!r}: write a name, or namespace/pattern with"
-                    " wildcards (*, ?, [...]) after the slash only."
-                )
-        return cls(checked)
-
-    def blocks(self, dataset: str) -> bool:
-        """Tell whether a dataset is on the list."""
-        return any(fnmatchcase(dataset, pattern) for pattern in self.patterns)
 
 
 class Hub:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from httpx2 import Response
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils._http import parse_ratelimit_headers
+from huggingface_hub.utils import parse_ratelimit_headers
 
 Answer = TypeVar("Answer")
 

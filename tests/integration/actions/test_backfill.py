@@ -20,7 +20,9 @@ from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
 from include.databases.listing_store import HubListing
-from include.hub.client import BlockList, Hub, ListedDataset, Supported
+from include.hub.answers import ListedDataset, Supported
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Release
 from include.storage.asset_storage import FolderStorage

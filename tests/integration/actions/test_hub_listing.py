@@ -18,7 +18,8 @@ from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
 from include.databases.listing_store import ABOUT, HubListing
 from include.errors import ServiceError
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import Release, load_release
 from tests.builders import OTHER_REVISION, REVISION, insert_up_to_date
 from tests.integration.actions.killed_run import Action, count_writes, kill

@@ -8,7 +8,7 @@ import pytest
 
 from include.databases.listing_store import ABOUT, HubListing, ListingStore
 from include.errors import ServiceError
-from include.hub.client import ListedDataset, ListingPage
+from include.hub.answers import ListedDataset, ListingPage
 from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores
 

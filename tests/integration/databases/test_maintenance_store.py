@@ -9,7 +9,7 @@ import pytest
 
 from include.databases.maintenance_store import Selected
 from include.databases.name_ranges import ALL_NAMES
-from include.hub.client import ListedDataset
+from include.hub.answers import ListedDataset
 from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores
 

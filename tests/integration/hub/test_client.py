@@ -14,7 +14,9 @@ import pytest
 from dev.local_stack.hub_server import HubDataset, HubServer, HubUser, RateLimit
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.client import BlockList, Hub, ListedDataset, LostPlaceError, Supported, Unsupported
+from include.hub.answers import ListedDataset, Supported, Unsupported
+from include.hub.block_list import BlockList
+from include.hub.client import Hub, LostPlaceError
 from include.planning.processing_graph import Release
 from tests.builders import REVISION
 

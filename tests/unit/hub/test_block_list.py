@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from include.errors import ConfigurationError
-from include.hub.client import BlockList
+from include.hub.block_list import BlockList
 
 
 @pytest.mark.parametrize(
