@@ -1,4 +1,4 @@
-"""The bot that opens discussions on the Hub: at most one on each dataset."""
+"""The bot that opens discussions on the Hub, at most one on each dataset."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.client import REQUEST_TIMEOUT_SECONDS, first_line
 from include.hub.rate_limit import RateLimitGate
 
-# A failed request, a name that the Hub cannot have, or an answer that makes no sense.
+# A failed request, a name that the Hub cannot have, or a malformed answer.
 _NO_CLEAR_ANSWER = (HTTPError, ValueError, TypeError, KeyError, AttributeError)
 
 
 class Opening(StrEnum):
-    """How it ended that a discussion was to be opened; from ``NO_DISCUSSIONS`` on, why it could not be."""
+    """The result of opening a discussion; from ``NO_DISCUSSIONS`` on, why none could be opened."""
 
     OPENED = "opened"
     OPENED_BEFORE = "opened before"
@@ -38,17 +38,17 @@ class Opening(StrEnum):
 
 
 class HubBot:
-    """Opens discussions in the name of a bot. May be used by several threads at once.
+    """Opens discussions as a bot. Several threads may use it at the same time.
 
-    The Hub itself is the record of what the bot has done: it is asked before each attempt, and once more
-    where an answer is lost. So a bot that was killed at any point may start over.
+    The Hub is the record of what the bot has done: it is asked before each attempt, and again if an answer is
+    lost. So a bot that was killed at any point can simply start again.
 
     :param endpoint: the Hub's address, for example ``https://huggingface.co``.
     :param name: the bot's user name.
-    :param token: its access token, which may write.
+    :param token: the bot's access token, with the right to write.
     :param sleep: waits for a number of seconds.
-    :param timeout: for each request, in seconds. It then holds for all of this process's requests to the Hub
-        that set none of their own, because the client library has no other way.
+    :param timeout: for each request, in seconds. It applies to all requests of this process to the Hub that
+        set no other, because ``huggingface_hub`` has one client for a process.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class HubBot:
         set_client_factory(partial(Client, follow_redirects=True, timeout=timeout))
 
     def check_token(self) -> None:
-        """Make sure that the token is the bot's, and may write.
+        """Check that the token is the bot's, and has the right to write.
 
-        :raises ConfigurationError: if it is not: discussions by somebody else would not be found again.
-        :raises ServiceError: if the Hub cannot be asked.
+        :raises ConfigurationError: if not: the bot would not find the discussions of another user again.
+        :raises ServiceError: if the Hub cannot be reached, or fails.
         """
         try:
             user = self._gate.ask(self._api.whoami)
@@ -82,21 +82,21 @@ class HubBot:
             raise ServiceError(f"The Hub at {self.endpoint} does not answer: {first_line(error)}") from error
         if user["name"] != self.name:
             raise ConfigurationError(
-                f"The token in the Connection huggingface_hub_bot is that of {user['name']!r}, but its login"
+                f"The token in the Connection huggingface_hub_bot belongs to {user['name']!r}, but the login"
                 f" is {self.name!r}: set the name and the token of the same user."
             )
         if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
             raise ConfigurationError(
-                "The token in the Connection huggingface_hub_bot may only read: set one that may write."
+                "The token in the Connection huggingface_hub_bot is read-only: set one that can write."
             )
 
     def open_discussion(self, dataset: str, title: str, text: str, *, dry_run: bool = False) -> Opening:
-        """Open a discussion on a dataset, unless the bot has ever opened one there, open or closed.
+        """Open a discussion on a dataset, unless the bot has opened one there before, now open or closed.
 
-        In a dry run everything is asked, and nothing is opened.
+        A dry run asks the Hub the same questions, and opens nothing.
 
-        :raises DatasetError: if the Hub gives no clear answer. Whether a discussion was opened may then be
-            unknown, so that nothing more is tried: the next call asks first.
+        :raises DatasetError: if the Hub gives no clear answer. It may then have opened the discussion or not:
+            the next call asks first.
         :raises ServiceError: if the Hub's rate limit does not end.
         """
         try:
@@ -115,8 +115,8 @@ class HubBot:
         tried = False
 
         def attempt() -> Opening:
-            # A rate limit may also cut off the second of the two requests that create a discussion, so each
-            # attempt begins with the question.
+            # The rate limit may refuse the second of the two requests that create a discussion, so each
+            # attempt first asks whether it is there.
             nonlocal tried
             if self._has_opened(dataset):
                 return Opening.OPENED if tried else Opening.OPENED_BEFORE
@@ -130,7 +130,7 @@ class HubBot:
         try:
             return self._gate.ask(attempt)
         except _NO_CLEAR_ANSWER:
-            # The answer may be lost while the discussion is there.
+            # The discussion may be there although the answer is lost.
             if tried and self._gate.ask(lambda: self._has_opened(dataset)):
                 return Opening.OPENED
             raise
@@ -149,7 +149,7 @@ class HubBot:
         info = self._api.dataset_info(dataset, expand=["disabled"])
         if info.disabled:
             return Opening.DISABLED
-        # The Hub redirects from an old name, and two names at once would get two discussions.
+        # The Hub redirects from an old name: a dataset with two names would get two discussions.
         return Opening.RENAMED if info.id != dataset else None
 
 

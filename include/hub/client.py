@@ -1,6 +1,6 @@
-"""The Hugging Face Hub: which datasets are supported, and at which revision.
+"""The client of the Hugging Face Hub: which datasets are supported, and at which revision.
 
-The only place that knows ``huggingface_hub``. The README's section "Is a dataset supported?" has the rules.
+The README's section "Is a dataset supported?" has the rules.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from include.planning.processing_graph import Release
 Answer = TypeVar("Answer")
 
 REQUEST_TIMEOUT_SECONDS = 30.0
-#: The most that the Hub gives.
+#: The Hub's maximum.
 DATASETS_PER_PAGE = 1_000
 
 _PROPERTIES: list[ExpandDatasetProperty_T] = ["author", "cardData", "disabled", "private", "sha", "tags"]
 _FIRST_PAGE = urlencode({"expand": _PROPERTIES, "limit": DATASETS_PER_PAGE}, doseq=True)
-#: How the Hub's client may try a page again. A rate limit is not its business, because it gives up too soon.
+#: The errors after which ``http_backoff`` requests a page again. It gives up on a rate limit (429) too soon.
 _PASSING_ERRORS = (408, 500, 502, 503, 504)
 _PLACE_REFUSED = (400, 404, 410, 422)
 
 
 class LostPlaceError(ServiceError):
-    """The Hub no longer knows a place in its listing: it has to be listed from the beginning."""
+    """The Hub no longer knows a place in its listing: list it from the beginning."""
 
 
 class Hub:
-    """Asks the Hub about datasets. May be used by several threads at once.
+    """Asks the Hub about datasets. Several threads may use it at the same time.
 
-    :param endpoint: its address, for example ``https://huggingface.co``.
-    :param token: an access token; None asks without one, and sees no private dataset.
-    :param release: the release of datasets-server, whose rules hold.
-    :param blocked: the datasets that are unsupported whatever the Hub says.
+    :param endpoint: the Hub's address, for example ``https://huggingface.co``.
+    :param token: an access token; without one, private datasets cannot be seen.
+    :param release: the release of datasets-server whose rules decide which datasets are supported.
+    :param blocked: the datasets that are not supported, whatever the Hub says.
     :param sleep: waits for a number of seconds.
 
-    ``requests`` counts the requests so far, refused ones included; a page that the client itself asks for
-    again, after an error of the Hub, counts once.
+    ``requests`` is the number of requests so far, refused ones included. A page of the listing that is
+    requested again after an error of the Hub counts once.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Hub:
 
     @property
     def has_token(self) -> bool:
-        """Whether it asks with a token."""
+        """Whether its requests have a token."""
         return bool(self._token)
 
     def check_token(self) -> None:
-        """Make sure that the Hub knows the token: with a revoked one, datasets would look deleted.
+        """Check that the Hub accepts the token: with a revoked one, datasets would look deleted.
 
-        :raises ConfigurationError: if it does not.
-        :raises ServiceError: if the Hub cannot be asked.
+        :raises ConfigurationError: if the Hub refuses the token.
+        :raises ServiceError: if the Hub cannot be reached, or fails.
         """
         if not self._token:
             return
@@ -114,15 +114,15 @@ class Hub:
         except RepositoryNotFoundError:
             return Unsupported("it is not found on the Hub")
         except (HTTPError, ValueError, TypeError, KeyError, AttributeError) as error:
-            # Not only a failed request: a name that the Hub cannot have, or an answer that makes no sense.
+            # Besides a failed request: a name that the Hub cannot have, or a malformed answer.
             raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
 
     def listing(self, place: str | None = None) -> Iterator[ListingPage]:
         """List all datasets of the Hub that the token can see, page by page.
 
-        :param place: where to go on, as an earlier page has told; None begins with the first page.
+        :param place: the ``next_place`` of an earlier page, to continue after it; None for the first page.
         :raises LostPlaceError: if the Hub no longer knows the place.
-        :raises ServiceError: if the Hub stops to answer on the way.
+        :raises ServiceError: if the Hub fails on the way.
         """
         while True:
             page = self._listing_page(place)
@@ -130,7 +130,7 @@ class Hub:
             if page.next_place is None:
                 return
             if page.next_place == place:
-                raise ServiceError(f"The listing of the Hub at {self.endpoint} goes round in circles.")
+                raise ServiceError(f"The listing of the Hub at {self.endpoint} goes in circles.")
             place = page.next_place
 
     def _listing_page(self, place: str | None) -> ListingPage:
@@ -162,7 +162,7 @@ class Hub:
             info = DatasetInfo(**item)  # type: ignore[no-untyped-call]
             is_proven = self._is_proven_supported(info)
         except (TypeError, ValueError, AttributeError):
-            # One card that makes no sense must not end the listing: this dataset is asked for by itself.
+            # One malformed card must not end the listing: the Hub is asked about this dataset.
             return ListedDataset(item["id"], None)
         return ListedDataset(info.id, info.sha or None if is_proven else None)
 
@@ -170,7 +170,7 @@ class Hub:
         if info.disabled:
             return Unsupported("it is disabled on the Hub")
         if not info.sha:
-            raise DatasetError("the Hub tells no revision of it")
+            raise DatasetError("the Hub gives no revision")
         if info.private and not self._may_have_private_datasets(info.author or dataset.split("/")[0]):
             return Unsupported("it is private, and its author is neither PRO nor Enterprise")
         if reason := self._reason_against(dataset, info):
@@ -219,11 +219,11 @@ class Hub:
 
 
 def _next_place(response: Response) -> str | None:
-    """Give the query of the next page's address, without its host: the token is for the endpoint alone."""
+    """Return the query of the next page's address, without the host: only the endpoint may get the token."""
     address = response.links.get("next", {}).get("url")
     return urlsplit(address).query if address else None
 
 
 def first_line(error: Exception) -> str:
-    """Give the first line of what an error says: the client's messages have several."""
+    """Return the first line of an error's message: those of ``huggingface_hub`` have several."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -409,7 +409,7 @@ class TestErrors:
         summary = world.backfill()
 
         assert summary.failed == 30
-        assert summary.error_sample == [f"{name}: the Hub tells no revision of it" for name in names[:20]]
+        assert summary.error_sample == [f"{name}: the Hub gives no revision" for name in names[:20]]
 
 
 class TestRebuilds:

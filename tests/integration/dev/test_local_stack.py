@@ -245,7 +245,7 @@ def test_the_s3_server_keeps_objects(s3_server: S3Server) -> None:
     assert client.get_object(Bucket="pictures", Key="a b/%2F")["Body"].read() == b"image"
 
 
-# The Hub's stand-in, asked by the real client
+# The stand-in for the Hub, asked by the real client
 
 
 def api(server: HubServer, token: str | bool = False) -> HfApi:

@@ -1,4 +1,4 @@
-"""The Hub, asked with its real client over HTTP: which datasets are supported, and what a listing proves."""
+"""The client of the Hub over HTTP: which datasets are supported, and what a listing proves."""
 
 from __future__ import annotations
 
@@ -47,27 +47,29 @@ class TestSupport:
         assert asked.requests == 2
         assert shared_hub.state.requests_by_route == {"dataset": 2}
 
-    def test_an_unknown_one_is_not(self, shared_hub: HubServer, release: Release) -> None:
+    def test_an_unknown_dataset_is_not_supported(self, shared_hub: HubServer, release: Release) -> None:
         assert hub(shared_hub, release).support("user/data") == NOT_FOUND
         assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
 
-    def test_one_that_it_is_forbidden_to_see_is_not(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_dataset_that_cannot_be_seen_is_not_supported(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(replace(DATA, private=True))
 
         assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
 
     @pytest.mark.parametrize("changes", [{"disabled": True}, {"fault": "disabled_403"}], ids=["flag", "403"])
-    def test_a_disabled_one_is_not(
+    def test_a_disabled_dataset_is_not_supported(
         self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
     ) -> None:
         shared_hub.state.put(replace(DATA, **changes))
 
         assert hub(shared_hub, release).support("user/data") == DISABLED
 
-    def test_one_without_a_revision_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_dataset_without_a_revision_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, sha=None))
 
-        with pytest.raises(DatasetError, match=r"^the Hub tells no revision of it$"):
+        with pytest.raises(DatasetError, match=r"^the Hub gives no revision$"):
             hub(shared_hub, release).support("user/data")
 
     @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ class TestSupport:
         ],
         ids=repr,
     )
-    def test_a_private_one_is_if_its_author_pays(
+    def test_a_private_dataset_is_supported_if_its_author_pays(
         self, shared_hub: HubServer, release: Release, user: HubUser, supported: bool
     ) -> None:
         shared_hub.state.put(replace(DATA, private=True))
@@ -93,7 +95,7 @@ class TestSupport:
         expected = Supported(REVISION) if supported else PRIVATE
         assert hub(shared_hub, release).support("user/data") == expected
 
-    def test_an_author_is_asked_about_once(self, shared_hub: HubServer, release: Release) -> None:
+    def test_the_hub_is_asked_about_an_author_once(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(*(HubDataset(f"user/{name}", REVISION, private=True) for name in "abc"))
         shared_hub.state.users["user"] = HubUser("user", is_pro=True)
         asked = hub(shared_hub, release)
@@ -103,7 +105,9 @@ class TestSupport:
         assert shared_hub.state.requests_by_route == {"dataset": 3, "whoisthis": 1}
         assert asked.requests == 4
 
-    def test_an_author_who_is_not_told_of_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_an_unknown_author_of_a_private_dataset_is_an_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(replace(DATA, private=True))
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*404"):
@@ -113,14 +117,14 @@ class TestSupport:
         ("release_name", "answer"),
         [("2024-03", Supported(REVISION)), ("2026-08", Unsupported("it is tagged hentai, nsfw"))],
     )
-    def test_a_public_one_may_be_unsupported_for_a_tag(
+    def test_a_tag_of_the_release_makes_a_public_dataset_unsupported(
         self, shared_hub: HubServer, release: Release, answer: Supported | Unsupported
     ) -> None:
         shared_hub.state.put(replace(DATA, tags=("nsfw", "language:en", "hentai")))
 
         assert hub(shared_hub, release).support("user/data") == answer
 
-    def test_a_private_one_may_have_any_tag(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_private_dataset_may_have_any_tag(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, tags=("nsfw",), private=True))
         shared_hub.state.users["user"] = HubUser("user", is_pro=True)
 
@@ -139,7 +143,7 @@ class TestSupport:
         ],
         ids=repr,
     )
-    def test_a_card_may_turn_the_viewer_off(
+    def test_a_card_can_turn_off_the_viewer(
         self,
         shared_hub: HubServer,
         release: Release,
@@ -150,7 +154,7 @@ class TestSupport:
 
         assert hub(shared_hub, release).support("user/data") == answer
 
-    def test_a_blocked_one_is_not(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_blocked_dataset_is_not_supported(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(DATA, HubDataset("squad", REVISION))
         asked = hub(shared_hub, release, blocked=("user/d*",))
 
@@ -158,8 +162,10 @@ class TestSupport:
         assert asked.support("squad") == Supported(REVISION)
 
     @pytest.mark.parametrize("release_name", ["2026-08"])
-    def test_the_first_rule_that_holds_counts(self, shared_hub: HubServer, release: Release) -> None:
-        """A dataset that breaks all of them, and then one after the other no more."""
+    def test_the_first_rule_that_a_dataset_breaks_gives_the_reason(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        """A dataset that breaks all the rules, and then stops breaking one after the other."""
         asked = hub(shared_hub, release, blocked=("user/*",))
         everything = HubDataset(
             "user/data", None, private=True, disabled=True, tags=("nsfw",), card_data={"viewer": False}
@@ -185,7 +191,7 @@ class TestSupport:
         shared_hub.state.put(DATA)
         assert asked.support("user/data") == BLOCKED
 
-    def test_a_renamed_one_has_the_revision_of_its_new_name(
+    def test_a_renamed_dataset_has_the_revision_of_its_new_name(
         self, shared_hub: HubServer, release: Release
     ) -> None:
         shared_hub.state.put(HubDataset("user/old", None, renamed_to="user/data"), DATA)
@@ -195,7 +201,9 @@ class TestSupport:
         assert asked.support("user/old") == Supported(REVISION)
         assert asked.requests == shared_hub.state.requests == 2
 
-    def test_a_renamed_one_may_be_unsupported(self, shared_hub: HubServer, release: Release) -> None:
+    def test_the_new_name_of_a_renamed_dataset_may_be_unsupported(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(
             HubDataset("user/old", None, renamed_to="user/data"), replace(DATA, card_data={"viewer": False})
         )
@@ -204,15 +212,15 @@ class TestSupport:
 
 
 class TestFailures:
-    """None of them may look like a dataset to be removed."""
+    """Errors of the dataset: none of them may look like an unsupported dataset."""
 
-    def test_a_server_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_server_error_is_an_error_of_the_dataset(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, fault="server_error"))
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*503"):
             hub(shared_hub, release).support("user/data")
 
-    def test_a_time_out(
+    def test_a_timeout_is_an_error_of_the_dataset(
         self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("include.hub.client.REQUEST_TIMEOUT_SECONDS", 0.2)
@@ -222,7 +230,7 @@ class TestFailures:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*timed out"):
             hub(shared_hub, release).support("user/data")
 
-    def test_a_hub_that_cannot_be_reached(self, release: Release) -> None:
+    def test_a_hub_that_cannot_be_reached_is_an_error(self, release: Release) -> None:
         nowhere = Hub(f"http://127.0.0.1:{free_port()}", TOKEN, release, BlockList())
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
@@ -230,7 +238,9 @@ class TestFailures:
         with pytest.raises(ServiceError, match=r"cannot be reached"):
             nowhere.check_token()
 
-    def test_a_revoked_token(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_revoked_token_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(DATA)
         shared_hub.state.tokens = {"hf_valid": "somebody"}
 
@@ -240,15 +250,15 @@ class TestFailures:
     @pytest.mark.parametrize(
         "name", ["user/data/more", "user//data", "..", "user/a b", "user/é", "a" * 200, ""]
     )
-    def test_a_name_that_the_hub_cannot_have(
+    def test_a_name_that_the_hub_cannot_have_is_an_error(
         self, shared_hub: HubServer, release: Release, name: str
     ) -> None:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
             hub(shared_hub, release).support(name)
 
     @pytest.mark.parametrize("answer", ["[]", "null", '"text"', "{", "", '{"sha": "1"}'])
-    def test_an_answer_that_makes_no_sense(self, release: Release, answer: str) -> None:
-        """As a proxy on the way may give it."""
+    def test_an_answer_that_is_no_dataset_is_an_error(self, release: Release, answer: str) -> None:
+        """A proxy may give such an answer."""
         with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
             Thread(target=server.handle_request, daemon=True).start()
             odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
@@ -266,7 +276,7 @@ class TestFailures:
 
 
 def handler_of(answer: str, headers: Mapping[str, str] | None = None) -> type[BaseHTTPRequestHandler]:
-    """A server's answer to any request."""
+    """A server that answers every request in the same way."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -286,7 +296,7 @@ class TestRateLimit:
     def release_name(self) -> str:
         return "2024-03"
 
-    def test_is_waited_for_as_the_hub_says(self, hub_server: HubServer, release: Release) -> None:
+    def test_the_client_waits_as_long_as_the_hub_says(self, hub_server: HubServer, release: Release) -> None:
         hub_server.state.put(DATA)
         hub_server.state.rate_limit = RateLimit(requests=1, window_seconds=200)
         slept = []
@@ -301,7 +311,9 @@ class TestRateLimit:
         assert slept == [pytest.approx(201, abs=1)]
         assert asked.requests == 3
 
-    def test_holds_for_authors_too(self, hub_server: HubServer, release: Release) -> None:
+    def test_the_client_waits_when_it_asks_about_an_author(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
         hub_server.state.put(replace(DATA, private=True))
         hub_server.state.users["user"] = HubUser("user", is_pro=True)
         hub_server.state.rate_limit = RateLimit(requests=1, window_seconds=100)
@@ -316,7 +328,7 @@ class TestRateLimit:
         )
         assert len(slept) == 1
 
-    def test_is_an_error_if_it_never_ends(self, hub_server: HubServer, release: Release) -> None:
+    def test_a_rate_limit_that_never_ends_is_an_error(self, hub_server: HubServer, release: Release) -> None:
         hub_server.state.put(DATA)
         hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
         slept: list[float] = []
@@ -326,10 +338,10 @@ class TestRateLimit:
 
         assert slept == [pytest.approx(301, abs=1)] * 12
 
-    def test_lets_all_requests_of_two_clients_through_in_the_end(
+    def test_two_clients_that_share_a_rate_limit_get_all_their_answers(
         self, hub_server: HubServer, release: Release
     ) -> None:
-        """As two shards share a token: each client waits as a whole, once one of its threads is refused."""
+        """Two shards share a token. When one thread of a client is refused, all its threads wait."""
         names = [f"user/{number}" for number in range(20)]
         hub_server.state.put(*(HubDataset(name, REVISION) for name in names))
         hub_server.state.rate_limit = RateLimit(requests=20, window_seconds=1)
@@ -353,14 +365,14 @@ class TestCheckToken:
     def release_name(self) -> str:
         return "2024-03"
 
-    def test_a_valid_one(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_valid_token_is_accepted(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.tokens = {TOKEN: "somebody"}
 
         hub(shared_hub, release).check_token()
 
         assert shared_hub.state.requests_by_route == {"whoami": 1}
 
-    def test_a_revoked_one(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_revoked_token_is_a_configuration_error(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.tokens = {"hf_valid": "somebody"}
 
         with pytest.raises(ConfigurationError) as refused:
@@ -372,12 +384,16 @@ class TestCheckToken:
         )
 
     @pytest.mark.parametrize("token", [None, ""])
-    def test_none(self, shared_hub: HubServer, release: Release, token: str | None) -> None:
+    def test_without_a_token_the_hub_is_not_asked(
+        self, shared_hub: HubServer, release: Release, token: str | None
+    ) -> None:
         hub(shared_hub, release, token=token).check_token()
 
         assert shared_hub.state.requests == 0
 
-    def test_a_hub_that_does_not_answer(self, hub_server: HubServer, release: Release) -> None:
+    def test_a_hub_that_does_not_answer_is_a_service_error(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
         hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
 
         with pytest.raises(ServiceError, match=r"does not answer: .*rate limit"):
@@ -389,7 +405,7 @@ def listed(asked: Hub) -> list[ListedDataset]:
 
 
 class TestListing:
-    def test_gives_all_pages(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_listing_has_all_the_pages(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.page_size = 10
         shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
         asked = hub(shared_hub, release)
@@ -403,20 +419,24 @@ class TestListing:
         assert shared_hub.state.requests_by_route == {"listing": 4}
         assert asked.requests == 4
 
-    def test_goes_on_at_the_place_that_a_page_has_told(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_listing_continues_at_the_next_place_of_a_page(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.page_size = 10
         shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
         pages = list(hub(shared_hub, release).listing())
 
         assert list(hub(shared_hub, release).listing(pages[1].next_place)) == pages[2:]
 
-    def test_loses_a_place_that_the_hub_does_not_know(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_place_that_the_hub_no_longer_knows_is_lost(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(DATA)
 
         with pytest.raises(LostPlaceError, match=r"no longer knows a place in its listing$"):
             list(hub(shared_hub, release).listing("cursor=old"))
 
-    def test_of_an_empty_hub(self, shared_hub: HubServer, release: Release) -> None:
+    def test_the_listing_of_an_empty_hub_is_empty(self, shared_hub: HubServer, release: Release) -> None:
         assert listed(hub(shared_hub, release)) == []
 
     @pytest.mark.parametrize(
@@ -432,7 +452,7 @@ class TestListing:
         ],
         ids=repr,
     )
-    def test_does_not_prove_that_this_is_supported(
+    def test_a_listing_does_not_prove_such_a_dataset_to_be_supported(
         self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
     ) -> None:
         dataset = replace(DATA, **changes)
@@ -445,14 +465,14 @@ class TestListing:
         ]
 
     @pytest.mark.parametrize(("release_name", "revision"), [("2024-03", REVISION), ("2026-08", None)])
-    def test_knows_the_tags_of_the_release(
+    def test_a_tag_of_the_release_keeps_a_listed_dataset_from_being_proven(
         self, shared_hub: HubServer, release: Release, revision: str | None
     ) -> None:
         shared_hub.state.put(replace(DATA, tags=("porn",)))
 
         assert listed(hub(shared_hub, release)) == [ListedDataset("user/data", revision)]
 
-    def test_misses_the_old_names_and_what_the_token_cannot_see(
+    def test_a_listing_lacks_old_names_and_datasets_that_the_token_cannot_see(
         self, shared_hub: HubServer, release: Release
     ) -> None:
         shared_hub.state.put(
@@ -463,7 +483,9 @@ class TestListing:
 
         assert listed(hub(shared_hub, release, token=None)) == [ListedDataset("user/data", REVISION)]
 
-    def test_that_is_refused_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_listing_with_a_revoked_token_is_a_service_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(DATA)
         shared_hub.state.tokens = {}
 
@@ -471,8 +493,10 @@ class TestListing:
             listed(hub(shared_hub, release))
 
     @pytest.mark.parametrize("answer", ["null", "1", "{", "", "[1]", "[{}]"])
-    def test_that_makes_no_sense_is_an_error(self, release: Release, answer: str) -> None:
-        """As a proxy on the way may give it."""
+    def test_a_page_that_is_no_list_of_datasets_is_a_service_error(
+        self, release: Release, answer: str
+    ) -> None:
+        """A proxy may give such an answer."""
         with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
             Thread(target=server.handle_request, daemon=True).start()
             odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
@@ -480,19 +504,21 @@ class TestListing:
             with pytest.raises(ServiceError, match=r"does not list its datasets: "):
                 listed(odd)
 
-    def test_that_leads_elsewhere_goes_on_at_the_endpoint_and_not_in_circles(self, release: Release) -> None:
+    def test_a_next_page_on_another_host_is_requested_from_the_endpoint_but_not_twice(
+        self, release: Release
+    ) -> None:
         elsewhere = {"Link": '<https://hub.elsewhere/api/datasets?cursor=same>; rel="next"'}
         with HTTPServer(("127.0.0.1", 0), handler_of("[]", elsewhere)) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             asked = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
 
-            with pytest.raises(ServiceError, match=r"goes round in circles"):
+            with pytest.raises(ServiceError, match=r"goes in circles"):
                 listed(asked)
             server.shutdown()
 
         assert asked.requests == 2
 
-    def test_waits_for_a_rate_limit_and_goes_on_with_the_same_page(
+    def test_a_listing_waits_for_the_rate_limit_and_requests_the_same_page_again(
         self, hub_server: HubServer, release: Release
     ) -> None:
         hub_server.state.page_size = 10

@@ -1,4 +1,4 @@
-"""The block list: what may stand on it, and which datasets it names."""
+"""The block list: its patterns, and the datasets that they block."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_empty_list_blocks_nothing() -> None:
 @pytest.mark.parametrize(
     "pattern", ["*", "sq*", "sq?d", "sq[u]ad", "*/data", "us?r/data", "user/data/more", "user/", "/data", ""]
 )
-def test_a_wrong_pattern_is_refused(pattern: str) -> None:
+def test_an_invalid_pattern_is_a_configuration_error(pattern: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         BlockList.parse(["squad", pattern])
 
