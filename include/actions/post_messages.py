@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,6 +11,7 @@ from string import Template
 from urllib.parse import quote
 
 from include.batches import Progress
+from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
 from include.hub.bot import HubBot, Opening
 from include.summaries import Summary, add_to_sample
@@ -87,7 +88,7 @@ class ParquetMessages:
     :param revision: the branch of the Parquet files.
     :param max_messages: the maximum number of discussions to open; None for no maximum.
     :param dry_run: ask the Hub and write the messages, but open no discussion.
-    :param before_opening: called before each discussion; it may raise an error to stop the run.
+    :param right: checked before each discussion.
     """
 
     bot: HubBot
@@ -95,7 +96,7 @@ class ParquetMessages:
     revision: str
     max_messages: int | None = None
     dry_run: bool = False
-    before_opening: Callable[[], None] = lambda: None
+    right: RightToWrite = UNRESTRICTED
 
     def post(self, names: Iterable[str]) -> MessageSummary:
         """Post to converted datasets, each named once, and return what was done.
@@ -127,7 +128,7 @@ class ParquetMessages:
 
     def _post_to(self, dataset: str) -> Opening | DatasetError:
         message = self._message(dataset)
-        self.before_opening()
+        self.right.check()
         try:
             return self.bot.open_discussion(dataset, message.title, message.text, dry_run=self.dry_run)
         except DatasetError as error:
