@@ -11,7 +11,10 @@ from include.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class BlockList:
-    """Blocked datasets: names, or ``namespace/pattern`` with shell wildcards."""
+    """Blocked datasets: names, or ``namespace/pattern``, with shell wildcards.
+
+    Only ``*`` has a restriction: it cannot stand for namespaces.
+    """
 
     patterns: tuple[str, ...] = ()
 
@@ -19,15 +22,14 @@ class BlockList:
     def parse(cls, patterns: Iterable[str]) -> BlockList:
         """Return the block list of some patterns, without the spaces around them.
 
-        :raises ConfigurationError: for a wildcard before the slash, a second slash, or an empty part.
+        :raises ConfigurationError: for a ``*`` in the namespace, a second slash, or an empty pattern.
         """
         checked = tuple(pattern.strip() for pattern in patterns)
         for pattern in checked:
-            namespace, *rest = pattern.split("/")
-            if len(rest) > 1 or "" in (namespace, *rest) or any(sign in namespace for sign in "*?["):
+            if not pattern or "*" in pattern.split("/")[0] or pattern.count("/") > 1:
                 raise ConfigurationError(
-                    f"The block list holds {pattern!r}: write a name, or namespace/pattern with"
-                    " wildcards (*, ?, [...]) after the slash only."
+                    f"The block list holds {pattern!r}: write a name or namespace/pattern. The wildcard * is"
+                    " allowed only after the slash."
                 )
         return cls(checked)
 
