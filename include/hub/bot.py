@@ -91,7 +91,7 @@ class HubBot:
             )
 
     def open_discussion(self, dataset: str, title: str, text: str, *, dry_run: bool = False) -> Opening:
-        """Open a discussion on a dataset, unless the bot has opened one there before, now open or closed.
+        """Open a discussion on a dataset, unless the bot has opened one, or a pull request, there before.
 
         A dry run asks the Hub the same questions, and opens nothing.
 
@@ -136,14 +136,11 @@ class HubBot:
             raise
 
     def _has_opened(self, dataset: str) -> bool:
+        # Among these are pull requests: with one, the bot has already written to the owner.
         discussions = self._api.get_repo_discussions(
-            dataset,
-            author=self.name,
-            discussion_type="discussion",
-            discussion_status="all",
-            repo_type="dataset",
+            dataset, author=self.name, discussion_status="all", repo_type="dataset"
         )
-        return any(found.author == self.name and not found.is_pull_request for found in discussions)
+        return any(found.author == self.name for found in discussions)
 
     def _reason_against(self, dataset: str) -> Opening | None:
         info = self._api.dataset_info(dataset, expand=["disabled"])

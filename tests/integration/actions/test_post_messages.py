@@ -109,22 +109,24 @@ class TestOpenDiscussion:
 
     @pytest.mark.parametrize("status", ["open", "closed"])
     @pytest.mark.parametrize("others", [0, 25])
-    def test_a_dataset_with_a_discussion_of_the_bot_gets_no_other(
-        self, shared_hub: HubServer, status: str, others: int
+    @pytest.mark.parametrize("is_pull_request", [False, True])
+    def test_a_dataset_with_a_discussion_or_a_pull_request_of_the_bot_gets_no_other(
+        self, shared_hub: HubServer, status: str, others: int, is_pull_request: bool
     ) -> None:
         put(shared_hub.state, DATA)
+        of_bot = discussion(status=status, is_pull_request=is_pull_request)
         of_others = [discussion(num, author="somebody") for num in range(2, others + 2)]
-        shared_hub.state.discussions["user/data"] = [discussion(status=status), *of_others]
+        shared_hub.state.discussions["user/data"] = [of_bot, *of_others]
 
         opening = bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text")
 
         assert opening is Opening.OPENED_BEFORE
         assert posted(shared_hub) == {"user/data": 1 + others}
 
-    def test_pull_requests_and_discussions_of_others_do_not_count(self, shared_hub: HubServer) -> None:
+    def test_discussions_and_pull_requests_of_others_do_not_count(self, shared_hub: HubServer) -> None:
         put(shared_hub.state, DATA)
         shared_hub.state.discussions["user/data"] = [
-            discussion(1, is_pull_request=True),
+            discussion(1, author="somebody", is_pull_request=True),
             discussion(2, author="somebody"),
         ]
 
