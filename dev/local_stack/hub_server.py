@@ -34,6 +34,7 @@ from dev.local_stack.ports import HOST, free_port, is_listening
 from dev.local_stack.process import Server, ServerProcess
 
 Fault = Literal["server_error", "disabled_403", "timeout"]
+ListingFault = Literal["circle", "empty_pages"]
 
 DISCUSSIONS_PER_PAGE = 10
 
@@ -119,8 +120,9 @@ class HubState:
     """Everything that the stand-in knows and counts. A change takes effect in the next answer.
 
     ``tokens`` maps each valid token to its user; None accepts any token, as that of ``anybody``.
-    ``requests_by_route`` counts every request, refused ones included, by the names of the routes in
-    ``_Hub.application``: whoami, whoisthis, listing, dataset, discussions, …
+    ``listing_fault`` is how the listing never ends: its last page leads to the first, or it goes on with
+    empty pages. ``requests_by_route`` counts every request, refused ones included, by the names of the
+    routes in ``_Hub.application``: whoami, whoisthis, listing, dataset, discussions, …
     """
 
     datasets: dict[str, HubDataset] = field(default_factory=dict)
@@ -129,6 +131,7 @@ class HubState:
     discussions: dict[str, list[HubDiscussion]] = field(default_factory=dict)
     rate_limit: RateLimit | None = None
     page_size: int = 1000
+    listing_fault: ListingFault | None = None
     hang_seconds: float = 30
     requests_by_route: Counter[str] = field(default_factory=Counter)
 
@@ -326,6 +329,11 @@ class _Hub:
                 page.append(dataset)
         wanted = query.getlist("expand") or LISTED_FIELDS
         items = [_fields(dataset, wanted) for dataset in page]
+        match state.listing_fault:
+            case "empty_pages":
+                return JSONResponse([], headers=_link_to_next(request, f"after request {state.requests}"))
+            case "circle" if place == len(names):
+                return JSONResponse(items, headers=_link_to_next(request, ""))
         return JSONResponse(
             items, headers=_link_to_next(request, page[-1].id) if place < len(names) else None
         )

@@ -32,6 +32,8 @@ DATASETS_PER_PAGE = 1_000
 
 _PROPERTIES: list[ExpandDatasetProperty_T] = ["author", "cardData", "disabled", "private", "sha", "tags"]
 _FIRST_PAGE = urlencode({"expand": _PROPERTIES, "limit": DATASETS_PER_PAGE}, doseq=True)
+#: A page may be empty; this many in a row mean that the listing does not end.
+MAX_EMPTY_PAGES = 10
 #: The errors after which ``http_backoff`` requests a page again. It gives up on a rate limit (429) too soon.
 _PASSING_ERRORS = (408, 500, 502, 503, 504)
 _PLACE_REFUSED = (400, 404, 410, 422)
@@ -122,23 +124,29 @@ class Hub:
 
         :param place: the ``next_place`` of an earlier page, to continue after it; None for the first page.
         :raises LostPlaceError: if the Hub no longer knows the place.
-        :raises ServiceError: if the Hub fails on the way.
+        :raises ServiceError: if the Hub fails on the way, or its listing does not end.
         """
-        while True:
-            page = self._listing_page(place)
-            yield page
-            if page.next_place is None:
-                return
-            if page.next_place == place:
+        next_place: str | None = place or _FIRST_PAGE
+        seen = set()
+        empty_pages = 0
+        while next_place is not None:
+            if next_place in seen:
                 raise ServiceError(f"The listing of the Hub at {self.endpoint} goes in circles.")
-            place = page.next_place
+            if empty_pages == MAX_EMPTY_PAGES:
+                raise ServiceError(f"The listing of the Hub at {self.endpoint} has only empty pages.")
+            page = self._listing_page(next_place)
+            yield page
+            seen.add(next_place)
+            empty_pages = 0 if page.datasets else empty_pages + 1
+            next_place = page.next_place
 
-    def _listing_page(self, place: str | None) -> ListingPage:
+    def _listing_page(self, place: str) -> ListingPage:
         try:
-            response = self._ask(lambda: self._get_listing(place or _FIRST_PAGE))
+            response = self._ask(lambda: self._get_listing(place))
             return ListingPage([self._listed(item) for item in response.json()], _next_place(response))
         except (HTTPError, ValueError, TypeError, KeyError) as error:
-            if place and isinstance(error, HfHubHTTPError) and error.response.status_code in _PLACE_REFUSED:
+            refused = isinstance(error, HfHubHTTPError) and error.response.status_code in _PLACE_REFUSED
+            if refused and place != _FIRST_PAGE:
                 raise LostPlaceError(
                     f"The Hub at {self.endpoint} no longer knows a place in its listing"
                 ) from error

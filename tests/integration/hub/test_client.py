@@ -518,6 +518,31 @@ class TestListing:
 
         assert asked.requests == 2
 
+    def test_a_listing_whose_last_page_leads_to_the_first_is_a_service_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.page_size = 2
+        shared_hub.state.put(*(HubDataset(f"user/{number}", REVISION) for number in range(4)))
+        shared_hub.state.listing_fault = "circle"
+        asked = hub(shared_hub, release)
+
+        with pytest.raises(ServiceError, match=r"goes in circles"):
+            listed(asked)
+
+        assert asked.requests <= 4
+
+    def test_a_listing_of_nothing_but_empty_pages_is_a_service_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.put(DATA)
+        shared_hub.state.listing_fault = "empty_pages"
+        asked = hub(shared_hub, release)
+
+        with pytest.raises(ServiceError, match=r"has only empty pages"):
+            listed(asked)
+
+        assert asked.requests == 10
+
     def test_a_listing_waits_for_the_rate_limit_and_requests_the_same_page_again(
         self, hub_server: HubServer, release: Release
     ) -> None:
