@@ -30,10 +30,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from dev.local_stack.certificates import Certificate
 from dev.local_stack.ports import HOST, free_port, is_listening
 from dev.local_stack.process import Server, ServerProcess
 
-Fault = Literal["server_error", "disabled_403", "timeout"]
+Fault = Literal["server_error", "unauthorized", "disabled_403", "gated_403", "timeout"]
 ListingFault = Literal["circle", "empty_pages"]
 
 DISCUSSIONS_PER_PAGE = 10
@@ -57,9 +58,10 @@ ALL_FIELDS = (*LISTED_FIELDS, "cardData", "createdAt", "siblings")
 class HubDataset:
     """A dataset of the Hub.
 
-    ``fault`` is how the request for this dataset fails: with a 503, with the 403 of a disabled dataset, or
-    with no answer for ``HubState.hang_seconds``. ``disabled`` is the flag in an answer that succeeds. A
-    dataset with ``renamed_to`` is an old name, which the Hub redirects and does not list.
+    ``fault`` is how the request for this dataset fails: with a 503, with a 401 although the token is valid,
+    with the 403 of a disabled or of a gated dataset, or with no answer for ``HubState.hang_seconds``.
+    ``disabled`` is the flag in an answer that succeeds. A dataset with ``renamed_to`` is an old name, which
+    the Hub redirects and does not list.
     ``fault_after_opening`` is how a request fails after it has opened a discussion, so that its answer is
     lost.
     """
@@ -306,8 +308,12 @@ class _Hub:
         match fault:
             case "server_error":
                 raise _RefusedError(503, "Service unavailable")
+            case "unauthorized":
+                raise _RefusedError(401, "Invalid username or password.")
             case "disabled_403":
                 raise _RefusedError(403, "Access to this resource is disabled.")
+            case "gated_403":
+                raise _RefusedError(403, "Access to this dataset is restricted.", "GatedRepo")
             case "timeout":
                 await asyncio.sleep(self._state.hang_seconds)
                 raise _RefusedError(504, "Gateway time-out")
@@ -460,7 +466,7 @@ def _hub_date(date: datetime) -> str:
     return date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _server(state: HubState) -> uvicorn.Server:
+def _server(state: HubState, certificate: Certificate | None = None) -> uvicorn.Server:
     """Return the server. A request that hangs delays its end by a second at most."""
     return uvicorn.Server(
         uvicorn.Config(
@@ -470,6 +476,8 @@ def _server(state: HubState) -> uvicorn.Server:
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=1,
+            ssl_certfile=certificate.file if certificate else None,
+            ssl_keyfile=certificate.key_file if certificate else None,
         )
     )
 
@@ -477,16 +485,19 @@ def _server(state: HubState) -> uvicorn.Server:
 class HubServer(Server):
     """The stand-in in a thread of this process. It answers at ``url`` once it is started."""
 
-    def __init__(self, state: HubState | None = None, port: int = 0) -> None:
+    def __init__(
+        self, state: HubState | None = None, port: int = 0, certificate: Certificate | None = None
+    ) -> None:
         """Prepare the server.
 
         :param state: by default, a Hub without datasets.
         :param port: by default (0), a free one.
+        :param certificate: with one, it speaks https.
         """
         self.state = state or HubState()
         self._socket = socket.create_server((HOST, port))
-        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
-        self._server = _server(self.state)
+        self.url = f"{'https' if certificate else 'http'}://{HOST}:{self._socket.getsockname()[1]}"
+        self._server = _server(self.state, certificate)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="hub-server", daemon=True
         )

@@ -9,12 +9,7 @@ from functools import partial
 
 from httpx2 import Client, HTTPError
 from huggingface_hub import HfApi
-from huggingface_hub.errors import (
-    DisabledRepoError,
-    GatedRepoError,
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError
 from huggingface_hub.utils import set_client_factory
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
@@ -151,14 +146,10 @@ class HubBot:
 
 
 def _reason_to_pass_over(error: HfHubHTTPError) -> Opening | None:
+    if isinstance(error, DisabledRepoError):
+        return Opening.DISABLED
     message = error.response.headers.get("X-Error-Message", "").lower()
-    match error:
-        case DisabledRepoError():
-            return Opening.DISABLED
-        case GatedRepoError():
-            return Opening.FORBIDDEN
-        case RepositoryNotFoundError():
-            return Opening.GONE
     if "discussions" in message and "disabled" in message:
         return Opening.NO_DISCUSSIONS
+    # By the status alone: huggingface_hub takes a 401, as with a revoked token, for an unknown dataset.
     return {403: Opening.FORBIDDEN, 404: Opening.GONE, 410: Opening.GONE}.get(error.response.status_code)

@@ -111,13 +111,28 @@ class Hub:
             if info.id != dataset:
                 self._count_request()  # the client has followed a redirect from an old name
             return self._judge(dataset, info)
-        except DisabledRepoError:
-            return Unsupported("it is disabled on the Hub")
-        except RepositoryNotFoundError:
-            return Unsupported("it is not found on the Hub")
         except (HTTPError, ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, HfHubHTTPError) and (reason := self._reason_of_refusal(error)):
+                return Unsupported(reason)
             # Besides a failed request: a name that the Hub cannot have, or a malformed answer.
             raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
+
+    def _reason_of_refusal(self, error: HfHubHTTPError) -> str | None:
+        """Return why a dataset is unsupported, if the Hub refuses it for a reason and not by mistake.
+
+        ``huggingface_hub`` takes a 401, which an expired token or a proxy may cause, for an unknown dataset.
+        """
+        status = error.response.status_code
+        if isinstance(error, DisabledRepoError) and status == 403:
+            return "it is disabled on the Hub"
+        if isinstance(error, RepositoryNotFoundError) and status in (401, 404) and not self._token:
+            raise DatasetError(
+                "the Hub does not find it, but without a token a private dataset looks the same: set a token"
+                " as the password of the Connection huggingface_hub"
+            ) from error
+        if isinstance(error, RepositoryNotFoundError) and status == 404:
+            return "it is not found on the Hub"
+        return None
 
     def listing(self, place: str | None = None) -> Iterator[ListingPage]:
         """List all datasets of the Hub that the token can see, page by page.

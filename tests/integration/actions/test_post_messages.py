@@ -138,6 +138,7 @@ class TestOpenDiscussion:
             ({"discussions_disabled": True}, Opening.NO_DISCUSSIONS),
             ({"disabled": True}, Opening.DISABLED),
             ({"fault": "disabled_403"}, Opening.DISABLED),
+            ({"fault": "gated_403"}, Opening.FORBIDDEN),
             ({"id": "user/other"}, Opening.GONE),
             ({"renamed_to": "user/new"}, Opening.RENAMED),
         ],
@@ -169,6 +170,17 @@ class TestOpenDiscussion:
             bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text")
         with pytest.raises(DatasetError, match="gives no answer"):
             bot_at(shared_hub.url).open_discussion("not//a name", "Title", "Text")
+
+    def test_a_401_over_https_is_an_error_of_the_dataset(self, https_hub: HubServer) -> None:
+        https_hub.state.put(DATA)
+        https_hub.state.tokens = {}
+
+        with pytest.raises(DatasetError, match=r"gives no answer: .*401"):
+            bot_at(https_hub.url).open_discussion("user/data", "Title", "Text")
+
+        put(https_hub.state, replace(DATA, fault="unauthorized"))
+        with pytest.raises(DatasetError, match=r"gives no answer: .*401"):
+            bot_at(https_hub.url).open_discussion("user/data", "Title", "Text")
 
     @pytest.mark.parametrize("admitted", [0, 1, 2, 3])
     def test_the_bot_waits_for_the_rate_limit_at_each_of_its_requests(

@@ -49,14 +49,6 @@ class TestSupport:
 
     def test_an_unknown_dataset_is_not_supported(self, shared_hub: HubServer, release: Release) -> None:
         assert hub(shared_hub, release).support("user/data") == NOT_FOUND
-        assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
-
-    def test_a_dataset_that_cannot_be_seen_is_not_supported(
-        self, shared_hub: HubServer, release: Release
-    ) -> None:
-        shared_hub.state.put(replace(DATA, private=True))
-
-        assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
 
     @pytest.mark.parametrize("changes", [{"disabled": True}, {"fault": "disabled_403"}], ids=["flag", "403"])
     def test_a_disabled_dataset_is_not_supported(
@@ -247,6 +239,40 @@ class TestFailures:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*401"):
             hub(shared_hub, release, token="hf_revoked").support("user/data")
 
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    @pytest.mark.parametrize("tokens", [None, {}], ids=["of one dataset", "of every dataset"])
+    def test_a_401_is_an_error_of_the_dataset(
+        self, request: pytest.FixtureRequest, release: Release, scheme: str, tokens: dict[str, str] | None
+    ) -> None:
+        server: HubServer = request.getfixturevalue("https_hub" if scheme == "https" else "shared_hub")
+        server.state.tokens = tokens
+        server.state.put(replace(DATA, fault="unauthorized"))
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*401"):
+            hub(server, release).support("user/data")
+
+    @pytest.mark.parametrize("datasets", [(), (replace(DATA, private=True),)], ids=["unknown", "private"])
+    def test_without_a_token_an_unknown_or_private_dataset_is_an_error(
+        self, shared_hub: HubServer, release: Release, datasets: tuple[HubDataset, ...]
+    ) -> None:
+        shared_hub.state.put(*datasets)
+
+        with pytest.raises(DatasetError) as failed:
+            hub(shared_hub, release, token=None).support("user/data")
+
+        assert str(failed.value) == (
+            "the Hub does not find it, but without a token a private dataset looks the same: set a token as"
+            " the password of the Connection huggingface_hub"
+        )
+
+    def test_a_403_that_does_not_say_disabled_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.put(replace(DATA, fault="gated_403"))
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*403"):
+            hub(shared_hub, release).support("user/data")
+
     @pytest.mark.parametrize(
         "name", ["user/data/more", "user//data", "..", "user/a b", "user/é", "a" * 200, ""]
     )
@@ -372,14 +398,18 @@ class TestCheckToken:
 
         assert shared_hub.state.requests_by_route == {"whoami": 1}
 
-    def test_a_revoked_token_is_a_configuration_error(self, shared_hub: HubServer, release: Release) -> None:
-        shared_hub.state.tokens = {"hf_valid": "somebody"}
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_revoked_token_is_a_configuration_error(
+        self, request: pytest.FixtureRequest, release: Release, scheme: str
+    ) -> None:
+        server: HubServer = request.getfixturevalue("https_hub" if scheme == "https" else "shared_hub")
+        server.state.tokens = {"hf_valid": "somebody"}
 
         with pytest.raises(ConfigurationError) as refused:
-            hub(shared_hub, release, token="hf_revoked").check_token()
+            hub(server, release, token="hf_revoked").check_token()
 
         assert str(refused.value) == (
-            f"The Hub at {shared_hub.url} refuses the token: set a valid one as the password of the"
+            f"The Hub at {server.url} refuses the token: set a valid one as the password of the"
             " connection huggingface_hub."
         )
 
