@@ -165,11 +165,11 @@ class TestSupport:
         shared_hub.state.users["user"] = HubUser("user")
 
         shared_hub.state.put(everything)
-        assert asked.support("user/data") == DISABLED
-
-        shared_hub.state.put(replace(everything, disabled=False))
-        with pytest.raises(DatasetError):
+        with pytest.raises(DatasetError, match="gives no revision"):
             asked.support("user/data")
+
+        shared_hub.state.put(replace(everything, sha=REVISION))
+        assert asked.support("user/data") == DISABLED
 
         shared_hub.state.put(replace(everything, disabled=False, sha=REVISION))
         assert asked.support("user/data") == PRIVATE
@@ -227,7 +227,7 @@ class TestFailures:
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
             nowhere.support("user/data")
-        with pytest.raises(ServiceError, match=r"cannot be reached"):
+        with pytest.raises(ServiceError, match=r"does not answer: "):
             nowhere.check_token()
 
     def test_a_revoked_token_is_an_error_of_the_dataset(
@@ -282,14 +282,29 @@ class TestFailures:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
             hub(shared_hub, release).support(name)
 
-    @pytest.mark.parametrize("answer", ["[]", "null", '"text"', "{", "", '{"sha": "1"}'])
+    @pytest.mark.parametrize(
+        "changes",
+        [{"disabled": "false"}, {"private": "no"}, {"tags": "nsfw"}, {"sha": 1}, {"card_data": [False]}],
+        ids=repr,
+    )
+    def test_an_answer_with_a_field_of_a_wrong_type_is_an_error(
+        self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
+    ) -> None:
+        shared_hub.state.put(replace(DATA, **changes))
+
+        with pytest.raises(DatasetError, match=r"^the Hub's answer is malformed: "):
+            hub(shared_hub, release).support("user/data")
+
+    @pytest.mark.parametrize(
+        "answer", ["[]", "null", '"text"', "{", "", '{"sha": "1"}', "[" * 100_000], ids=range(7)
+    )
     def test_an_answer_that_is_no_dataset_is_an_error(self, release: Release, answer: str) -> None:
         """A proxy may give such an answer."""
         with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
             Thread(target=server.handle_request, daemon=True).start()
             odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
 
-            with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
+            with pytest.raises(DatasetError, match=r"^the Hub('s answer is malformed| gives no answer): "):
                 odd.support("user/data")
 
     def test_an_error_never_shows_the_token(self, shared_hub: HubServer, release: Release) -> None:
@@ -410,7 +425,7 @@ class TestCheckToken:
 
         assert str(refused.value) == (
             f"The Hub at {server.url} refuses the token: set a valid one as the password of the"
-            " connection huggingface_hub."
+            " Connection huggingface_hub."
         )
 
     @pytest.mark.parametrize("token", [None, ""])
@@ -477,7 +492,11 @@ class TestListing:
             {"disabled": True},
             {"private": True},
             {"card_data": {"viewer": False}},
-            {"card_data": {"self": "a card that the client of the Hub cannot read"}},
+            {"card_data": ["no metadata"]},
+            {"disabled": "false"},
+            {"private": "no"},
+            {"tags": "nsfw"},
+            {"sha": 1},
             {"id": "blocked/data"},
         ],
         ids=repr,
@@ -522,7 +541,9 @@ class TestListing:
         with pytest.raises(ServiceError, match=r"does not list its datasets: .*401"):
             listed(hub(shared_hub, release))
 
-    @pytest.mark.parametrize("answer", ["null", "1", "{", "", "[1]", "[{}]"])
+    @pytest.mark.parametrize(
+        "answer", ["null", "1", "{", "", "[1]", "[{}]", "{}", "[" * 100_000], ids=range(8)
+    )
     def test_a_page_that_is_no_list_of_datasets_is_a_service_error(
         self, release: Release, answer: str
     ) -> None:

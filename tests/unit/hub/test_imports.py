@@ -32,7 +32,13 @@ def test_an_imported_name_of_huggingface_hub_exists_and_is_public(module: str, n
 
 
 @pytest.mark.parametrize(
-    "module", ["include.hub.answers", "include.hub.block_list", "include.databases.listing_store"]
+    "module",
+    [
+        "include.hub.answers",
+        "include.hub.block_list",
+        "include.hub.support",
+        "include.databases.listing_store",
+    ],
 )
 def test_a_light_module_does_not_import_huggingface_hub(module: str) -> None:
     code = f"import sys, {module}; sys.exit('huggingface_hub' in sys.modules)"
