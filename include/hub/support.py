@@ -115,11 +115,15 @@ class SupportRules:
     def _reason_against(self, dataset: str, info: DatasetInfo) -> str | None:
         if not info.private and (tags := self.release.unsupported_tags & info.tags):
             return f"it is tagged {', '.join(sorted(tags))}"
-        if info.card.get("viewer") is False:
+        if self._viewer_is_off(info.card):
             return "its card turns the viewer off"
         if self.blocked.blocks(dataset):
             return "it is on the block list"
         return None
+
+    def _viewer_is_off(self, card: Mapping[str, object]) -> bool:
+        viewer = card.get("viewer", True)
+        return self.release.null_viewer_is_off if viewer is None else not viewer
 
 
 def _fields(answer: object) -> Mapping[str, object]:

@@ -98,6 +98,11 @@ class Release:
         """Whether an Enterprise namespace is known by its ``plan`` instead of by ``isEnterprise``."""
         return self.name >= "2026-08"
 
+    @property
+    def null_viewer_is_off(self) -> bool:
+        """Whether ``viewer: null`` in the card of a dataset turns off its viewer."""
+        return self.name < "2026-08"
+
 
 def release_names() -> list[str]:
     """The names of the releases that there is a processing graph for, oldest first."""

@@ -127,8 +127,9 @@ class TestSupport:
         [
             ({"viewer": False}, NO_VIEWER),
             ({"viewer": True}, Supported(REVISION)),
-            ({"viewer": None}, Supported(REVISION)),
-            ({"viewer": 0}, Supported(REVISION)),
+            ({"viewer": 0}, NO_VIEWER),
+            ({"viewer": ""}, NO_VIEWER),
+            ({"viewer": []}, NO_VIEWER),
             ({"viewer": "false"}, Supported(REVISION)),
             ({}, Supported(REVISION)),
             (None, Supported(REVISION)),
@@ -143,6 +144,16 @@ class TestSupport:
         answer: Supported | Unsupported,
     ) -> None:
         shared_hub.state.put(replace(DATA, card_data=card))
+
+        assert hub(shared_hub, release).support("user/data") == answer
+
+    @pytest.mark.parametrize(
+        ("release_name", "answer"), [("2024-03", NO_VIEWER), ("2026-08", Supported(REVISION))]
+    )
+    def test_a_viewer_that_is_null_is_off_in_the_old_release(
+        self, shared_hub: HubServer, release: Release, answer: Supported | Unsupported
+    ) -> None:
+        shared_hub.state.put(replace(DATA, card_data={"viewer": None}))
 
         assert hub(shared_hub, release).support("user/data") == answer
 
@@ -492,6 +503,7 @@ class TestListing:
             {"disabled": True},
             {"private": True},
             {"card_data": {"viewer": False}},
+            {"card_data": {"viewer": 0}},
             {"card_data": ["no metadata"]},
             {"disabled": "false"},
             {"private": "no"},

@@ -104,6 +104,37 @@ def test_a_dataset_without_a_revision_is_an_error_whatever_else_it_is(
     assert proven_revision(ANSWER | {"sha": sha} | changes) is None
 
 
+@pytest.mark.parametrize(
+    ("viewer", "off_in"),
+    [
+        (False, RELEASES),
+        (0, RELEASES),
+        (0.0, RELEASES),
+        ("", RELEASES),
+        ([], RELEASES),
+        ({}, RELEASES),
+        (None, ["2024-03"]),
+        (True, []),
+        ("false", []),
+        (1, []),
+        ([False], []),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_viewer_that_is_false_or_empty_makes_a_dataset_unsupported(
+    viewer: object, off_in: list[str], release: str
+) -> None:
+    answer = ANSWER | {"cardData": {"viewer": viewer}}
+
+    if release in off_in:
+        assert judge(answer, release) == Unsupported("its card turns the viewer off")
+        assert proven_revision(answer, release) is None
+    else:
+        assert judge(answer, release) == Supported(SHA)
+        assert proven_revision(answer, release) == SHA
+
+
 def test_a_private_dataset_is_not_proven_by_the_listing_even_if_its_author_pays() -> None:
     private = ANSWER | {"private": True}
 
