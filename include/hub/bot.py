@@ -13,8 +13,7 @@ from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError
 from huggingface_hub.utils import set_client_factory
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.client import REQUEST_TIMEOUT_SECONDS, first_line
-from include.hub.rate_limit import RateLimitGate
+from include.hub.requests import REQUEST_TIMEOUT_SECONDS, HubRequests, first_line
 
 # A failed request, a name that the Hub cannot have, or a malformed answer.
 _NO_CLEAR_ANSWER = (HTTPError, ValueError, TypeError, KeyError, AttributeError)
@@ -57,7 +56,7 @@ class HubBot:
         self.endpoint = endpoint
         self.name = name
         self._api = HfApi(endpoint=endpoint, token=token)
-        self._gate = RateLimitGate(sleep)
+        self._requests = HubRequests(endpoint, sleep)
         set_client_factory(partial(Client, follow_redirects=True, timeout=timeout))
 
     def check_token(self) -> None:
@@ -67,7 +66,7 @@ class HubBot:
         :raises ServiceError: if the Hub cannot be reached, or fails.
         """
         try:
-            user = self._gate.ask(self._api.whoami)
+            user = self._requests.make(self._api.whoami)
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
                 raise ConfigurationError(
@@ -92,18 +91,13 @@ class HubBot:
 
         :raises DatasetError: if the Hub gives no clear answer. It may then have opened the discussion or not:
             the next call asks first.
-        :raises ServiceError: if the Hub's rate limit does not end.
+        :raises HubUnavailableError: if the Hub fails all the time, or its rate limit does not end.
         """
         try:
             return self._open(dataset, title, text, dry_run=dry_run)
         except _NO_CLEAR_ANSWER as error:
-            if isinstance(error, HfHubHTTPError):
-                if reason := _reason_to_pass_over(error):
-                    return reason
-                if error.response.status_code == 429:
-                    raise ServiceError(
-                        f"The rate limit of the Hub at {self.endpoint} does not end: {first_line(error)}"
-                    ) from error
+            if isinstance(error, HfHubHTTPError) and (reason := _reason_to_pass_over(error)):
+                return reason
             raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
 
     def _open(self, dataset: str, title: str, text: str, *, dry_run: bool) -> Opening:
@@ -123,10 +117,10 @@ class HubBot:
             return Opening.OPENED
 
         try:
-            return self._gate.ask(attempt)
+            return self._requests.make(attempt)
         except _NO_CLEAR_ANSWER:
             # The discussion may be there although the answer is lost.
-            if tried and self._gate.ask(lambda: self._has_opened(dataset)):
+            if tried and self._requests.make(lambda: self._has_opened(dataset)):
                 return Opening.OPENED
             raise
 

@@ -25,13 +25,12 @@ from huggingface_hub.utils import (
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.answers import ListedDataset, ListingPage, Support, Unsupported
 from include.hub.block_list import BlockList
-from include.hub.rate_limit import RateLimitGate
+from include.hub.requests import REQUEST_TIMEOUT_SECONDS, HubRequests, first_line
 from include.hub.support import PROPERTIES, DatasetInfo, SupportRules, has_paid_plan
 from include.planning.processing_graph import Release
 
 Answer = TypeVar("Answer")
 
-REQUEST_TIMEOUT_SECONDS = 30.0
 #: The Hub's maximum.
 DATASETS_PER_PAGE = 1_000
 
@@ -77,7 +76,7 @@ class Hub:
         self.requests = 0
         self._headers = build_hf_headers(token=token or False)
         self._rules = SupportRules(release, blocked)
-        self._gate = RateLimitGate(sleep)
+        self._requests = HubRequests(endpoint, sleep)
         self._requests_lock = Lock()
         self._may_have_private_datasets = cache(self._ask_for_paid_plan)
 
@@ -103,6 +102,7 @@ class Hub:
         """Ask the Hub whether a dataset is supported.
 
         :raises DatasetError: if the Hub gives no clear answer.
+        :raises HubUnavailableError: if the Hub fails all the time.
         """
         try:
             info = self._ask_about(dataset)
@@ -215,7 +215,7 @@ class Hub:
             self._count_requests(1)
             return request()
 
-        return self._gate.ask(counted)
+        return self._requests.make(counted)
 
     def _count_requests(self, number: int) -> None:
         with self._requests_lock:
@@ -233,8 +233,3 @@ def _next_place(response: Response) -> str | None:
     """Return the query of the next page's address, without the host: only the endpoint may get the token."""
     address = response.links.get("next", {}).get("url")
     return urlsplit(address).query if address else None
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message: those of ``huggingface_hub`` have several."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -69,10 +69,11 @@ class RateLimitGate:
 
 
 def _seconds_to_wait(response: Response) -> float:
-    # A random part of a second, because otherwise the same task would wake last in every window.
-    margin = 1.0 + random.random()  # noqa: S311 (no secret)
     limit = parse_ratelimit_headers(response.headers)
-    if limit is not None:
-        return limit.reset_in_seconds + margin
     retry_after = response.headers.get("Retry-After", "")
-    return (float(retry_after) if retry_after.isdigit() else _DEFAULT_WAIT_SECONDS) + margin
+    if limit is not None:
+        seconds = float(limit.reset_in_seconds)
+    else:
+        seconds = float(retry_after) if retry_after.isdigit() else _DEFAULT_WAIT_SECONDS
+    # A random part of a second, because otherwise the same task would wake last in every window.
+    return min(seconds, MAX_WAIT_SECONDS) + 1.0 + random.random()  # noqa: S311 (no secret)

@@ -23,6 +23,7 @@ from include.databases.listing_store import HubListing
 from include.hub.answers import ListedDataset, Supported
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
+from include.hub.requests import FAILURES_IN_A_ROW, HubUnavailableError
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Release
 from include.storage.asset_storage import FolderStorage
@@ -359,6 +360,17 @@ class TestErrors:
         [line] = summary.error_sample
         assert line.startswith("broken: the Hub gives no answer: ")
         assert {name for name, _, _ in world.jobs()} == {"a", "c"}
+        assert world.candidates() == {}
+
+    def test_a_hub_that_fails_for_many_datasets_in_a_row_ends_the_backfill(self, world: World) -> None:
+        names = [f"user/{number}" for number in range(FAILURES_IN_A_ROW + 10)]
+        world.cache(*names, revision=OTHER_REVISION)
+        world.hub_server.state.put(*(HubDataset(name, REVISION, fault="server_error") for name in names))
+
+        with pytest.raises(HubUnavailableError, match="times in a row"):
+            world.backfill()
+
+        assert world.jobs() == []
         assert world.candidates() == {}
 
     @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class TestWhole:
     def cut_short(self, stores: Stores, hub: HubServer, release: Release) -> HubListing:
         """Let the rate limit end an attempt after two pages."""
         hub.state.rate_limit = RateLimit(requests=2, window_seconds=600)
-        with pytest.raises(ServiceError, match=r"does not list its datasets: .*429"):
+        with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end: 429"):
             lister(stores, hub, release).whole()
         hub.state.rate_limit = None
         hub.state.requests_by_route.clear()

@@ -207,6 +207,13 @@ class TestOpenDiscussion:
         with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end"):
             bot_at(hub_server.url, lambda _: None).open_discussion("user/data", "Title", "Text")
 
+    def test_a_hub_that_fails_for_many_datasets_in_a_row_ends_the_run(self, shared_hub: HubServer) -> None:
+        names = [f"user-{number}/data" for number in range(30)]
+        put(shared_hub.state, *(HubDataset(name, REVISION, fault="server_error") for name in names))
+
+        with pytest.raises(ServiceError, match=r"has failed \d+ times in a row"):
+            messages(shared_hub).post(names)
+
 
 class TestPost:
     def test_each_candidate_is_counted_once(self, shared_hub: HubServer) -> None:

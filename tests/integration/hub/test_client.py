@@ -17,6 +17,7 @@ from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.answers import ListedDataset, Supported, Unsupported
 from include.hub.block_list import BlockList
 from include.hub.client import Hub, LostPlaceError
+from include.hub.requests import FAILURES_IN_A_ROW, HubUnavailableError
 from include.planning.processing_graph import Release
 from tests.builders import REVISION
 
@@ -223,6 +224,23 @@ class TestFailures:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*503"):
             hub(shared_hub, release).support("user/data")
 
+    def test_a_hub_that_fails_for_many_datasets_in_a_row_is_unavailable(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        names = [f"user/{number}" for number in range(FAILURES_IN_A_ROW)]
+        shared_hub.state.put(*(HubDataset(name, REVISION, fault="server_error") for name in names))
+        asked = hub(shared_hub, release)
+        for name in names[:-1]:
+            with pytest.raises(DatasetError):
+                asked.support(name)
+
+        with pytest.raises(HubUnavailableError, match=r"has failed 20 times in a row, .*503"):
+            asked.support(names[-1])
+
+        with pytest.raises(HubUnavailableError):
+            list(asked.listing())
+        assert asked.requests == FAILURES_IN_A_ROW
+
     def test_a_timeout_is_an_error_of_the_dataset(
         self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -385,10 +403,15 @@ class TestRateLimit:
         hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
         slept: list[float] = []
 
-        with pytest.raises(DatasetError, match=r"429"):
-            Hub(hub_server.url, TOKEN, release, BlockList(), slept.append).support("user/data")
+        asked = Hub(hub_server.url, TOKEN, release, BlockList(), slept.append)
+
+        with pytest.raises(HubUnavailableError, match=r"rate limit of the Hub at .* does not end: 429"):
+            asked.support("user/data")
 
         assert slept == [pytest.approx(301, abs=1)] * 12
+        with pytest.raises(HubUnavailableError):
+            asked.support("user/other")
+        assert asked.requests == 13
 
     def test_two_clients_that_share_a_rate_limit_get_all_their_answers(
         self, hub_server: HubServer, release: Release
@@ -452,7 +475,7 @@ class TestCheckToken:
     ) -> None:
         hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
 
-        with pytest.raises(ServiceError, match=r"does not answer: .*rate limit"):
+        with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end"):
             Hub(hub_server.url, TOKEN, release, BlockList(), lambda _: None).check_token()
 
 

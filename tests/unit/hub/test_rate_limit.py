@@ -49,6 +49,16 @@ def test_the_gate_waits_a_little_longer_than_the_hub_says(headers: dict[str, str
     assert request.made == 2
 
 
+def test_the_gate_gives_up_after_an_hour_however_long_the_hub_says() -> None:
+    slept: list[float] = []
+    request = Requests(*[refusal({"Retry-After": "86400"})] * 2)
+
+    with pytest.raises(HfHubHTTPError):
+        RateLimitGate(slept.append).ask(request)
+
+    assert slept == [pytest.approx(3_601, abs=1)]
+
+
 def test_other_requests_wait_too() -> None:
     slept: list[float] = []
     gate = RateLimitGate(slept.append)
