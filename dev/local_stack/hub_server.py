@@ -16,7 +16,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -27,14 +27,14 @@ import httpx2
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dev.local_stack.certificates import Certificate
 from dev.local_stack.ports import HOST, free_port, is_listening
 from dev.local_stack.process import Server, ServerProcess
 
-Fault = Literal["server_error", "unauthorized", "disabled_403", "gated_403", "timeout"]
+Fault = Literal["server_error", "unauthorized", "disabled_403", "gated_403", "timeout", "drip"]
 ListingFault = Literal["circle", "empty_pages"]
 
 DISCUSSIONS_PER_PAGE = 10
@@ -59,7 +59,8 @@ class HubDataset:
     """A dataset of the Hub.
 
     ``fault`` is how the request for this dataset fails: with a 503, with a 401 although the token is valid,
-    with the 403 of a disabled or of a gated dataset, or with no answer for ``HubState.hang_seconds``.
+    with the 403 of a disabled or of a gated dataset, with no answer for ``HubState.hang_seconds``, or with an
+    answer that drips for as long, byte by byte.
     ``disabled`` is the flag in an answer that succeeds. A dataset with ``renamed_to`` is an old name, which
     the Hub redirects and does not list.
     ``fault_after_opening`` is how a request fails after it has opened a discussion, so that its answer is
@@ -302,7 +303,10 @@ class _Hub:
                 status_code=307, headers={"Location": f"/api/datasets/{dataset.renamed_to}{query}"}
             )
         await self._go_wrong(dataset.fault)
-        return JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
+        answer = JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
+        if dataset.fault == "drip":
+            return StreamingResponse(_drip(bytes(answer.body), self._state.hang_seconds))
+        return answer
 
     async def _go_wrong(self, fault: Fault | None) -> None:
         match fault:
@@ -388,6 +392,12 @@ class _Hub:
     async def _requests(self, _: Request) -> Response:
         """Return the counts, for a test that runs the stand-in as a separate process."""
         return JSONResponse({"total": self._state.requests, "by_route": dict(self._state.requests_by_route)})
+
+
+async def _drip(content: bytes, seconds: float) -> AsyncIterator[bytes]:
+    for byte in content:
+        yield bytes([byte])
+        await asyncio.sleep(seconds / len(content))
 
 
 def _too_many_requests() -> Response:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
+from typing import TypeVar
 
 from httpx2 import Client, HTTPError
 from huggingface_hub import HfApi
@@ -13,7 +14,15 @@ from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError
 from huggingface_hub.utils import set_client_factory
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.requests import REQUEST_TIMEOUT_SECONDS, HubRequests, first_line
+from include.hub.deadline import within
+from include.hub.requests import (
+    REQUEST_DEADLINE_SECONDS,
+    REQUEST_TIMEOUT_SECONDS,
+    HubRequests,
+    first_line,
+)
+
+Answer = TypeVar("Answer")
 
 # A failed request, a name that the Hub cannot have, or a malformed answer.
 _NO_CLEAR_ANSWER = (HTTPError, ValueError, TypeError, KeyError, AttributeError)
@@ -66,20 +75,22 @@ class HubBot:
         :raises ServiceError: if the Hub cannot be reached, or fails.
         """
         try:
-            user = self._requests.make(self._api.whoami)
-        except HTTPError as error:
+            user = self._requests.make(lambda: _in_time(self._api.whoami))
+            name = user["name"]
+            role = user.get("auth", {}).get("accessToken", {}).get("role")
+        except _NO_CLEAR_ANSWER as error:
             if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
                 raise ConfigurationError(
                     f"The Hub at {self.endpoint} refuses the bot's token: set a valid one as the password of"
                     " the Connection huggingface_hub_bot."
                 ) from error
             raise ServiceError(f"The Hub at {self.endpoint} does not answer: {first_line(error)}") from error
-        if user["name"] != self.name:
+        if name != self.name:
             raise ConfigurationError(
-                f"The token in the Connection huggingface_hub_bot belongs to {user['name']!r}, but the login"
+                f"The token in the Connection huggingface_hub_bot belongs to {name!r}, but the login"
                 f" is {self.name!r}: set the name and the token of the same user."
             )
-        if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        if role == "read":
             raise ConfigurationError(
                 "The token in the Connection huggingface_hub_bot is read-only: set one that can write."
             )
@@ -113,7 +124,7 @@ class HubBot:
                 return reason
             if not dry_run:
                 tried = True
-                self._api.create_discussion(dataset, title, description=text, repo_type="dataset")
+                self._create(dataset, title, text)
             return Opening.OPENED
 
         try:
@@ -124,19 +135,27 @@ class HubBot:
                 return Opening.OPENED
             raise
 
+    def _create(self, dataset: str, title: str, text: str) -> None:
+        _in_time(lambda: self._api.create_discussion(dataset, title, description=text, repo_type="dataset"))
+
     def _has_opened(self, dataset: str) -> bool:
         # Among these are pull requests: with one, the bot has already written to the owner.
         discussions = self._api.get_repo_discussions(
             dataset, author=self.name, discussion_status="all", repo_type="dataset"
         )
-        return any(found.author == self.name for found in discussions)
+        return _in_time(lambda: any(found.author == self.name for found in discussions))
 
     def _reason_against(self, dataset: str) -> Opening | None:
-        info = self._api.dataset_info(dataset, expand=["disabled"])
+        info = _in_time(lambda: self._api.dataset_info(dataset, expand=["disabled"]))
         if info.disabled:
             return Opening.DISABLED
         # The Hub redirects from an old name: a dataset with two names would get two discussions.
         return Opening.RENAMED if info.id != dataset else None
+
+
+def _in_time(request: Callable[[], Answer]) -> Answer:
+    # Each request has a deadline, not the attempt: an attempt left behind could still open a discussion.
+    return within(REQUEST_DEADLINE_SECONDS, request)
 
 
 def _reason_to_pass_over(error: HfHubHTTPError) -> Opening | None:

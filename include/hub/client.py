@@ -25,7 +25,13 @@ from huggingface_hub.utils import (
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.answers import ListedDataset, ListingPage, Support, Unsupported
 from include.hub.block_list import BlockList
-from include.hub.requests import REQUEST_TIMEOUT_SECONDS, HubRequests, first_line
+from include.hub.deadline import within
+from include.hub.requests import (
+    REQUEST_DEADLINE_SECONDS,
+    REQUEST_TIMEOUT_SECONDS,
+    HubRequests,
+    first_line,
+)
 from include.hub.support import PROPERTIES, DatasetInfo, SupportRules, has_paid_plan
 from include.planning.processing_graph import Release
 
@@ -213,7 +219,7 @@ class Hub:
     def _ask(self, request: Callable[[], Answer]) -> Answer:
         def counted() -> Answer:
             self._count_requests(1)
-            return request()
+            return within(REQUEST_DEADLINE_SECONDS, request)
 
         return self._requests.make(counted)
 

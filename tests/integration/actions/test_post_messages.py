@@ -88,6 +88,14 @@ class TestCheckToken:
         with pytest.raises(ServiceError, match="does not answer"):
             bot_at(f"http://127.0.0.1:{free_port()}").check_token()
 
+    def test_a_malformed_answer_about_the_token_is_a_service_error(
+        self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(HfApi, "whoami", lambda _: ["parquet-bot"])
+
+        with pytest.raises(ServiceError, match="does not answer"):
+            bot_at(shared_hub.url).check_token()
+
 
 class TestOpenDiscussion:
     def test_the_bot_is_the_author_of_the_discussion(self, shared_hub: HubServer) -> None:
@@ -206,6 +214,18 @@ class TestOpenDiscussion:
 
         with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end"):
             bot_at(hub_server.url, lambda _: None).open_discussion("user/data", "Title", "Text")
+
+    def test_an_answer_that_drips_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("include.hub.bot.REQUEST_DEADLINE_SECONDS", 0.3)
+        shared_hub.state.hang_seconds = 3
+        put(shared_hub.state, replace(DATA, fault="drip"))
+
+        with pytest.raises(DatasetError, match=r"gives no answer: timed out: no complete answer"):
+            bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text")
+
+        assert posted(shared_hub) == {}
 
     def test_a_hub_that_fails_for_many_datasets_in_a_row_ends_the_run(self, shared_hub: HubServer) -> None:
         names = [f"user-{number}/data" for number in range(30)]

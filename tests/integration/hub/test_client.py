@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -250,6 +251,19 @@ class TestFailures:
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*timed out"):
             hub(shared_hub, release).support("user/data")
+
+    def test_an_answer_that_drips_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("include.hub.client.REQUEST_DEADLINE_SECONDS", 0.3)
+        shared_hub.state.hang_seconds = 3
+        shared_hub.state.put(replace(DATA, fault="drip"))
+        began = time.monotonic()
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: timed out: no complete answer"):
+            hub(shared_hub, release).support("user/data")
+
+        assert time.monotonic() - began < 2
 
     def test_a_hub_that_cannot_be_reached_is_an_error(self, release: Release) -> None:
         nowhere = Hub(f"http://127.0.0.1:{free_port()}", TOKEN, release, BlockList())
