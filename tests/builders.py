@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from dev.local_stack.documents import CACHE, JOBS, Shape, up_to_date_entries
 from include.databases.listing_store import HubListing, ListingStore
-from include.hub.client import ListedDataset, ListingPage
+from include.hub.answers import ListedDataset, ListingPage
 from include.planning.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
 from include.planning.plan import NewJob, Place
 from include.planning.processing_graph import DEFAULT_RELEASE, Level, Release

@@ -1,7 +1,7 @@
-"""``python -m dev.bench.listing``: how fast, and in how little memory, the Hub is listed.
+"""``python -m dev.bench.listing``: the time and the memory that listing the Hub takes.
 
-It lists a stand-in of the Hub with 500,000 datasets into the local MongoDB, each time in a process of its
-own: the pages alone, which are thrown away; the whole; and the rest of a listing killed in the middle.
+It lists a stand-in for the Hub with 500,000 datasets into the local MongoDB, each time in a new process:
+only the pages, without storing them; the whole; and the rest of a listing that was killed in the middle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from dev.local_stack.mongod import Mongod
 from include.actions.backfill.hub_listing import HubLister
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import load_release
 
 FOLDER = Path(".local") / "listing-bench"
@@ -51,7 +52,7 @@ _CARD = {
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A listing. Memory is what the process has grown by at its peak, in MB; the size on disk too."""
+    """A measured listing. ``memory`` is by how much the process grew at its peak; both sizes are in MB."""
 
     listed: int
     requests: int
@@ -61,7 +62,7 @@ class Measurement:
 
 
 def a_hub_of(datasets: int) -> HubState:
-    """Make a Hub. Its names are in order, so that the stand-in sorts them in no time."""
+    """Return a Hub. Its names are in order, so that the stand-in sorts them in no time."""
     state = HubState()
     names = (f"user-{number // 5:06}/dataset-{number:06}" for number in range(datasets))
     state.put(
@@ -71,7 +72,7 @@ def a_hub_of(datasets: int) -> HubState:
 
 
 def fetch_pages(hub_url: str) -> Measurement:
-    """Read the pages, and throw them away."""
+    """Read the pages without storing them."""
     hub = _hub(hub_url)
     before, start = peak_megabytes(), time.perf_counter()
     listed = sum(len(page.datasets) for page in hub.listing())
@@ -79,7 +80,7 @@ def fetch_pages(hub_url: str) -> Measurement:
 
 
 def list_whole(mongo_uri: str, hub_url: str) -> Measurement:
-    """List the Hub, or go on with that."""
+    """List the Hub, or continue an unfinished listing."""
     hub = _hub(hub_url)
     with MongoClient[dict[str, Any]](mongo_uri) as client:
         listings = MaintenanceStore(client[DATABASE]).listings()
@@ -99,7 +100,7 @@ def _hub(url: str) -> Hub:
 
 
 def _kill_in_the_middle(mongod: Mongod, hub: HubServer, pages: int) -> None:
-    """Kill a process that lists the Hub once half of the pages are asked for."""
+    """Kill a process that lists the Hub, once it has requested half of the pages."""
     before = hub.state.requests
     process = multiprocessing.get_context("spawn").Process(target=list_whole, args=(mongod.uri, hub.url))
     process.start()
@@ -133,7 +134,7 @@ def _table(measurements: dict[str, Measurement]) -> Table:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description="Measure how fast the Hub is listed.")
+    parser = argparse.ArgumentParser(description="Measure the time that listing the Hub takes.")
     parser.add_argument("--datasets", type=int, default=500_000)
     datasets = parser.parse_args().datasets
     console = Console(width=110)
@@ -144,8 +145,8 @@ def main() -> None:
         HubServer(a_hub_of(datasets)) as hub,
         spawn.Pool(1, maxtasksperchild=1) as pool,
     ):
-        measurements = {"the pages alone": pool.apply(fetch_pages, (hub.url,))}
-        measurements["whole"] = whole = pool.apply(list_whole, (mongod.uri, hub.url))
+        measurements = {"only the pages": pool.apply(fetch_pages, (hub.url,))}
+        measurements["the whole"] = whole = pool.apply(list_whole, (mongod.uri, hub.url))
         _drop_listings(mongod)
         _kill_in_the_middle(mongod, hub, whole.requests)
         measurements["the rest, after a kill"] = pool.apply(list_whole, (mongod.uri, hub.url))

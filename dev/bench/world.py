@@ -23,7 +23,8 @@ from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
 from include.databases.queue_store import QueueStore
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import Release, load_release
 
 Document = dict[str, Any]

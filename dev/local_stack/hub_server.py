@@ -1,7 +1,7 @@
-"""The Hub's stand-in: the part of its HTTP protocol that maintenance uses, over datasets that a test chooses.
+"""A stand-in for the Hub: the part of its HTTP API that maintenance uses, with datasets that a test chooses.
 
 It runs in a thread of this process (``HubServer``), where changes to its state take effect at once, or as a
-process of its own: ``python -m dev.local_stack.hub_server --port 8081 --state state.json``.
+separate process: ``python -m dev.local_stack.hub_server --port 8081 --state state.json``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -27,17 +27,19 @@ import httpx2
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from dev.local_stack.certificates import Certificate
 from dev.local_stack.ports import HOST, free_port, is_listening
 from dev.local_stack.process import Server, ServerProcess
 
-Fault = Literal["server_error", "disabled_403", "timeout"]
+Fault = Literal["server_error", "unauthorized", "disabled_403", "gated_403", "timeout", "drip"]
+ListingFault = Literal["circle", "empty_pages"]
 
 DISCUSSIONS_PER_PAGE = 10
 
-#: What an answer has where the request does not say which fields to expand.
+#: The fields of an answer when the request does not say which to expand.
 LISTED_FIELDS = (
     "author",
     "sha",
@@ -54,12 +56,15 @@ ALL_FIELDS = (*LISTED_FIELDS, "cardData", "createdAt", "siblings")
 
 @dataclass(frozen=True, slots=True)
 class HubDataset:
-    """A dataset as the Hub has it.
+    """A dataset of the Hub.
 
-    ``fault`` is what goes wrong when it is asked for by itself: a 503, the 403 of a disabled dataset, or no
-    answer for ``HubState.hang_seconds``. ``disabled`` is the flag of an answer that succeeds. A dataset with
-    ``renamed_to`` is an old name: a redirect, and in no listing. ``fault_after_opening`` is what goes wrong
-    once a discussion is opened, so that the answer is lost.
+    ``fault`` is how the request for this dataset fails: with a 503, with a 401 although the token is valid,
+    with the 403 of a disabled or of a gated dataset, with no answer for ``HubState.hang_seconds``, or with an
+    answer that drips for as long, byte by byte.
+    ``disabled`` is the flag in an answer that succeeds. A dataset with ``renamed_to`` is an old name, which
+    the Hub redirects and does not list.
+    ``fault_after_opening`` is how a request fails after it has opened a discussion, so that its answer is
+    lost.
     """
 
     id: str
@@ -77,14 +82,14 @@ class HubDataset:
 
     @property
     def author(self) -> str | None:
-        """The user or organization that it belongs to; a canonical dataset has none."""
+        """The user or organization that owns it; None for a canonical dataset."""
         namespace, slash, _ = self.id.rpartition("/")
         return namespace if slash else None
 
 
 @dataclass(frozen=True, slots=True)
 class HubUser:
-    """A user or organization, as ``whoisthis`` describes it."""
+    """A user or organization, for ``whoisthis``."""
 
     name: str
     is_pro: bool = False
@@ -94,7 +99,7 @@ class HubUser:
 
 @dataclass(frozen=True, slots=True)
 class HubDiscussion:
-    """A discussion of a dataset; ``created_at`` is in ISO 8601."""
+    """A discussion or a pull request on a dataset; ``created_at`` is in ISO 8601."""
 
     num: int
     title: str
@@ -107,7 +112,7 @@ class HubDiscussion:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How many requests a fixed window of some seconds admits."""
+    """The maximum number of requests in a fixed window, and its length in seconds."""
 
     requests: int
     window_seconds: int
@@ -115,11 +120,12 @@ class RateLimit:
 
 @dataclass(slots=True)
 class HubState:
-    """All that the stand-in knows and counts. Whatever is changed here shows in the next answer.
+    """Everything that the stand-in knows and counts. A change takes effect in the next answer.
 
-    ``tokens`` are the valid ones, each with its user's name; None accepts any, as ``anybody``'s.
-    ``requests_by_route`` counts every request, refused ones included, by the names that
-    ``_Hub.application`` gives its routes: whoami, whoisthis, listing, dataset, discussions, …
+    ``tokens`` maps each valid token to its user; None accepts any token, as that of ``anybody``.
+    ``listing_fault`` is how the listing never ends: its last page leads to the first, or it goes on with
+    empty pages. ``requests_by_route`` counts every request, refused ones included, by the names of the
+    routes in ``_Hub.application``: whoami, whoisthis, listing, dataset, discussions, …
     """
 
     datasets: dict[str, HubDataset] = field(default_factory=dict)
@@ -128,21 +134,22 @@ class HubState:
     discussions: dict[str, list[HubDiscussion]] = field(default_factory=dict)
     rate_limit: RateLimit | None = None
     page_size: int = 1000
+    listing_fault: ListingFault | None = None
     hang_seconds: float = 30
     requests_by_route: Counter[str] = field(default_factory=Counter)
 
     @property
     def requests(self) -> int:
-        """How many requests have come in."""
+        """The number of requests so far."""
         return self.requests_by_route.total()
 
     def put(self, *datasets: HubDataset) -> None:
-        """Add datasets, or replace the ones of the same name."""
+        """Add datasets, or replace those with the same name."""
         self.datasets.update((dataset.id, dataset) for dataset in datasets)
 
 
 def save_state(state: HubState, path: Path) -> None:
-    """Write the state, but not its counts, to a JSON file."""
+    """Write the state, without its counts, to a JSON file."""
     fields = asdict(state) | {
         "datasets": [asdict(dataset) for dataset in state.datasets.values()],
         "users": [asdict(user) for user in state.users.values()],
@@ -152,7 +159,7 @@ def save_state(state: HubState, path: Path) -> None:
 
 
 def load_state(path: Path) -> HubState:
-    """Read a state that ``save_state`` wrote."""
+    """Return the state that ``save_state`` wrote to a file."""
     fields = json.loads(path.read_text(encoding="utf-8"))
     datasets = (HubDataset(**{**item, "tags": tuple(item["tags"])}) for item in fields.pop("datasets"))
     users = (HubUser(**item) for item in fields.pop("users"))
@@ -168,7 +175,7 @@ def load_state(path: Path) -> HubState:
 
 
 class _RefusedError(Exception):
-    """A request that is answered with an error: a message for a person, and a code for a program."""
+    """A request to answer with an error, which has a message for people and a code for programs."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -177,14 +184,14 @@ class _RefusedError(Exception):
 
 
 class _Window:
-    """The requests that the rate limit still admits in the present window."""
+    """Counts requests against the rate limit of the current window."""
 
     def __init__(self) -> None:
         self._ends = 0.0
         self._used = 0
 
     def admit(self, limit: RateLimit) -> tuple[bool, dict[str, str]]:
-        """Count a request. Tells whether it is within the limit, with the headers that say what is left."""
+        """Count a request. Return whether it is within the limit, and the headers that say what is left."""
         now = time.monotonic()
         if now >= self._ends:
             self._ends, self._used = now + limit.window_seconds, 0
@@ -201,7 +208,7 @@ class _Window:
 
 
 class _Hub:
-    """The answers to the requests."""
+    """Answers the requests."""
 
     def __init__(self, state: HubState) -> None:
         self._state = state
@@ -209,7 +216,7 @@ class _Hub:
         self._listed_names: list[str] = []
 
     def application(self) -> Starlette:
-        """Make the web application."""
+        """Return the web application."""
         discussions = "/api/datasets/{dataset:path}/discussions"
         return Starlette(
             routes=[
@@ -244,14 +251,14 @@ class _Hub:
         except _RefusedError as refused:
             return refused.response
 
-    # Who asks
+    # Authentication
 
     def _check_token(self, request: Request) -> None:
         if request.headers.get("authorization") is not None and self._user(request) is None:
             raise _RefusedError(401, "Invalid credentials in Authorization header")
 
     def _user(self, request: Request) -> str | None:
-        """The name of the user whose token the request has, None without a valid one."""
+        """Return the user whose token the request has, or None without a valid token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             return None
@@ -279,8 +286,8 @@ class _Hub:
         dataset = self._state.datasets.get(name)
         authenticated = self._user(request) is not None
         if dataset is None or (dataset.private and not authenticated):
-            # Who has no token is not told whether it exists. The Hub's 401 has no code, but clients take a
-            # bare 401 for an unknown repository over https alone: over http, it needs the code.
+            # Without a token, the Hub does not say whether it exists. Its 401 has no code, but clients take a
+            # 401 without a code as "not found" only over https: over http, it needs the code.
             raise (
                 _RefusedError(404, "Repository not found", "RepoNotFound")
                 if authenticated
@@ -296,14 +303,21 @@ class _Hub:
                 status_code=307, headers={"Location": f"/api/datasets/{dataset.renamed_to}{query}"}
             )
         await self._go_wrong(dataset.fault)
-        return JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
+        answer = JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
+        if dataset.fault == "drip":
+            return StreamingResponse(_drip(bytes(answer.body), self._state.hang_seconds))
+        return answer
 
     async def _go_wrong(self, fault: Fault | None) -> None:
         match fault:
             case "server_error":
                 raise _RefusedError(503, "Service unavailable")
+            case "unauthorized":
+                raise _RefusedError(401, "Invalid username or password.")
             case "disabled_403":
                 raise _RefusedError(403, "Access to this resource is disabled.")
+            case "gated_403":
+                raise _RefusedError(403, "Access to this dataset is restricted.", "GatedRepo")
             case "timeout":
                 await asyncio.sleep(self._state.hang_seconds)
                 raise _RefusedError(504, "Gateway time-out")
@@ -313,7 +327,7 @@ class _Hub:
         authenticated = self._user(request) is not None
         size = min(int(query.get("limit", state.page_size)), state.page_size)
         if "cursor" not in query or not self._listed_names:
-            # Once for all pages, because it takes a while where the Hub has hundreds of thousands.
+            # Sort once for all pages: with hundreds of thousands of datasets, it takes a while.
             self._listed_names = sorted(state.datasets)
         names = self._listed_names
         place = bisect_right(names, _decode_cursor(query["cursor"])) if "cursor" in query else 0
@@ -325,6 +339,11 @@ class _Hub:
                 page.append(dataset)
         wanted = query.getlist("expand") or LISTED_FIELDS
         items = [_fields(dataset, wanted) for dataset in page]
+        match state.listing_fault:
+            case "empty_pages":
+                return JSONResponse([], headers=_link_to_next(request, f"after request {state.requests}"))
+            case "circle" if place == len(names):
+                return JSONResponse(items, headers=_link_to_next(request, ""))
         return JSONResponse(
             items, headers=_link_to_next(request, page[-1].id) if place < len(names) else None
         )
@@ -371,8 +390,14 @@ class _Hub:
         return JSONResponse({"num": discussion.num, "url": url, "pullRequest": discussion.is_pull_request})
 
     async def _requests(self, _: Request) -> Response:
-        """The counters, for those who run the stand-in as a process of its own."""
+        """Return the counts, for a test that runs the stand-in as a separate process."""
         return JSONResponse({"total": self._state.requests, "by_route": dict(self._state.requests_by_route)})
+
+
+async def _drip(content: bytes, seconds: float) -> AsyncIterator[bytes]:
+    for byte in content:
+        yield bytes([byte])
+        await asyncio.sleep(seconds / len(content))
 
 
 def _too_many_requests() -> Response:
@@ -380,7 +405,7 @@ def _too_many_requests() -> Response:
 
 
 def _fields(dataset: HubDataset, wanted: Sequence[str]) -> dict[str, Any]:
-    """Describe a dataset by its id and the wanted fields, as far as it has them."""
+    """Return the id of a dataset, and those of the wanted fields that it has."""
     fields = {
         "author": dataset.author,
         "cardData": dataset.card_data,
@@ -436,7 +461,7 @@ def _discussion_fields(dataset: str, discussion: HubDiscussion) -> dict[str, Any
 
 
 def _comment(discussion: HubDiscussion) -> dict[str, Any]:
-    """The discussion's first event: what its author wrote."""
+    """Return the first event of a discussion: the text of its author."""
     text = {"raw": discussion.description, "html": "", "updatedAt": discussion.created_at}
     return {
         "id": f"{discussion.num:024x}",
@@ -451,8 +476,8 @@ def _hub_date(date: datetime) -> str:
     return date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _server(state: HubState) -> uvicorn.Server:
-    """Make the server. A request that hangs delays its end by a second at most."""
+def _server(state: HubState, certificate: Certificate | None = None) -> uvicorn.Server:
+    """Return the server. A request that hangs delays its end by a second at most."""
     return uvicorn.Server(
         uvicorn.Config(
             _Hub(state).application(),
@@ -461,61 +486,66 @@ def _server(state: HubState) -> uvicorn.Server:
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=1,
+            ssl_certfile=certificate.file if certificate else None,
+            ssl_keyfile=certificate.key_file if certificate else None,
         )
     )
 
 
 class HubServer(Server):
-    """The stand-in in a thread of this process, at ``url`` once it is started."""
+    """The stand-in in a thread of this process. It answers at ``url`` once it is started."""
 
-    def __init__(self, state: HubState | None = None, port: int = 0) -> None:
-        """Describe the server.
+    def __init__(
+        self, state: HubState | None = None, port: int = 0, certificate: Certificate | None = None
+    ) -> None:
+        """Prepare the server.
 
-        :param state: an empty Hub if not given.
-        :param port: a free one if 0.
+        :param state: by default, a Hub without datasets.
+        :param port: by default (0), a free one.
+        :param certificate: with one, it speaks https.
         """
         self.state = state or HubState()
         self._socket = socket.create_server((HOST, port))
-        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
-        self._server = _server(self.state)
+        self.url = f"{'https' if certificate else 'http'}://{HOST}:{self._socket.getsockname()[1]}"
+        self._server = _server(self.state, certificate)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="hub-server", daemon=True
         )
 
     def load(self, state: HubState) -> None:
-        """Let it know what another state does, and nothing else."""
+        """Replace everything in its state by another state."""
         for name in HubState.__slots__:
             setattr(self.state, name, getattr(state, name))
 
     def start(self) -> Self:
-        """Start it, and wait until it answers. It starts once only."""
+        """Start it, and wait until it answers. It can be started once."""
         self._thread.start()
         while not self._server.started:
             time.sleep(0.005)
         return self
 
     def stop(self) -> None:
-        """Stop it: from now on, connections are refused."""
+        """Stop it. From then on, connections are refused."""
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
 
 
 class HubProcess(Server):
-    """The stand-in as a process of its own, at ``url``. Later changes to the state do not reach it."""
+    """The stand-in as a separate process, at ``url``. Later changes to the state do not reach it."""
 
     def __init__(self, state: HubState, folder: Path, port: int | None = None) -> None:
-        """Describe the server.
+        """Prepare the server.
 
-        :param folder: where its state and its log go; made if needed.
-        :param port: a free one if not given.
+        :param folder: where its state and its log go; created if missing.
+        :param port: by default, a free one.
         """
         port = port or free_port()
         self.url = f"http://{HOST}:{port}"
         self._state = state
         self._state_file = folder / "hub-state.json"
         self._process = ServerProcess(
-            "The Hub's stand-in",
+            "The stand-in for the Hub",
             [
                 *(sys.executable, "-m", "dev.local_stack.hub_server"),
                 *("--port", str(port)),
@@ -539,15 +569,15 @@ class HubProcess(Server):
         self._process.stop()
 
     def requests_by_route(self) -> Counter[str]:
-        """How many requests have come in, under the names that ``HubState.requests_by_route`` has."""
+        """Return the number of requests so far, by route, as in ``HubState.requests_by_route``."""
         return Counter(httpx2.get(f"{self.url}/_requests").json()["by_route"])
 
 
 def main() -> None:
-    """Serve the state of a file until stopped."""
-    parser = argparse.ArgumentParser(description="The Hub's stand-in.")
+    """Serve the state in a file until stopped."""
+    parser = argparse.ArgumentParser(description="A stand-in for the Hub.")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--state", type=Path, required=True, help="a file that save_state wrote")
+    parser.add_argument("--state", type=Path, required=True, help="a file written by save_state")
     arguments = parser.parse_args()
     _server(load_state(arguments.state)).run(sockets=[socket.create_server((HOST, arguments.port))])
 

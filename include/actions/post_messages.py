@@ -1,8 +1,8 @@
-"""Telling the owners of datasets, in a discussion on the Hub, that there is a Parquet version."""
+"""The action ``post-messages``: tell owners of datasets on the Hub that there is a Parquet version."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,11 +11,12 @@ from string import Template
 from urllib.parse import quote
 
 from include.batches import Progress
+from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
 from include.hub.bot import HubBot, Opening
 from include.summaries import Summary, add_to_sample
 
-#: Several requests at once hide the time that the Hub takes; more would gain nothing against its rate limit.
+#: Parallel requests hide the time that the Hub takes; with more of them, its rate limit would be the limit.
 HUB_THREADS = 8
 DATASETS_AT_A_TIME = 100
 MESSAGES_SHOWN = 3
@@ -25,7 +26,7 @@ _TEMPLATE_FILE = Path(__file__).with_suffix(".md")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The title and the text of a discussion, both in Markdown."""
+    """The title and the text of a discussion, in Markdown."""
 
     title: str
     text: str
@@ -33,20 +34,20 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class MessageTemplate:
-    """A text in Markdown whose first line, a heading, is the title.
+    """A text in Markdown, whose first line, a heading, is the title.
 
-    It may name ``$dataset``, ``$bot``, ``$dataset_url`` and ``$branch_url``; a dollar sign is written ``$$``.
+    Placeholders are ``$dataset``, ``$bot``, ``$dataset_url`` and ``$branch_url``; ``$$`` is a dollar sign.
     """
 
     source: str
 
     @classmethod
     def load(cls) -> MessageTemplate:
-        """Read the template of the project."""
+        """Read the template from ``post_messages.md``."""
         return cls(_TEMPLATE_FILE.read_text(encoding="utf-8"))
 
     def render(self, dataset: str, *, bot: str, endpoint: str, revision: str) -> Message:
-        """Write the message for a dataset, with links to it and to the branch ``revision``."""
+        """Return the message for a dataset, with links to it and to its branch ``revision``."""
         dataset_url = f"{endpoint}/datasets/{dataset}"
         rendered = Template(self.source).substitute(
             dataset=dataset,
@@ -60,10 +61,10 @@ class MessageTemplate:
 
 @dataclass(slots=True)
 class MessageSummary(Summary):
-    """What came of the candidates: each is counted once below, and in ``candidates``.
+    """What happened to the candidates: each is counted in ``candidates``, and in one of the next fields.
 
-    ``posted`` counts, in a dry run, what would be posted. ``passed_over`` counts by the reason, and
-    ``postponed`` are those beyond the largest number of messages.
+    ``posted`` counts the discussions, in a dry run those that a run would open. ``passed_over`` counts by
+    reason. ``postponed`` counts the datasets beyond the maximum of messages.
     """
 
     candidates: int = 0
@@ -85,9 +86,9 @@ class ParquetMessages:
     """Opens a discussion for one dataset of each namespace.
 
     :param revision: the branch of the Parquet files.
-    :param max_messages: open no more discussions than this; None for no limit.
+    :param max_messages: the maximum number of discussions to open; None for no maximum.
     :param dry_run: ask the Hub and write the messages, but open no discussion.
-    :param before_opening: called before each discussion; it may raise an error to stop it all.
+    :param right: checked before each discussion.
     """
 
     bot: HubBot
@@ -95,12 +96,12 @@ class ParquetMessages:
     revision: str
     max_messages: int | None = None
     dry_run: bool = False
-    before_opening: Callable[[], None] = lambda: None
+    right: RightToWrite = UNRESTRICTED
 
     def post(self, names: Iterable[str]) -> MessageSummary:
-        """Post to datasets that have been converted, each named once, and tell what was done.
+        """Post to converted datasets, each named once, and return what was done.
 
-        It may be killed at any point and run again: the bot never opens a second discussion on a dataset.
+        It can be killed at any point and run again: the bot never opens a second discussion on a dataset.
         """
         summary = MessageSummary()
         chosen = chosen_datasets(names, summary)
@@ -117,7 +118,7 @@ class ParquetMessages:
     def _next_batch_size(self, summary: MessageSummary) -> int:
         if self.max_messages is None:
             return DATASETS_AT_A_TIME
-        # Of one that failed, it may be unknown whether a discussion was opened.
+        # A failed dataset counts, because the Hub may have opened its discussion.
         return min(DATASETS_AT_A_TIME, max(0, self.max_messages - summary.posted - summary.failed))
 
     def _message(self, dataset: str) -> Message:
@@ -127,7 +128,7 @@ class ParquetMessages:
 
     def _post_to(self, dataset: str) -> Opening | DatasetError:
         message = self._message(dataset)
-        self.before_opening()
+        self.right.check()
         try:
             return self.bot.open_discussion(dataset, message.title, message.text, dry_run=self.dry_run)
         except DatasetError as error:
@@ -152,10 +153,10 @@ class ParquetMessages:
 
 
 def chosen_datasets(names: Iterable[str], summary: MessageSummary) -> list[str]:
-    """Choose the first dataset, by name, of each namespace, and count all others as left out.
+    """Return the first dataset, by name, of each namespace, and count the others.
 
-    A dataset without a namespace has no owner to be told. The choice depends on the names alone, so that
-    another run over the same datasets makes the same one.
+    A dataset without a namespace has no owner to tell. The choice depends only on the names, so that another
+    run over the same datasets makes the same choice.
     """
     first: dict[str, str] = {}
     for name in names:

@@ -1,121 +1,70 @@
-"""The Hugging Face Hub: which datasets are supported, and at which revision.
+"""The client of the Hugging Face Hub: which datasets are supported, and at which revision.
 
-The only place that knows ``huggingface_hub``. The README's section "Is a dataset supported?" has the rules.
+The README's section "Is a dataset supported?" has the rules.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from threading import Lock
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from httpx2 import HTTPError, Response
-from huggingface_hub import DatasetInfo, HfApi
 from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError, RepositoryNotFoundError
-from huggingface_hub.hf_api import ExpandDatasetProperty_T
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import get_session, hf_raise_for_status, http_backoff
+from huggingface_hub.utils import (
+    build_hf_headers,
+    get_session,
+    hf_raise_for_status,
+    http_backoff,
+    validate_repo_id,
+)
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.rate_limit import RateLimitGate
+from include.hub.answers import ListedDataset, ListingPage, Support, Unsupported
+from include.hub.block_list import BlockList
+from include.hub.deadline import within
+from include.hub.requests import (
+    REQUEST_DEADLINE_SECONDS,
+    REQUEST_TIMEOUT_SECONDS,
+    HubRequests,
+    first_line,
+)
+from include.hub.support import PROPERTIES, DatasetInfo, SupportRules, has_paid_plan
 from include.planning.processing_graph import Release
 
 Answer = TypeVar("Answer")
 
-REQUEST_TIMEOUT_SECONDS = 30.0
-#: The most that the Hub gives.
+#: The Hub's maximum.
 DATASETS_PER_PAGE = 1_000
 
-_PROPERTIES: list[ExpandDatasetProperty_T] = ["author", "cardData", "disabled", "private", "sha", "tags"]
-_FIRST_PAGE = urlencode({"expand": _PROPERTIES, "limit": DATASETS_PER_PAGE}, doseq=True)
-#: How the Hub's client may try a page again. A rate limit is not its business, because it gives up too soon.
+_FIRST_PAGE = urlencode({"expand": PROPERTIES, "limit": DATASETS_PER_PAGE}, doseq=True)
+#: A page may be empty; this many in a row mean that the listing does not end.
+MAX_EMPTY_PAGES = 10
+#: The errors after which ``http_backoff`` requests a page again. It gives up on a rate limit (429) too soon.
 _PASSING_ERRORS = (408, 500, 502, 503, 504)
 _PLACE_REFUSED = (400, 404, 410, 422)
-
-
-@dataclass(frozen=True, slots=True)
-class Supported:
-    """The Hub has the dataset, at this revision (a git sha), and it is to be served."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unsupported:
-    """The dataset is to be removed, because of this."""
-
-    reason: str
-
-
-Support = Supported | Unsupported
-
-
-@dataclass(frozen=True, slots=True)
-class ListedDataset:
-    """A dataset in the Hub's listing.
-
-    ``revision`` is None if the listing alone does not prove that the dataset is supported.
-    """
-
-    name: str
-    revision: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListingPage:
-    """A page of the Hub's listing. ``next_place`` leads to the following page; the last one has none."""
-
-    datasets: list[ListedDataset]
-    next_place: str | None
+#: A failed request, or an answer that is no JSON.
+_NO_ANSWER = (HTTPError, ValueError, RecursionError)
 
 
 class LostPlaceError(ServiceError):
-    """The Hub no longer knows a place in its listing: it has to be listed from the beginning."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockList:
-    """The datasets that are not to be served, by name or by ``namespace/pattern`` with shell wildcards."""
-
-    patterns: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, patterns: Iterable[str]) -> BlockList:
-        """Check the patterns.
-
-        :raises ConfigurationError: for a wildcard before the slash, more slashes, or an empty part.
-        """
-        checked = tuple(pattern.strip() for pattern in patterns)
-        for pattern in checked:
-            namespace, *rest = pattern.split("/")
-            if len(rest) > 1 or "" in (namespace, *rest) or any(sign in namespace for sign in "*?["):
-                raise ConfigurationError(
-                    f"The block list holds {pattern!r}: write a name, or namespace/pattern with"
-                    " wildcards (*, ?, [...]) after the slash only."
-                )
-        return cls(checked)
-
-    def blocks(self, dataset: str) -> bool:
-        """Tell whether a dataset is on the list."""
-        return any(fnmatchcase(dataset, pattern) for pattern in self.patterns)
+    """The Hub no longer knows a place in its listing: list it from the beginning."""
 
 
 class Hub:
-    """Asks the Hub about datasets. May be used by several threads at once.
+    """Asks the Hub about datasets. Several threads may use it at the same time.
 
-    :param endpoint: its address, for example ``https://huggingface.co``.
-    :param token: an access token; None asks without one, and sees no private dataset.
-    :param release: the release of datasets-server, whose rules hold.
-    :param blocked: the datasets that are unsupported whatever the Hub says.
+    :param endpoint: the Hub's address, for example ``https://huggingface.co``.
+    :param token: an access token; without one, private datasets cannot be seen.
+    :param release: the release of datasets-server whose rules decide which datasets are supported.
+    :param blocked: the datasets that are not supported, whatever the Hub says.
     :param sleep: waits for a number of seconds.
 
-    ``requests`` counts the requests so far, refused ones included; a page that the client itself asks for
-    again, after an error of the Hub, counts once.
+    ``requests`` is the number of requests so far, refused ones included. A page of the listing that is
+    requested again after an error of the Hub counts once.
     """
 
     def __init__(
@@ -127,82 +76,106 @@ class Hub:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.endpoint = endpoint
-        self._token: str | Literal[False] = token or False
-        self._api = HfApi(endpoint=endpoint, token=self._token)
         self.release = release
         self.blocked = blocked
-        self._gate = RateLimitGate(sleep)
+        self.has_token = bool(token)
         self.requests = 0
+        self._headers = build_hf_headers(token=token or False)
+        self._rules = SupportRules(release, blocked)
+        self._requests = HubRequests(endpoint, sleep)
         self._requests_lock = Lock()
         self._may_have_private_datasets = cache(self._ask_for_paid_plan)
 
-    @property
-    def has_token(self) -> bool:
-        """Whether it asks with a token."""
-        return bool(self._token)
-
     def check_token(self) -> None:
-        """Make sure that the Hub knows the token: with a revoked one, datasets would look deleted.
+        """Check that the Hub accepts the token: with a revoked one, no answer about a dataset is right.
 
-        :raises ConfigurationError: if it does not.
-        :raises ServiceError: if the Hub cannot be asked.
+        :raises ConfigurationError: if the Hub refuses the token.
+        :raises ServiceError: if the Hub cannot be reached, or fails.
         """
-        if not self._token:
+        if not self.has_token:
             return
         try:
-            self._ask(self._api.whoami)
-        except HfHubHTTPError as error:
-            if error.response.status_code in (401, 403):
+            self._get("/api/whoami-v2").json()
+        except _NO_ANSWER as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
                 raise ConfigurationError(
                     f"The Hub at {self.endpoint} refuses the token: set a valid one as the password of the"
-                    " connection huggingface_hub."
+                    " Connection huggingface_hub."
                 ) from error
-            raise ServiceError(f"The Hub at {self.endpoint} does not answer: {error}") from error
-        except HTTPError as error:
-            raise ServiceError(f"The Hub at {self.endpoint} cannot be reached: {error}") from error
+            raise ServiceError(f"The Hub at {self.endpoint} does not answer: {first_line(error)}") from error
 
     def support(self, dataset: str) -> Support:
         """Ask the Hub whether a dataset is supported.
 
         :raises DatasetError: if the Hub gives no clear answer.
+        :raises HubUnavailableError: if the Hub fails all the time.
         """
         try:
-            info = self._ask(
-                lambda: self._api.dataset_info(dataset, timeout=REQUEST_TIMEOUT_SECONDS, expand=_PROPERTIES)
-            )
-            if info.id != dataset:
-                self._count_request()  # the client has followed a redirect from an old name
-            return self._judge(dataset, info)
-        except DisabledRepoError:
-            return Unsupported("it is disabled on the Hub")
-        except RepositoryNotFoundError:
-            return Unsupported("it is not found on the Hub")
-        except (HTTPError, ValueError, TypeError, KeyError, AttributeError) as error:
-            # Not only a failed request: a name that the Hub cannot have, or an answer that makes no sense.
+            info = self._ask_about(dataset)
+            if isinstance(info, Unsupported):
+                return info
+            return self._rules.judge(dataset, info, self._may_have_private_datasets)
+        except _NO_ANSWER as error:
             raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
+
+    def _ask_about(self, dataset: str) -> DatasetInfo | Unsupported:
+        validate_repo_id(dataset)
+        try:
+            response = self._get(f"/api/datasets/{dataset}", {"expand": PROPERTIES})
+        except HfHubHTTPError as error:
+            if reason := self._reason_of_refusal(error):
+                return Unsupported(reason)
+            raise
+        return DatasetInfo.read(response.json())
+
+    def _reason_of_refusal(self, error: HfHubHTTPError) -> str | None:
+        """Return why a dataset is unsupported, if the Hub says so by refusing the request.
+
+        ``huggingface_hub`` also takes a 401, as by an expired token or from a proxy, for an unknown dataset.
+        """
+        status = error.response.status_code
+        if isinstance(error, DisabledRepoError) and status == 403:
+            return "it is disabled on the Hub"
+        if isinstance(error, RepositoryNotFoundError) and status in (401, 404) and not self.has_token:
+            raise DatasetError(
+                "the Hub does not find it, but without a token a private dataset looks the same: set a token"
+                " as the password of the Connection huggingface_hub"
+            ) from error
+        if isinstance(error, RepositoryNotFoundError) and status == 404:
+            return "it is not found on the Hub"
+        return None
+
+    def _ask_for_paid_plan(self, author: str) -> bool:
+        return has_paid_plan(self._get("/api/whoisthis", {"name": author}).json(), self.release)
 
     def listing(self, place: str | None = None) -> Iterator[ListingPage]:
         """List all datasets of the Hub that the token can see, page by page.
 
-        :param place: where to go on, as an earlier page has told; None begins with the first page.
+        :param place: the ``next_place`` of an earlier page, to continue after it; None for the first page.
         :raises LostPlaceError: if the Hub no longer knows the place.
-        :raises ServiceError: if the Hub stops to answer on the way.
+        :raises ServiceError: if the Hub fails on the way, or its listing does not end.
         """
-        while True:
-            page = self._listing_page(place)
+        next_place: str | None = place or _FIRST_PAGE
+        seen = set()
+        empty_pages = 0
+        while next_place is not None:
+            if next_place in seen:
+                raise ServiceError(f"The listing of the Hub at {self.endpoint} goes in circles.")
+            if empty_pages == MAX_EMPTY_PAGES:
+                raise ServiceError(f"The listing of the Hub at {self.endpoint} has only empty pages.")
+            page = self._listing_page(next_place)
             yield page
-            if page.next_place is None:
-                return
-            if page.next_place == place:
-                raise ServiceError(f"The listing of the Hub at {self.endpoint} goes round in circles.")
-            place = page.next_place
+            seen.add(next_place)
+            empty_pages = 0 if page.datasets else empty_pages + 1
+            next_place = page.next_place
 
-    def _listing_page(self, place: str | None) -> ListingPage:
+    def _listing_page(self, place: str) -> ListingPage:
         try:
-            response = self._ask(lambda: self._get_listing(place or _FIRST_PAGE))
-            return ListingPage([self._listed(item) for item in response.json()], _next_place(response))
-        except (HTTPError, ValueError, TypeError, KeyError) as error:
-            if place and isinstance(error, HfHubHTTPError) and error.response.status_code in _PLACE_REFUSED:
+            response = self._ask(lambda: self._request_page(place))
+            return ListingPage([self._listed(item) for item in _items(response)], _next_place(response))
+        except (*_NO_ANSWER, TypeError, KeyError) as error:
+            refused = isinstance(error, HfHubHTTPError) and error.response.status_code in _PLACE_REFUSED
+            if refused and place != _FIRST_PAGE:
                 raise LostPlaceError(
                     f"The Hub at {self.endpoint} no longer knows a place in its listing"
                 ) from error
@@ -210,84 +183,59 @@ class Hub:
                 f"The Hub at {self.endpoint} does not list its datasets: {first_line(error)}"
             ) from error
 
-    def _get_listing(self, query: str) -> Response:
+    def _request_page(self, place: str) -> Response:
         response = http_backoff(
             "GET",
-            f"{self.endpoint}/api/datasets?{query}",
-            headers=build_hf_headers(token=self._token),
+            f"{self.endpoint}/api/datasets?{place}",
+            headers=self._headers,
             timeout=REQUEST_TIMEOUT_SECONDS,
             retry_on_status_codes=_PASSING_ERRORS,
         )
         hf_raise_for_status(response)
         return response
 
-    def _listed(self, item: dict[str, Any]) -> ListedDataset:
+    def _listed(self, item: Mapping[str, object]) -> ListedDataset:
         try:
-            info = DatasetInfo(**item)  # type: ignore[no-untyped-call]
-            is_proven = self._is_proven_supported(info)
-        except (TypeError, ValueError, AttributeError):
-            # One card that makes no sense must not end the listing: this dataset is asked for by itself.
-            return ListedDataset(item["id"], None)
-        return ListedDataset(info.id, info.sha or None if is_proven else None)
+            info = DatasetInfo.read(item)
+        except DatasetError:
+            # One malformed item must not end the listing: the Hub is asked about this dataset.
+            return ListedDataset(str(item["id"]), None)
+        return ListedDataset(info.name, self._rules.proven_revision(info))
 
-    def _judge(self, dataset: str, info: DatasetInfo) -> Support:
-        if info.disabled:
-            return Unsupported("it is disabled on the Hub")
-        if not info.sha:
-            raise DatasetError("the Hub tells no revision of it")
-        if info.private and not self._may_have_private_datasets(info.author or dataset.split("/")[0]):
-            return Unsupported("it is private, and its author is neither PRO nor Enterprise")
-        if reason := self._reason_against(dataset, info):
-            return Unsupported(reason)
-        return Supported(info.sha)
+    def _get(self, path: str, parameters: Mapping[str, str | Sequence[str]] | None = None) -> Response:
+        def request() -> Response:
+            response = get_session().get(
+                f"{self.endpoint}{path}",
+                params=parameters,
+                headers=self._headers,
+                timeout=REQUEST_TIMEOUT_SECONDS,
+            )
+            self._count_requests(len(response.history))  # The redirects from an old name.
+            hf_raise_for_status(response)
+            return response
 
-    def _reason_against(self, dataset: str, info: DatasetInfo) -> str | None:
-        if not info.private and (tags := self.release.unsupported_tags.intersection(info.tags or ())):
-            return f"it is tagged {', '.join(sorted(tags))}"
-        if getattr(info.card_data, "viewer", None) is False:
-            return "its card turns the viewer off"
-        if self.blocked.blocks(dataset):
-            return "it is on the block list"
-        return None
-
-    def _is_proven_supported(self, info: DatasetInfo) -> bool:
-        return not info.private and not info.disabled and self._reason_against(info.id, info) is None
-
-    def _ask_for_paid_plan(self, author: str) -> bool:
-        answer = self._ask(lambda: self._who_is(author))
-        if self.release.reads_enterprise_from_plan:
-            return bool(answer.get("isPro")) or answer.get("plan") is not None
-        return bool(answer.get("isPro")) or bool(answer.get("isEnterprise"))
-
-    def _who_is(self, name: str) -> dict[str, object]:
-        response = get_session().get(
-            f"{self.endpoint}/api/whoisthis",
-            params={"name": name},
-            headers=build_hf_headers(token=self._token),
-            timeout=REQUEST_TIMEOUT_SECONDS,
-        )
-        hf_raise_for_status(response)
-        answer = response.json()
-        return answer if isinstance(answer, dict) else {}
+        return self._ask(request)
 
     def _ask(self, request: Callable[[], Answer]) -> Answer:
         def counted() -> Answer:
-            self._count_request()
-            return request()
+            self._count_requests(1)
+            return within(REQUEST_DEADLINE_SECONDS, request)
 
-        return self._gate.ask(counted)
+        return self._requests.make(counted)
 
-    def _count_request(self) -> None:
+    def _count_requests(self, number: int) -> None:
         with self._requests_lock:
-            self.requests += 1
+            self.requests += number
+
+
+def _items(page: Response) -> list[Any]:
+    items = page.json()
+    if not isinstance(items, list):
+        raise TypeError(f"the type of a page is {type(items).__name__}, not list")
+    return items
 
 
 def _next_place(response: Response) -> str | None:
-    """Give the query of the next page's address, without its host: the token is for the endpoint alone."""
+    """Return the query of the next page's address, without the host: only the endpoint may get the token."""
     address = response.links.get("next", {}).get("url")
     return urlsplit(address).query if address else None
-
-
-def first_line(error: Exception) -> str:
-    """Give the first line of what an error says: the client's messages have several."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from httpx2 import Response
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils._http import parse_ratelimit_headers
+from huggingface_hub.utils import parse_ratelimit_headers
 
 Answer = TypeVar("Answer")
 
-#: The Hub counts requests in windows of 5 minutes. Where many tasks share a token, some find a window used up
-#: by the others when they wake; in twelve windows, each has its turn.
+#: The Hub counts requests in windows of 5 minutes. If many tasks share a token, a task may find that the
+#: others have used up the new window; within twelve windows, every task has its turn.
 MAX_WAIT_SECONDS = 3_600.0
 _DEFAULT_WAIT_SECONDS = 10.0
 _TOO_MANY_REQUESTS = 429
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 class RateLimitGate:
-    """Where the requests of a client pass, one by one or several at once, unless the limit is reached.
+    """Lets the requests of a client through, and holds them all back when the rate limit refuses one.
 
-    When one of its threads is refused, all wait, so that the others are not refused in their turn.
+    Several threads may use it at the same time: if one is refused, the others would be refused too.
 
     :param sleep: waits for a number of seconds.
     """
@@ -38,10 +38,10 @@ class RateLimitGate:
         self._lock = Lock()
 
     def ask(self, request: Callable[[], Answer]) -> Answer:
-        """Make a request, and where the rate limit is in the way, wait as the Hub says, and make it again.
+        """Make a request. If the rate limit refuses it, wait as long as the Hub says, and try again.
 
-        :raises HfHubHTTPError: with status 429 if it is refused even after ``MAX_WAIT_SECONDS``; with any
-            other error of the request at once.
+        :raises HfHubHTTPError: with status 429, if the request is still refused after ``MAX_WAIT_SECONDS``;
+            any other error of the request at once.
         """
         waited = 0.0
         while True:
@@ -65,14 +65,15 @@ class RateLimitGate:
             was_open = self._opens_at <= now
             self._opens_at = max(self._opens_at, now + seconds)
         if was_open:
-            logger.info("The Hub's rate limit is reached: waiting for %.0f s, as it asks.", seconds)
+            logger.info("The Hub's rate limit is reached: waiting %.0f s.", seconds)
 
 
 def _seconds_to_wait(response: Response) -> float:
-    # Up to a second more than a full one, by chance: else the same task would always be the last to wake.
-    margin = 1.0 + random.random()  # noqa: S311 (no secret)
     limit = parse_ratelimit_headers(response.headers)
-    if limit is not None:
-        return limit.reset_in_seconds + margin
     retry_after = response.headers.get("Retry-After", "")
-    return (float(retry_after) if retry_after.isdigit() else _DEFAULT_WAIT_SECONDS) + margin
+    if limit is not None:
+        seconds = float(limit.reset_in_seconds)
+    else:
+        seconds = float(retry_after) if retry_after.isdigit() else _DEFAULT_WAIT_SECONDS
+    # A random part of a second, because otherwise the same task would wake last in every window.
+    return min(seconds, MAX_WAIT_SECONDS) + 1.0 + random.random()  # noqa: S311 (no secret)

@@ -23,7 +23,12 @@ DEFAULT_RELEASE = "2024-03"
 NO_MAXIMUM = 2**63
 
 _FLAGS = frozenset(
-    {"rebuilds_incoherent_caches", "queue_knows_blocked_datasets", "reads_enterprise_from_plan"}
+    {
+        "rebuilds_incoherent_caches",
+        "queue_knows_blocked_datasets",
+        "reads_enterprise_from_plan",
+        "null_viewer_is_off",
+    }
 )
 _RELEASE_FIELDS = _FLAGS | {
     "release",
@@ -77,6 +82,8 @@ class Release:
         and counts their jobs separately.
     :param reads_enterprise_from_plan: whether an author's ``plan`` on the Hub tells that it is Enterprise;
         otherwise its ``isEnterprise`` does.
+    :param null_viewer_is_off: whether ``viewer: null`` in the card of a dataset turns off its viewer, as
+        other empty values do.
     """
 
     name: str
@@ -86,6 +93,7 @@ class Release:
     rebuilds_incoherent_caches: bool
     queue_knows_blocked_datasets: bool
     reads_enterprise_from_plan: bool
+    null_viewer_is_off: bool
 
     def retrying(self, codes: Collection[str], *, past_the_maximum: bool) -> Release:
         """Return this release with ``codes`` as the error codes to retry; if there are none, with its own.

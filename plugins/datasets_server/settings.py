@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from include.actions.clean_directory import parse_cleanings
 from include.errors import ConfigurationError
-from include.hub.client import BlockList
+from include.hub.block_list import BlockList
 from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names
 
 PREFIX = "datasets_server_"

@@ -16,7 +16,7 @@ from datasets_server.services import open_services
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, ServiceError
-from include.hub.client import BlockList
+from include.hub.block_list import BlockList
 from include.planning.processing_graph import load_release
 from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.conftest import Databases

@@ -11,7 +11,7 @@ import pytest
 
 from datasets_server import settings
 from include.errors import ConfigurationError
-from include.hub.client import BlockList
+from include.hub.block_list import BlockList
 from include.planning.processing_graph import load_release
 from tests.dags.conftest import PROJECT, set_variable
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub.utils import close_session
 from pymongo import MongoClient
 
+from dev.local_stack.certificates import self_signed_certificate
 from dev.local_stack.documents import create_indexes
 from dev.local_stack.hub_server import HubServer, HubState
 from include.databases.cache_store import CacheStore
@@ -83,3 +86,14 @@ def shared_hub(lasting_hub: HubServer) -> HubServer:
     """A Hub that is empty at first, on a server that all tests share, because its end takes a while."""
     lasting_hub.load(HubState())
     return lasting_hub
+
+
+@pytest.fixture
+def https_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub over https: there, its client takes a 401 for an unknown dataset."""
+    certificate = self_signed_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    close_session()  # The next request reads the trusted certificates.
+    with HubServer(certificate=certificate) as server:
+        yield server
+        close_session()  # An open connection over https would keep the server from stopping.

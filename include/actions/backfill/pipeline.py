@@ -18,7 +18,8 @@ from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import keep_memory_of_replies
 from include.databases.queue_store import QueueStore
 from include.errors import DatasetError
-from include.hub.client import Hub, Support, Supported, Unsupported
+from include.hub.answers import Support, Supported, Unsupported
+from include.hub.client import Hub
 from include.planning.dataset_state import Priority
 from include.planning.processing_graph import Release
 

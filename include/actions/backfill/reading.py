@@ -11,7 +11,7 @@ from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.errors import DatasetError
-from include.hub.client import BlockList
+from include.hub.block_list import BlockList
 from include.planning.dataset_state import CachedDataset, Job
 from include.planning.entry_columns import UnreadableColumnsError
 from include.planning.plan import Plan, plan_dataset

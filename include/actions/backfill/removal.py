@@ -13,7 +13,8 @@ from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.databases.maintenance_store import RemovalCandidate
 from include.databases.queue_store import QueueStore
 from include.errors import DatasetError
-from include.hub.client import Hub, Supported
+from include.hub.answers import Supported
+from include.hub.client import Hub
 from include.storage.asset_storage import AssetStorage, dataset_folder
 from include.summaries import add_to_sample
 

@@ -10,7 +10,8 @@ from airflow.sdk import BaseHook, Connection
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.errors import ConfigurationError
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import Release
 
 HUB_CONNECTION = settings.HUB.id

@@ -21,7 +21,7 @@ from include.actions.clean_directory import DirectoryCleaning
 from include.databases import cache_store, maintenance_store, queue_store
 from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
-from include.hub.client import BlockList
+from include.hub.block_list import BlockList
 from include.planning.processing_graph import load_release
 from include.rights import Rights, folder_rights
 from include.storage.asset_storage import AssetStorage, BucketStorage, FolderStorage

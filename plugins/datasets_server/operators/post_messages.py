@@ -86,7 +86,7 @@ class PostMessagesOperator(SelectingOperator):
                 revision,
                 max_messages=int(self.max_messages) if self.max_messages else None,
                 dry_run=bool(self.preview),
-                before_opening=right.check,
+                right=right,
             )
             summary = messages.post(names)
         report = {"dry_run": messages.dry_run, **summary.as_json()}

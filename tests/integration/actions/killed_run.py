@@ -25,7 +25,8 @@ from include.actions.backfill.removal import Remover
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import load_release
 from include.storage.asset_storage import FolderStorage
 from tests.conftest import Databases

@@ -20,7 +20,10 @@ from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
 from include.databases.listing_store import HubListing
-from include.hub.client import BlockList, Hub, ListedDataset, Supported
+from include.hub.answers import ListedDataset, Supported
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
+from include.hub.requests import FAILURES_IN_A_ROW, HubUnavailableError
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Release
 from include.storage.asset_storage import FolderStorage
@@ -360,6 +363,17 @@ class TestErrors:
         assert {name for name, _, _ in world.jobs()} == {"a", "c"}
         assert world.candidates() == {}
 
+    def test_a_hub_that_fails_for_many_datasets_in_a_row_ends_the_backfill(self, world: World) -> None:
+        names = [f"user/{number}" for number in range(FAILURES_IN_A_ROW + 10)]
+        world.cache(*names, revision=OTHER_REVISION)
+        world.hub_server.state.put(*(HubDataset(name, REVISION, fault="server_error") for name in names))
+
+        with pytest.raises(HubUnavailableError, match="times in a row"):
+            world.backfill()
+
+        assert world.jobs() == []
+        assert world.candidates() == {}
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -408,7 +422,7 @@ class TestErrors:
         summary = world.backfill()
 
         assert summary.failed == 30
-        assert summary.error_sample == [f"{name}: the Hub tells no revision of it" for name in names[:20]]
+        assert summary.error_sample == [f"{name}: the Hub gives no revision" for name in names[:20]]
 
 
 class TestRebuilds:

@@ -22,7 +22,8 @@ from include.actions.backfill.report import BackfillSummary, RemovalSummary
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import Release, load_release, release_names
 from include.storage.asset_storage import FolderStorage
 from tests.conftest import Databases

@@ -1,4 +1,4 @@
-"""Listing the Hub for a run: going on where it was cut short, and when to trust it."""
+"""Listing the Hub for a run: continuing an unfinished listing, and when to trust one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
 from include.databases.listing_store import ABOUT, HubListing
 from include.errors import ServiceError
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.builders import OTHER_REVISION, REVISION, insert_up_to_date
 from tests.integration.actions.killed_run import Action, count_writes, kill
@@ -57,14 +58,16 @@ def names_in(stores: Stores, listing: HubListing) -> list[str]:
 
 
 class TestWhole:
-    def test_lists_all_pages(self, stores: Stores, hub: HubServer, release: Release) -> None:
+    def test_a_whole_listing_has_all_the_pages(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
         listing = lister(stores, hub, release).whole()
 
         assert names_in(stores, listing) == NAMES
         assert (listing.listed, listing.requests, listing.trusted) == (7, PAGES, True)
         assert hub.state.requests_by_route == {"listing": PAGES}
 
-    def test_is_listed_anew_each_time(self, stores: Stores, hub: HubServer, release: Release) -> None:
+    def test_each_run_lists_the_hub_again(self, stores: Stores, hub: HubServer, release: Release) -> None:
         first = lister(stores, hub, release).whole()
         hub.state.put(HubDataset(NAMES[0], OTHER_REVISION))
 
@@ -77,15 +80,15 @@ class TestWhole:
         assert found == [{NAMES[0]: REVISION}, {NAMES[0]: OTHER_REVISION}]
 
     def cut_short(self, stores: Stores, hub: HubServer, release: Release) -> HubListing:
-        """Let the rate limit cut an attempt short after two pages."""
+        """Let the rate limit end an attempt after two pages."""
         hub.state.rate_limit = RateLimit(requests=2, window_seconds=600)
-        with pytest.raises(ServiceError, match=r"does not list its datasets: .*429"):
+        with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end: 429"):
             lister(stores, hub, release).whole()
         hub.state.rate_limit = None
         hub.state.requests_by_route.clear()
         return stores.maintenance.listings().all()[0]
 
-    def test_goes_on_with_the_page_where_it_was_cut_short(
+    def test_an_unfinished_listing_continues_at_the_page_where_it_ended(
         self, stores: Stores, hub_server: HubServer, release: Release
     ) -> None:
         hub_server.state.page_size = 2
@@ -101,7 +104,7 @@ class TestWhole:
         assert listing.requests == PAGES
 
     @pytest.mark.parametrize("why", ["too old", "another release", "another Hub", "place lost"])
-    def test_begins_anew_if_what_was_begun_does_not_fit(
+    def test_an_unfinished_listing_that_does_not_fit_is_not_continued(
         self, stores: Stores, hub: HubServer, release: Release, why: str
     ) -> None:
         listings = stores.maintenance.listings()
@@ -122,7 +125,7 @@ class TestWhole:
         assert listing.requests == PAGES
         assert hub.state.requests_by_route == {"listing": PAGES + 1 if why == "place lost" else PAGES}
 
-    def test_two_runs_may_go_on_with_the_same_listing(
+    def test_two_runs_can_continue_the_same_listing(
         self, stores: Stores, hub: HubServer, release: Release
     ) -> None:
         listings = stores.maintenance.listings()
@@ -141,7 +144,7 @@ class TestWhole:
         assert names_in(stores, one) == NAMES
         assert other == replace(one, requests=2 * PAGES)
 
-    def test_goes_on_after_it_was_killed(
+    def test_a_killed_listing_is_continued(
         self, stores: Stores, hub: HubServer, release: Release, mongod: Mongod, tmp_path: Path
     ) -> None:
         action = Action.on(
@@ -156,7 +159,7 @@ class TestWhole:
         writes = count_writes(action)
         assert writes == 1 + 2 * PAGES + 1
 
-        for write in range(1, writes):  # after the last one, it is done
+        for write in range(1, writes):  # after the last write, it is done
             for listing in listings.all():
                 listings.drop(listing)
             hub.state.requests_by_route.clear()
@@ -170,7 +173,7 @@ class TestWhole:
 
 
 class TestRecent:
-    def test_is_a_trusted_one_of_the_last_hour(
+    def test_a_trusted_listing_of_the_last_hour_is_used_again(
         self, stores: Stores, hub: HubServer, release: Release
     ) -> None:
         asking = lister(stores, hub, release)
@@ -182,7 +185,7 @@ class TestRecent:
         let_be_old(stores, listing, timedelta(minutes=61))
         assert asking.recent() is None
 
-    def test_is_none_that_is_unfinished_or_by_the_rules_of_another_release(
+    def test_an_unfinished_listing_or_one_of_another_release_is_not_used_again(
         self, stores: Stores, hub: HubServer, release: Release
     ) -> None:
         stores.maintenance.listings().begin(hub.url, release.name)
@@ -192,7 +195,7 @@ class TestRecent:
 
 
 class TestTrust:
-    def test_ends_where_a_listing_is_much_smaller_than_the_last_one(
+    def test_a_listing_much_smaller_than_the_previous_one_is_not_trusted(
         self, stores: Stores, hub: HubServer, release: Release
     ) -> None:
         last = lister(stores, hub, release).whole()
@@ -203,12 +206,12 @@ class TestTrust:
 
         assert str(untrusted.value) == (
             f"The listing of the Hub at {hub.url} is not trusted: it has 3 datasets, less than 50% of the 7"
-            " that the last one had. If it is right, run once with a lower listing_min_share; else see what"
-            " is wrong with the Hub or the token."
+            " of the previous listing. If the Hub has really shrunk, run once with a lower listing_min_share;"
+            " otherwise check the Hub and the token."
         )
         assert stores.maintenance.listings().all() == [last]
 
-    def test_comes_back_once_a_person_has_asked_for_less(
+    def test_a_smaller_listing_is_trusted_once_a_person_accepts_its_size(
         self, stores: Stores, hub: HubServer, release: Release
     ) -> None:
         lister(stores, hub, release).whole()
@@ -219,7 +222,7 @@ class TestTrust:
         assert lister(stores, hub, release).whole().listed == 3
 
     @pytest.mark.parametrize("listed", [[], ["user/0", *(f"other/{number}" for number in range(100))]])
-    def test_ends_where_a_listing_misses_much_of_the_cache(
+    def test_a_listing_that_lacks_many_cached_datasets_is_not_trusted(
         self, stores: Stores, hub: HubServer, release: Release, listed: list[str]
     ) -> None:
         for name in NAMES[:4]:
@@ -231,7 +234,7 @@ class TestTrust:
 
         assert stores.maintenance.listings().all() == []
 
-    def test_does_not_ask_that_all_of_the_cache_is_listed(
+    def test_a_listing_that_lacks_a_few_cached_datasets_is_trusted(
         self, stores: Stores, hub: HubServer, release: Release
     ) -> None:
         for name in (*NAMES[:2], "renamed/a", "private/b"):
@@ -241,14 +244,16 @@ class TestTrust:
 
 
 class TestUsable:
-    def test_is_the_listing_of_the_run(self, stores: Stores, hub: HubServer, release: Release) -> None:
+    def test_the_listing_of_the_run_is_usable(self, stores: Stores, hub: HubServer, release: Release) -> None:
         listing = lister(stores, hub, release).whole()
         newer = lister(stores, hub, release).whole()
 
         assert newer.id != listing.id
         assert usable(stores.maintenance.listings(), listing.id, timedelta(hours=12)) == listing
 
-    def test_is_none_that_is_gone_or_old(self, stores: Stores, hub: HubServer, release: Release) -> None:
+    def test_a_listing_that_is_gone_or_too_old_is_not_usable(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
         listings = stores.maintenance.listings()
         listing = lister(stores, hub, release).whole()
 

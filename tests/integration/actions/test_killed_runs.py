@@ -24,7 +24,7 @@ from dev.local_stack.documents import (
 from dev.local_stack.hub_server import HubDataset, HubServer
 from dev.local_stack.mongod import Mongod
 from include.databases.queue_store import worker_size
-from include.hub.client import ListedDataset
+from include.hub.answers import ListedDataset
 from include.planning.dataset_state import JobStatus
 from include.planning.processing_graph import Release
 from tests.builders import NOON, OTHER_REVISION, REVISION, contents, put_listing

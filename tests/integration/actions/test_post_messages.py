@@ -1,4 +1,4 @@
-"""Posting messages: to whom, and once; with the Hub's real client over HTTP, and a real MongoDB."""
+"""Posting messages: to which datasets, and only once, with the real client of the Hub and a real MongoDB."""
 
 from __future__ import annotations
 
@@ -51,43 +51,55 @@ def discussion(num: int = 1, **changes: Any) -> HubDiscussion:
 
 
 def posted(hub: HubServer) -> dict[str, int]:
-    """How many discussions, of anybody, each dataset has."""
+    """The number of discussions, of any author, on each dataset."""
     return {name: len(found) for name, found in hub.state.discussions.items() if found}
 
 
 class TestCheckToken:
-    def test_of_the_bot(self, shared_hub: HubServer) -> None:
+    def test_the_token_of_the_bot_is_accepted(self, shared_hub: HubServer) -> None:
         put(shared_hub.state)
 
         bot_at(shared_hub.url).check_token()
 
-    def test_revoked(self, shared_hub: HubServer) -> None:
+    def test_a_revoked_token_is_a_configuration_error(self, shared_hub: HubServer) -> None:
         shared_hub.state.tokens = {}
 
         with pytest.raises(ConfigurationError, match=r"refuses the bot's token.*huggingface_hub_bot") as e:
             bot_at(shared_hub.url).check_token()
         assert TOKEN not in str(e.value)
 
-    def test_of_another_user(self, shared_hub: HubServer) -> None:
+    def test_the_token_of_another_user_is_a_configuration_error(self, shared_hub: HubServer) -> None:
         shared_hub.state.tokens = {TOKEN: "somebody"}
 
-        with pytest.raises(ConfigurationError, match=r"that of 'somebody', but its login is 'parquet-bot'"):
+        with pytest.raises(
+            ConfigurationError, match=r"belongs to 'somebody', but the login is 'parquet-bot'"
+        ):
             bot_at(shared_hub.url).check_token()
 
-    def test_that_may_only_read(self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_read_only_token_is_a_configuration_error(
+        self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         user = {"name": BOT, "auth": {"type": "access_token", "accessToken": {"role": "read"}}}
         monkeypatch.setattr(HfApi, "whoami", lambda _: user)
 
-        with pytest.raises(ConfigurationError, match="may only read"):
+        with pytest.raises(ConfigurationError, match="is read-only"):
             bot_at(shared_hub.url).check_token()
 
-    def test_hub_that_cannot_be_reached(self) -> None:
+    def test_a_hub_that_cannot_be_reached_is_a_service_error(self) -> None:
         with pytest.raises(ServiceError, match="does not answer"):
             bot_at(f"http://127.0.0.1:{free_port()}").check_token()
 
+    def test_a_malformed_answer_about_the_token_is_a_service_error(
+        self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(HfApi, "whoami", lambda _: ["parquet-bot"])
+
+        with pytest.raises(ServiceError, match="does not answer"):
+            bot_at(shared_hub.url).check_token()
+
 
 class TestOpenDiscussion:
-    def test_is_opened_in_the_name_of_the_bot(self, shared_hub: HubServer) -> None:
+    def test_the_bot_is_the_author_of_the_discussion(self, shared_hub: HubServer) -> None:
         put(shared_hub.state, DATA)
 
         assert bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text") is Opening.OPENED
@@ -96,7 +108,7 @@ class TestOpenDiscussion:
         assert (opened.author, opened.title, opened.description) == (BOT, "Title", "Text")
         assert not opened.is_pull_request
 
-    def test_a_dry_run_asks_and_opens_nothing(self, shared_hub: HubServer) -> None:
+    def test_a_dry_run_opens_no_discussion(self, shared_hub: HubServer) -> None:
         put(shared_hub.state, DATA)
 
         opening = bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text", dry_run=True)
@@ -106,20 +118,24 @@ class TestOpenDiscussion:
 
     @pytest.mark.parametrize("status", ["open", "closed"])
     @pytest.mark.parametrize("others", [0, 25])
-    def test_one_of_the_bot_is_enough(self, shared_hub: HubServer, status: str, others: int) -> None:
+    @pytest.mark.parametrize("is_pull_request", [False, True])
+    def test_a_dataset_with_a_discussion_or_a_pull_request_of_the_bot_gets_no_other(
+        self, shared_hub: HubServer, status: str, others: int, is_pull_request: bool
+    ) -> None:
         put(shared_hub.state, DATA)
+        of_bot = discussion(status=status, is_pull_request=is_pull_request)
         of_others = [discussion(num, author="somebody") for num in range(2, others + 2)]
-        shared_hub.state.discussions["user/data"] = [discussion(status=status), *of_others]
+        shared_hub.state.discussions["user/data"] = [of_bot, *of_others]
 
         opening = bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text")
 
         assert opening is Opening.OPENED_BEFORE
         assert posted(shared_hub) == {"user/data": 1 + others}
 
-    def test_pull_requests_and_discussions_of_others_do_not_count(self, shared_hub: HubServer) -> None:
+    def test_discussions_and_pull_requests_of_others_do_not_count(self, shared_hub: HubServer) -> None:
         put(shared_hub.state, DATA)
         shared_hub.state.discussions["user/data"] = [
-            discussion(1, is_pull_request=True),
+            discussion(1, author="somebody", is_pull_request=True),
             discussion(2, author="somebody"),
         ]
 
@@ -131,19 +147,22 @@ class TestOpenDiscussion:
             ({"discussions_disabled": True}, Opening.NO_DISCUSSIONS),
             ({"disabled": True}, Opening.DISABLED),
             ({"fault": "disabled_403"}, Opening.DISABLED),
+            ({"fault": "gated_403"}, Opening.FORBIDDEN),
             ({"id": "user/other"}, Opening.GONE),
             ({"renamed_to": "user/new"}, Opening.RENAMED),
         ],
         ids=repr,
     )
-    def test_is_not_opened(self, shared_hub: HubServer, changes: dict[str, Any], reason: Opening) -> None:
+    def test_such_a_dataset_is_passed_over(
+        self, shared_hub: HubServer, changes: dict[str, Any], reason: Opening
+    ) -> None:
         put(shared_hub.state, replace(DATA, **changes), HubDataset("user/new", REVISION))
 
         assert bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text") is reason
         assert posted(shared_hub) == {}
 
     @pytest.mark.parametrize("fault", ["server_error", "timeout"])
-    def test_one_whose_answer_is_lost_is_found(self, shared_hub: HubServer, fault: Any) -> None:
+    def test_a_discussion_whose_answer_is_lost_is_found(self, shared_hub: HubServer, fault: Any) -> None:
         shared_hub.state.hang_seconds = 3
         put(shared_hub.state, replace(DATA, fault_after_opening=fault))
 
@@ -153,7 +172,7 @@ class TestOpenDiscussion:
         assert posted(shared_hub) == {"user/data": 1}
         assert shared_hub.state.requests_by_route["new_discussion"] == 1
 
-    def test_no_clear_answer_is_an_error_of_the_dataset(self, shared_hub: HubServer) -> None:
+    def test_a_failed_request_is_an_error_of_the_dataset(self, shared_hub: HubServer) -> None:
         put(shared_hub.state, replace(DATA, fault="server_error"))
 
         with pytest.raises(DatasetError, match=r"gives no answer: .*503"):
@@ -161,8 +180,19 @@ class TestOpenDiscussion:
         with pytest.raises(DatasetError, match="gives no answer"):
             bot_at(shared_hub.url).open_discussion("not//a name", "Title", "Text")
 
+    def test_a_401_over_https_is_an_error_of_the_dataset(self, https_hub: HubServer) -> None:
+        https_hub.state.put(DATA)
+        https_hub.state.tokens = {}
+
+        with pytest.raises(DatasetError, match=r"gives no answer: .*401"):
+            bot_at(https_hub.url).open_discussion("user/data", "Title", "Text")
+
+        put(https_hub.state, replace(DATA, fault="unauthorized"))
+        with pytest.raises(DatasetError, match=r"gives no answer: .*401"):
+            bot_at(https_hub.url).open_discussion("user/data", "Title", "Text")
+
     @pytest.mark.parametrize("admitted", [0, 1, 2, 3])
-    def test_a_rate_limit_is_waited_for_wherever_it_strikes(
+    def test_the_bot_waits_for_the_rate_limit_at_each_of_its_requests(
         self, hub_server: HubServer, admitted: int
     ) -> None:
         put(hub_server.state, DATA)
@@ -179,16 +209,35 @@ class TestOpenDiscussion:
         assert slept == [pytest.approx(101, abs=1)]
         assert posted(hub_server) == {"user/data": 1}
 
-    def test_a_rate_limit_that_does_not_end_ends_the_run(self, hub_server: HubServer) -> None:
+    def test_a_rate_limit_that_does_not_end_is_a_service_error(self, hub_server: HubServer) -> None:
         put(hub_server.state, DATA)
         hub_server.state.rate_limit = RateLimit(0, window_seconds=300)
 
         with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end"):
             bot_at(hub_server.url, lambda _: None).open_discussion("user/data", "Title", "Text")
 
+    def test_an_answer_that_drips_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("include.hub.bot.REQUEST_DEADLINE_SECONDS", 0.3)
+        shared_hub.state.hang_seconds = 3
+        put(shared_hub.state, replace(DATA, fault="drip"))
+
+        with pytest.raises(DatasetError, match=r"gives no answer: timed out: no complete answer"):
+            bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text")
+
+        assert posted(shared_hub) == {}
+
+    def test_a_hub_that_fails_for_many_datasets_in_a_row_ends_the_run(self, shared_hub: HubServer) -> None:
+        names = [f"user-{number}/data" for number in range(30)]
+        put(shared_hub.state, *(HubDataset(name, REVISION, fault="server_error") for name in names))
+
+        with pytest.raises(ServiceError, match=r"has failed \d+ times in a row"):
+            messages(shared_hub).post(names)
+
 
 class TestPost:
-    def test_counts_each_candidate_once(self, shared_hub: HubServer) -> None:
+    def test_each_candidate_is_counted_once(self, shared_hub: HubServer) -> None:
         names = ["a/data", "a/other", "b/data", "c/data", "d/data", "e/data", "squad"]
         put(shared_hub.state, *(HubDataset(name, REVISION) for name in names))
         shared_hub.state.put(
@@ -221,7 +270,9 @@ class TestPost:
         assert posted(shared_hub) == dict.fromkeys(names, 1)
 
     @pytest.mark.parametrize("dry_run", [False, True])
-    def test_the_largest_number_of_messages_holds(self, shared_hub: HubServer, dry_run: bool) -> None:
+    def test_no_more_discussions_than_the_maximum_are_opened(
+        self, shared_hub: HubServer, dry_run: bool
+    ) -> None:
         names = [f"user-{number:02}/data" for number in range(30)]
         put(shared_hub.state, *(HubDataset(name, REVISION) for name in names))
         for name in names[:5]:
@@ -240,8 +291,10 @@ class TestPost:
         assert summary.posted == len(summary.message_sample) == 1
         assert shared_hub.state.requests_by_route["new_discussion"] == 0
 
-    def test_a_run_that_is_killed_after_the_creation_is_taken_up(self, shared_hub: HubServer) -> None:
-        """The process dies while it waits for the answer to its request, when the Hub has the discussion."""
+    def test_a_run_killed_after_opening_a_discussion_does_not_open_it_again(
+        self, shared_hub: HubServer
+    ) -> None:
+        """The process dies while it waits for the answer, when the Hub has already opened the discussion."""
         shared_hub.state.hang_seconds = 5
         put(shared_hub.state, replace(DATA, fault_after_opening="timeout"), HubDataset("z/data", REVISION))
         process = multiprocessing.get_context("spawn").Process(target=post_alone, args=(shared_hub.url,))
@@ -287,7 +340,7 @@ class TestConvertedDatasets:
             del document[field]
         stores.databases.cache[CACHE].insert_one(document)
 
-    def test_of_a_time(self, stores: Stores) -> None:
+    def test_datasets_converted_in_a_period_are_found(self, stores: Stores) -> None:
         self.insert(stores, "user/at-the-start", NOON - timedelta(days=1))
         self.insert(stores, "user/at-the-end", NOON)
         self.insert(stores, "user/before", NOON - timedelta(days=1, milliseconds=1))
@@ -302,13 +355,15 @@ class TestConvertedDatasets:
         assert found == ["user/absent", "user/at-the-start", "user/once"]
 
     @pytest.mark.parametrize("names", [("user/a",), ("*/a",), ("user/a", "user/c*")])
-    def test_of_some_names(self, stores: Stores, names: tuple[str, ...]) -> None:
+    def test_names_and_wildcards_select_converted_datasets(
+        self, stores: Stores, names: tuple[str, ...]
+    ) -> None:
         for dataset in ("user/a", "user/b"):
             self.insert(stores, dataset, NOON - timedelta(hours=1))
 
         assert list(stores.cache.converted_datasets(replace(self.LAST_DAY, names=names))) == ["user/a"]
 
-    def test_an_index_answers(self, stores: Stores) -> None:
+    def test_an_index_finds_the_converted_datasets(self, stores: Stores) -> None:
         for number in range(1000):
             for kind in ("config-parquet", "config-info"):
                 at = NOON - timedelta(minutes=number)

@@ -15,7 +15,8 @@ from include.actions.backfill.removal import ANSWERS_LAST, Remover, confirmed
 from include.actions.backfill.report import RemovalSummary
 from include.databases.maintenance_store import RemovalCandidate
 from include.errors import ServiceError
-from include.hub.client import BlockList, Hub
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from include.storage.asset_storage import BucketStorage, FolderStorage
 from tests.builders import NOON, REVISION, contents, insert_up_to_date

@@ -8,7 +8,7 @@ import pytest
 
 from include.databases.listing_store import ABOUT, HubListing, ListingStore
 from include.errors import ServiceError
-from include.hub.client import ListedDataset, ListingPage
+from include.hub.answers import ListedDataset, ListingPage
 from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores
@@ -35,7 +35,7 @@ def revisions(stores: Stores, listing: HubListing) -> dict[str, str]:
     return stores.maintenance.with_listing(listing.id).listed_revisions(["a", "b"])
 
 
-def test_a_listing_tells_how_far_it_has_come(listings: ListingStore) -> None:
+def test_a_listing_knows_its_progress(listings: ListingStore) -> None:
     begun = listings.begin("http://hub", DEFAULT_RELEASE)
     half = listings.add(begun, ListingPage([A], "cursor=1"), requests=1)
     whole = listings.add(half, ListingPage([B], None), requests=2)
@@ -49,7 +49,7 @@ def test_a_listing_tells_how_far_it_has_come(listings: ListingStore) -> None:
     assert timedelta(0) <= trusted.age < timedelta(seconds=60)
 
 
-def test_a_page_may_be_added_again(stores: Stores, listings: ListingStore) -> None:
+def test_a_page_can_be_added_again(stores: Stores, listings: ListingStore) -> None:
     listing = listings.begin("http://hub", DEFAULT_RELEASE)
 
     listings.add(listing, ListingPage([A, B], "cursor=1"), requests=1)
@@ -71,9 +71,12 @@ def test_listings_do_not_mix(stores: Stores, listings: ListingStore) -> None:
     assert revisions(stores, one) == {"a": REVISION}
 
 
-def test_a_listing_dropped_on_the_way_never_looks_whole(stores: Stores, listings: ListingStore) -> None:
-    begun = listings.begin("http://hub", DEFAULT_RELEASE)
-    listing = listings.add(begun, ListingPage([A], "cursor=1"), requests=1)
+def test_a_listing_that_is_dropped_before_its_end_never_looks_complete(
+    stores: Stores, listings: ListingStore
+) -> None:
+    listing = listings.add(
+        listings.begin("http://hub", DEFAULT_RELEASE), ListingPage([A], "cursor=1"), requests=1
+    )
     listings.drop(listing)
 
     with pytest.raises(ServiceError, match=r"^Another run has dropped this listing"):
@@ -83,14 +86,14 @@ def test_a_listing_dropped_on_the_way_never_looks_whole(stores: Stores, listings
     assert listing.id not in stores.databases.maintenance.list_collection_names()
 
 
-def test_it_tells_how_many_datasets_a_listing_has(listings: ListingStore) -> None:
+def test_it_counts_how_many_datasets_are_in_a_listing(listings: ListingStore) -> None:
     listing = put_listing(listings, A, B)
 
     assert listings.count_among(listing, ["a", "b", "c"]) == 2
     assert listings.count_among(listing, []) == 0
 
 
-def test_old_listings_go_but_the_last_one_of_a_hub_that_was_trusted(
+def test_old_listings_are_dropped_except_the_newest_trusted_one_of_each_hub(
     stores: Stores, listings: ListingStore
 ) -> None:
     before_last = put_listing(listings, A, endpoint="http://one")

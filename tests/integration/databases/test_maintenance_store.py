@@ -9,7 +9,7 @@ import pytest
 
 from include.databases.maintenance_store import Selected
 from include.databases.name_ranges import ALL_NAMES
-from include.hub.client import ListedDataset
+from include.hub.answers import ListedDataset
 from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.builders import OTHER_REVISION, REVISION, put_listing
 from tests.integration.conftest import Stores

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError, RepositoryNotFoundError
-from huggingface_hub.utils._http import parse_ratelimit_headers
+from huggingface_hub.utils import parse_ratelimit_headers
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
@@ -54,7 +54,9 @@ from dev.local_stack.sample_state import (
 from include.databases.cache_store import CacheStore
 from include.databases.queue_store import QueueStore
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.client import BlockList, Hub, Unsupported
+from include.hub.answers import Unsupported
+from include.hub.block_list import BlockList
+from include.hub.client import Hub
 from include.planning.plan import plan_dataset
 from include.planning.processing_graph import Release, load_release, release_names
 from tests.conftest import Databases
@@ -243,7 +245,7 @@ def test_the_s3_server_keeps_objects(s3_server: S3Server) -> None:
     assert client.get_object(Bucket="pictures", Key="a b/%2F")["Body"].read() == b"image"
 
 
-# The Hub's stand-in, asked by the real client
+# The stand-in for the Hub, asked by the real client
 
 
 def api(server: HubServer, token: str | bool = False) -> HfApi:

@@ -1,7 +1,8 @@
-"""The Hub, asked with its real client over HTTP: which datasets are supported, and what a listing proves."""
+"""The client of the Hub over HTTP: which datasets are supported, and what a listing proves."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,10 @@ import pytest
 from dev.local_stack.hub_server import HubDataset, HubServer, HubUser, RateLimit
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.client import BlockList, Hub, ListedDataset, LostPlaceError, Supported, Unsupported
+from include.hub.answers import ListedDataset, Supported, Unsupported
+from include.hub.block_list import BlockList
+from include.hub.client import Hub, LostPlaceError
+from include.hub.requests import FAILURES_IN_A_ROW, HubUnavailableError
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.builders import REVISION
 from tests.releases import releases_that
@@ -46,27 +50,21 @@ class TestSupport:
         assert asked.requests == 2
         assert shared_hub.state.requests_by_route == {"dataset": 2}
 
-    def test_an_unknown_one_is_not(self, shared_hub: HubServer, release: Release) -> None:
+    def test_an_unknown_dataset_is_not_supported(self, shared_hub: HubServer, release: Release) -> None:
         assert hub(shared_hub, release).support("user/data") == NOT_FOUND
-        assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
-
-    def test_one_that_it_is_forbidden_to_see_is_not(self, shared_hub: HubServer, release: Release) -> None:
-        shared_hub.state.put(replace(DATA, private=True))
-
-        assert hub(shared_hub, release, token=None).support("user/data") == NOT_FOUND
 
     @pytest.mark.parametrize("changes", [{"disabled": True}, {"fault": "disabled_403"}], ids=["flag", "403"])
-    def test_a_disabled_one_is_not(
+    def test_a_disabled_dataset_is_not_supported(
         self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
     ) -> None:
         shared_hub.state.put(replace(DATA, **changes))
 
         assert hub(shared_hub, release).support("user/data") == DISABLED
 
-    def test_one_without_a_revision_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_dataset_without_a_revision_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, sha=None))
 
-        with pytest.raises(DatasetError, match=r"^the Hub tells no revision of it$"):
+        with pytest.raises(DatasetError, match=r"^the Hub gives no revision$"):
             hub(shared_hub, release).support("user/data")
 
     @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ class TestSupport:
         ],
         ids=repr,
     )
-    def test_a_private_one_is_if_its_author_pays(
+    def test_a_private_dataset_is_supported_if_its_author_pays(
         self, shared_hub: HubServer, release: Release, user: HubUser, by_flag: bool, by_plan: bool
     ) -> None:
         shared_hub.state.put(replace(DATA, private=True))
@@ -90,7 +88,7 @@ class TestSupport:
         expected = Supported(REVISION) if supported else PRIVATE
         assert hub(shared_hub, release).support("user/data") == expected
 
-    def test_an_author_is_asked_about_once(self, shared_hub: HubServer, release: Release) -> None:
+    def test_the_hub_is_asked_about_an_author_once(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(*(HubDataset(f"user/{name}", REVISION, private=True) for name in "abc"))
         shared_hub.state.users["user"] = HubUser("user", is_pro=True)
         asked = hub(shared_hub, release)
@@ -100,20 +98,24 @@ class TestSupport:
         assert shared_hub.state.requests_by_route == {"dataset": 3, "whoisthis": 1}
         assert asked.requests == 4
 
-    def test_an_author_who_is_not_told_of_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_an_unknown_author_of_a_private_dataset_is_an_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(replace(DATA, private=True))
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*404"):
             hub(shared_hub, release).support("user/data")
 
-    def test_a_public_one_may_be_unsupported_for_a_tag(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_tag_of_the_release_makes_a_public_dataset_unsupported(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(replace(DATA, tags=("nsfw", "language:en", "hentai")))
 
         tagged = Unsupported("it is tagged hentai, nsfw")
         expected = tagged if release.unsupported_tags else Supported(REVISION)
         assert hub(shared_hub, release).support("user/data") == expected
 
-    def test_a_private_one_may_have_any_tag(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_private_dataset_may_have_any_tag(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, tags=("nsfw",), private=True))
         shared_hub.state.users["user"] = HubUser("user", is_pro=True)
 
@@ -124,15 +126,16 @@ class TestSupport:
         [
             ({"viewer": False}, NO_VIEWER),
             ({"viewer": True}, Supported(REVISION)),
-            ({"viewer": None}, Supported(REVISION)),
-            ({"viewer": 0}, Supported(REVISION)),
+            ({"viewer": 0}, NO_VIEWER),
+            ({"viewer": ""}, NO_VIEWER),
+            ({"viewer": []}, NO_VIEWER),
             ({"viewer": "false"}, Supported(REVISION)),
             ({}, Supported(REVISION)),
             (None, Supported(REVISION)),
         ],
         ids=repr,
     )
-    def test_a_card_may_turn_the_viewer_off(
+    def test_a_card_can_turn_off_the_viewer(
         self,
         shared_hub: HubServer,
         release: Release,
@@ -143,7 +146,17 @@ class TestSupport:
 
         assert hub(shared_hub, release).support("user/data") == answer
 
-    def test_a_blocked_one_is_not(self, shared_hub: HubServer, release: Release) -> None:
+    @pytest.mark.parametrize(
+        ("release_name", "answer"), [("2024-03", NO_VIEWER), ("2026-08", Supported(REVISION))]
+    )
+    def test_a_viewer_that_is_null_is_off_in_the_old_release(
+        self, shared_hub: HubServer, release: Release, answer: Supported | Unsupported
+    ) -> None:
+        shared_hub.state.put(replace(DATA, card_data={"viewer": None}))
+
+        assert hub(shared_hub, release).support("user/data") == answer
+
+    def test_a_blocked_dataset_is_not_supported(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(DATA, HubDataset("squad", REVISION))
         asked = hub(shared_hub, release, blocked=("user/d*",))
 
@@ -151,8 +164,10 @@ class TestSupport:
         assert asked.support("squad") == Supported(REVISION)
 
     @pytest.mark.parametrize("release_name", releases_that(lambda release: release.unsupported_tags))
-    def test_the_first_rule_that_holds_counts(self, shared_hub: HubServer, release: Release) -> None:
-        """A dataset that breaks all of them, and then one after the other no more."""
+    def test_the_first_rule_that_a_dataset_breaks_gives_the_reason(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        """A dataset that breaks all the rules, and then stops breaking one after the other."""
         asked = hub(shared_hub, release, blocked=("user/*",))
         everything = HubDataset(
             "user/data", None, private=True, disabled=True, tags=("nsfw",), card_data={"viewer": False}
@@ -160,11 +175,11 @@ class TestSupport:
         shared_hub.state.users["user"] = HubUser("user")
 
         shared_hub.state.put(everything)
-        assert asked.support("user/data") == DISABLED
-
-        shared_hub.state.put(replace(everything, disabled=False))
-        with pytest.raises(DatasetError):
+        with pytest.raises(DatasetError, match="gives no revision"):
             asked.support("user/data")
+
+        shared_hub.state.put(replace(everything, sha=REVISION))
+        assert asked.support("user/data") == DISABLED
 
         shared_hub.state.put(replace(everything, disabled=False, sha=REVISION))
         assert asked.support("user/data") == PRIVATE
@@ -178,7 +193,7 @@ class TestSupport:
         shared_hub.state.put(DATA)
         assert asked.support("user/data") == BLOCKED
 
-    def test_a_renamed_one_has_the_revision_of_its_new_name(
+    def test_a_renamed_dataset_has_the_revision_of_its_new_name(
         self, shared_hub: HubServer, release: Release
     ) -> None:
         shared_hub.state.put(HubDataset("user/old", None, renamed_to="user/data"), DATA)
@@ -188,7 +203,9 @@ class TestSupport:
         assert asked.support("user/old") == Supported(REVISION)
         assert asked.requests == shared_hub.state.requests == 2
 
-    def test_a_renamed_one_may_be_unsupported(self, shared_hub: HubServer, release: Release) -> None:
+    def test_the_new_name_of_a_renamed_dataset_may_be_unsupported(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(
             HubDataset("user/old", None, renamed_to="user/data"), replace(DATA, card_data={"viewer": False})
         )
@@ -197,15 +214,32 @@ class TestSupport:
 
 
 class TestFailures:
-    """None of them may look like a dataset to be removed."""
+    """Errors of the dataset: none of them may look like an unsupported dataset."""
 
-    def test_a_server_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_server_error_is_an_error_of_the_dataset(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(replace(DATA, fault="server_error"))
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*503"):
             hub(shared_hub, release).support("user/data")
 
-    def test_a_time_out(
+    def test_a_hub_that_fails_for_many_datasets_in_a_row_is_unavailable(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        names = [f"user/{number}" for number in range(FAILURES_IN_A_ROW)]
+        shared_hub.state.put(*(HubDataset(name, REVISION, fault="server_error") for name in names))
+        asked = hub(shared_hub, release)
+        for name in names[:-1]:
+            with pytest.raises(DatasetError):
+                asked.support(name)
+
+        with pytest.raises(HubUnavailableError, match=r"has failed 20 times in a row, .*503"):
+            asked.support(names[-1])
+
+        with pytest.raises(HubUnavailableError):
+            list(asked.listing())
+        assert asked.requests == FAILURES_IN_A_ROW
+
+    def test_a_timeout_is_an_error_of_the_dataset(
         self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("include.hub.client.REQUEST_TIMEOUT_SECONDS", 0.2)
@@ -215,38 +249,102 @@ class TestFailures:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*timed out"):
             hub(shared_hub, release).support("user/data")
 
-    def test_a_hub_that_cannot_be_reached(self, release: Release) -> None:
+    def test_an_answer_that_drips_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("include.hub.client.REQUEST_DEADLINE_SECONDS", 0.3)
+        shared_hub.state.hang_seconds = 3
+        shared_hub.state.put(replace(DATA, fault="drip"))
+        began = time.monotonic()
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: timed out: no complete answer"):
+            hub(shared_hub, release).support("user/data")
+
+        assert time.monotonic() - began < 2
+
+    def test_a_hub_that_cannot_be_reached_is_an_error(self, release: Release) -> None:
         nowhere = Hub(f"http://127.0.0.1:{free_port()}", TOKEN, release, BlockList())
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
             nowhere.support("user/data")
-        with pytest.raises(ServiceError, match=r"cannot be reached"):
+        with pytest.raises(ServiceError, match=r"does not answer: "):
             nowhere.check_token()
 
-    def test_a_revoked_token(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_revoked_token_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(DATA)
         shared_hub.state.tokens = {"hf_valid": "somebody"}
 
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*401"):
             hub(shared_hub, release, token="hf_revoked").support("user/data")
 
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    @pytest.mark.parametrize("tokens", [None, {}], ids=["of one dataset", "of every dataset"])
+    def test_a_401_is_an_error_of_the_dataset(
+        self, request: pytest.FixtureRequest, release: Release, scheme: str, tokens: dict[str, str] | None
+    ) -> None:
+        server: HubServer = request.getfixturevalue("https_hub" if scheme == "https" else "shared_hub")
+        server.state.tokens = tokens
+        server.state.put(replace(DATA, fault="unauthorized"))
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*401"):
+            hub(server, release).support("user/data")
+
+    @pytest.mark.parametrize("datasets", [(), (replace(DATA, private=True),)], ids=["unknown", "private"])
+    def test_without_a_token_an_unknown_or_private_dataset_is_an_error(
+        self, shared_hub: HubServer, release: Release, datasets: tuple[HubDataset, ...]
+    ) -> None:
+        shared_hub.state.put(*datasets)
+
+        with pytest.raises(DatasetError) as failed:
+            hub(shared_hub, release, token=None).support("user/data")
+
+        assert str(failed.value) == (
+            "the Hub does not find it, but without a token a private dataset looks the same: set a token as"
+            " the password of the Connection huggingface_hub"
+        )
+
+    def test_a_403_that_does_not_say_disabled_is_an_error_of_the_dataset(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.put(replace(DATA, fault="gated_403"))
+
+        with pytest.raises(DatasetError, match=r"^the Hub gives no answer: .*403"):
+            hub(shared_hub, release).support("user/data")
+
     @pytest.mark.parametrize(
         "name", ["user/data/more", "user//data", "..", "user/a b", "user/é", "a" * 200, ""]
     )
-    def test_a_name_that_the_hub_cannot_have(
+    def test_a_name_that_the_hub_cannot_have_is_an_error(
         self, shared_hub: HubServer, release: Release, name: str
     ) -> None:
         with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
             hub(shared_hub, release).support(name)
 
-    @pytest.mark.parametrize("answer", ["[]", "null", '"text"', "{", "", '{"sha": "1"}'])
-    def test_an_answer_that_makes_no_sense(self, release: Release, answer: str) -> None:
-        """As a proxy on the way may give it."""
+    @pytest.mark.parametrize(
+        "changes",
+        [{"disabled": "false"}, {"private": "no"}, {"tags": "nsfw"}, {"sha": 1}, {"card_data": [False]}],
+        ids=repr,
+    )
+    def test_an_answer_with_a_field_of_a_wrong_type_is_an_error(
+        self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
+    ) -> None:
+        shared_hub.state.put(replace(DATA, **changes))
+
+        with pytest.raises(DatasetError, match=r"^the Hub's answer is malformed: "):
+            hub(shared_hub, release).support("user/data")
+
+    @pytest.mark.parametrize(
+        "answer", ["[]", "null", '"text"', "{", "", '{"sha": "1"}', "[" * 100_000], ids=range(7)
+    )
+    def test_an_answer_that_is_no_dataset_is_an_error(self, release: Release, answer: str) -> None:
+        """A proxy may give such an answer."""
         with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
             Thread(target=server.handle_request, daemon=True).start()
             odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
 
-            with pytest.raises(DatasetError, match=r"^the Hub gives no answer: "):
+            with pytest.raises(DatasetError, match=r"^the Hub('s answer is malformed| gives no answer): "):
                 odd.support("user/data")
 
     def test_an_error_never_shows_the_token(self, shared_hub: HubServer, release: Release) -> None:
@@ -259,7 +357,7 @@ class TestFailures:
 
 
 def handler_of(answer: str, headers: Mapping[str, str] | None = None) -> type[BaseHTTPRequestHandler]:
-    """A server's answer to any request."""
+    """A server that answers every request in the same way."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -279,7 +377,7 @@ class TestRateLimit:
     def release_name(self) -> str:
         return DEFAULT_RELEASE
 
-    def test_is_waited_for_as_the_hub_says(self, hub_server: HubServer, release: Release) -> None:
+    def test_the_client_waits_as_long_as_the_hub_says(self, hub_server: HubServer, release: Release) -> None:
         hub_server.state.put(DATA)
         hub_server.state.rate_limit = RateLimit(requests=1, window_seconds=200)
         slept = []
@@ -294,7 +392,9 @@ class TestRateLimit:
         assert slept == [pytest.approx(201, abs=1)]
         assert asked.requests == 3
 
-    def test_holds_for_authors_too(self, hub_server: HubServer, release: Release) -> None:
+    def test_the_client_waits_when_it_asks_about_an_author(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
         hub_server.state.put(replace(DATA, private=True))
         hub_server.state.users["user"] = HubUser("user", is_pro=True)
         hub_server.state.rate_limit = RateLimit(requests=1, window_seconds=100)
@@ -309,20 +409,25 @@ class TestRateLimit:
         )
         assert len(slept) == 1
 
-    def test_is_an_error_if_it_never_ends(self, hub_server: HubServer, release: Release) -> None:
+    def test_a_rate_limit_that_never_ends_is_an_error(self, hub_server: HubServer, release: Release) -> None:
         hub_server.state.put(DATA)
         hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
         slept: list[float] = []
 
-        with pytest.raises(DatasetError, match=r"429"):
-            Hub(hub_server.url, TOKEN, release, BlockList(), slept.append).support("user/data")
+        asked = Hub(hub_server.url, TOKEN, release, BlockList(), slept.append)
+
+        with pytest.raises(HubUnavailableError, match=r"rate limit of the Hub at .* does not end: 429"):
+            asked.support("user/data")
 
         assert slept == [pytest.approx(301, abs=1)] * 12
+        with pytest.raises(HubUnavailableError):
+            asked.support("user/other")
+        assert asked.requests == 13
 
-    def test_lets_all_requests_of_two_clients_through_in_the_end(
+    def test_two_clients_that_share_a_rate_limit_get_all_their_answers(
         self, hub_server: HubServer, release: Release
     ) -> None:
-        """As two shards share a token: each client waits as a whole, once one of its threads is refused."""
+        """Two shards share a token. When one thread of a client is refused, all its threads wait."""
         names = [f"user/{number}" for number in range(20)]
         hub_server.state.put(*(HubDataset(name, REVISION) for name in names))
         hub_server.state.rate_limit = RateLimit(requests=20, window_seconds=1)
@@ -346,34 +451,42 @@ class TestCheckToken:
     def release_name(self) -> str:
         return DEFAULT_RELEASE
 
-    def test_a_valid_one(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_valid_token_is_accepted(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.tokens = {TOKEN: "somebody"}
 
         hub(shared_hub, release).check_token()
 
         assert shared_hub.state.requests_by_route == {"whoami": 1}
 
-    def test_a_revoked_one(self, shared_hub: HubServer, release: Release) -> None:
-        shared_hub.state.tokens = {"hf_valid": "somebody"}
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_revoked_token_is_a_configuration_error(
+        self, request: pytest.FixtureRequest, release: Release, scheme: str
+    ) -> None:
+        server: HubServer = request.getfixturevalue("https_hub" if scheme == "https" else "shared_hub")
+        server.state.tokens = {"hf_valid": "somebody"}
 
         with pytest.raises(ConfigurationError) as refused:
-            hub(shared_hub, release, token="hf_revoked").check_token()
+            hub(server, release, token="hf_revoked").check_token()
 
         assert str(refused.value) == (
-            f"The Hub at {shared_hub.url} refuses the token: set a valid one as the password of the"
-            " connection huggingface_hub."
+            f"The Hub at {server.url} refuses the token: set a valid one as the password of the"
+            " Connection huggingface_hub."
         )
 
     @pytest.mark.parametrize("token", [None, ""])
-    def test_none(self, shared_hub: HubServer, release: Release, token: str | None) -> None:
+    def test_without_a_token_the_hub_is_not_asked(
+        self, shared_hub: HubServer, release: Release, token: str | None
+    ) -> None:
         hub(shared_hub, release, token=token).check_token()
 
         assert shared_hub.state.requests == 0
 
-    def test_a_hub_that_does_not_answer(self, hub_server: HubServer, release: Release) -> None:
+    def test_a_hub_that_does_not_answer_is_a_service_error(
+        self, hub_server: HubServer, release: Release
+    ) -> None:
         hub_server.state.rate_limit = RateLimit(requests=0, window_seconds=300)
 
-        with pytest.raises(ServiceError, match=r"does not answer: .*rate limit"):
+        with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end"):
             Hub(hub_server.url, TOKEN, release, BlockList(), lambda _: None).check_token()
 
 
@@ -382,7 +495,7 @@ def listed(asked: Hub) -> list[ListedDataset]:
 
 
 class TestListing:
-    def test_gives_all_pages(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_listing_has_all_the_pages(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.page_size = 10
         shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
         asked = hub(shared_hub, release)
@@ -396,20 +509,24 @@ class TestListing:
         assert shared_hub.state.requests_by_route == {"listing": 4}
         assert asked.requests == 4
 
-    def test_goes_on_at_the_place_that_a_page_has_told(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_listing_continues_at_the_next_place_of_a_page(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.page_size = 10
         shared_hub.state.put(*(HubDataset(f"user/{number:02}", f"{number:040}") for number in range(35)))
         pages = list(hub(shared_hub, release).listing())
 
         assert list(hub(shared_hub, release).listing(pages[1].next_place)) == pages[2:]
 
-    def test_loses_a_place_that_the_hub_does_not_know(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_place_that_the_hub_no_longer_knows_is_lost(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(DATA)
 
         with pytest.raises(LostPlaceError, match=r"no longer knows a place in its listing$"):
             list(hub(shared_hub, release).listing("cursor=old"))
 
-    def test_of_an_empty_hub(self, shared_hub: HubServer, release: Release) -> None:
+    def test_the_listing_of_an_empty_hub_is_empty(self, shared_hub: HubServer, release: Release) -> None:
         assert listed(hub(shared_hub, release)) == []
 
     @pytest.mark.parametrize(
@@ -420,12 +537,17 @@ class TestListing:
             {"disabled": True},
             {"private": True},
             {"card_data": {"viewer": False}},
-            {"card_data": {"self": "a card that the client of the Hub cannot read"}},
+            {"card_data": {"viewer": 0}},
+            {"card_data": ["no metadata"]},
+            {"disabled": "false"},
+            {"private": "no"},
+            {"tags": "nsfw"},
+            {"sha": 1},
             {"id": "blocked/data"},
         ],
         ids=repr,
     )
-    def test_does_not_prove_that_this_is_supported(
+    def test_a_listing_does_not_prove_such_a_dataset_to_be_supported(
         self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
     ) -> None:
         dataset = replace(DATA, **changes)
@@ -437,13 +559,15 @@ class TestListing:
             ListedDataset("user/next", REVISION),
         ]
 
-    def test_knows_the_tags_of_the_release(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_tag_of_the_release_keeps_a_listed_dataset_from_being_proven(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(replace(DATA, tags=("porn",)))
 
         expected = None if release.unsupported_tags else REVISION
         assert listed(hub(shared_hub, release)) == [ListedDataset("user/data", expected)]
 
-    def test_misses_the_old_names_and_what_the_token_cannot_see(
+    def test_a_listing_lacks_old_names_and_datasets_that_the_token_cannot_see(
         self, shared_hub: HubServer, release: Release
     ) -> None:
         shared_hub.state.put(
@@ -454,16 +578,22 @@ class TestListing:
 
         assert listed(hub(shared_hub, release, token=None)) == [ListedDataset("user/data", REVISION)]
 
-    def test_that_is_refused_is_an_error(self, shared_hub: HubServer, release: Release) -> None:
+    def test_a_listing_with_a_revoked_token_is_a_service_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
         shared_hub.state.put(DATA)
         shared_hub.state.tokens = {}
 
         with pytest.raises(ServiceError, match=r"does not list its datasets: .*401"):
             listed(hub(shared_hub, release))
 
-    @pytest.mark.parametrize("answer", ["null", "1", "{", "", "[1]", "[{}]"])
-    def test_that_makes_no_sense_is_an_error(self, release: Release, answer: str) -> None:
-        """As a proxy on the way may give it."""
+    @pytest.mark.parametrize(
+        "answer", ["null", "1", "{", "", "[1]", "[{}]", "{}", "[" * 100_000], ids=range(8)
+    )
+    def test_a_page_that_is_no_list_of_datasets_is_a_service_error(
+        self, release: Release, answer: str
+    ) -> None:
+        """A proxy may give such an answer."""
         with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
             Thread(target=server.handle_request, daemon=True).start()
             odd = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
@@ -471,19 +601,46 @@ class TestListing:
             with pytest.raises(ServiceError, match=r"does not list its datasets: "):
                 listed(odd)
 
-    def test_that_leads_elsewhere_goes_on_at_the_endpoint_and_not_in_circles(self, release: Release) -> None:
+    def test_a_next_page_on_another_host_is_requested_from_the_endpoint_but_not_twice(
+        self, release: Release
+    ) -> None:
         elsewhere = {"Link": '<https://hub.elsewhere/api/datasets?cursor=same>; rel="next"'}
         with HTTPServer(("127.0.0.1", 0), handler_of("[]", elsewhere)) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             asked = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
 
-            with pytest.raises(ServiceError, match=r"goes round in circles"):
+            with pytest.raises(ServiceError, match=r"goes in circles"):
                 listed(asked)
             server.shutdown()
 
         assert asked.requests == 2
 
-    def test_waits_for_a_rate_limit_and_goes_on_with_the_same_page(
+    def test_a_listing_whose_last_page_leads_to_the_first_is_a_service_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.page_size = 2
+        shared_hub.state.put(*(HubDataset(f"user/{number}", REVISION) for number in range(4)))
+        shared_hub.state.listing_fault = "circle"
+        asked = hub(shared_hub, release)
+
+        with pytest.raises(ServiceError, match=r"goes in circles"):
+            listed(asked)
+
+        assert asked.requests <= 4
+
+    def test_a_listing_of_nothing_but_empty_pages_is_a_service_error(
+        self, shared_hub: HubServer, release: Release
+    ) -> None:
+        shared_hub.state.put(DATA)
+        shared_hub.state.listing_fault = "empty_pages"
+        asked = hub(shared_hub, release)
+
+        with pytest.raises(ServiceError, match=r"has only empty pages"):
+            listed(asked)
+
+        assert asked.requests == 10
+
+    def test_a_listing_waits_for_the_rate_limit_and_requests_the_same_page_again(
         self, hub_server: HubServer, release: Release
     ) -> None:
         hub_server.state.page_size = 10

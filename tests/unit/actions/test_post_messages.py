@@ -1,4 +1,4 @@
-"""The text that the bot posts, and the choice of the datasets that it posts to."""
+"""The text that the bot posts, and the datasets that it posts to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_no_character_of_the_revision_is_safe_in_the_link(revision: str, quoted:
     assert message.text == f"{HUB}/datasets/user/data/tree/{quoted}"
 
 
-def test_the_text_of_the_project_says_what_an_owner_needs_to_know() -> None:
+def test_the_template_says_everything_that_an_owner_needs_to_know() -> None:
     message = MessageTemplate.load().render(
         "user/data", bot="parquet-bot", endpoint=HUB, revision="refs/convert/parquet"
     )

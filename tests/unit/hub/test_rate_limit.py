@@ -1,4 +1,4 @@
-"""The gate that the requests to the Hub pass."""
+"""The gate that holds requests to the Hub back while the rate limit is reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def refusal(headers: dict[str, str], status: int = 429) -> HfHubHTTPError:
 
 
 class Requests:
-    """A request that fails with some errors, and then is answered."""
+    """A request that fails with these errors, one each time, and is then answered."""
 
     def __init__(self, *errors: HfHubHTTPError) -> None:
         self.errors = list(errors)
@@ -38,7 +38,7 @@ class Requests:
         ({}, 10),
     ],
 )
-def test_it_waits_a_little_longer_than_the_hub_asks(headers: dict[str, str], seconds: float) -> None:
+def test_the_gate_waits_a_little_longer_than_the_hub_says(headers: dict[str, str], seconds: float) -> None:
     slept: list[float] = []
     request = Requests(refusal(headers))
 
@@ -49,7 +49,17 @@ def test_it_waits_a_little_longer_than_the_hub_asks(headers: dict[str, str], sec
     assert request.made == 2
 
 
-def test_it_holds_back_other_requests_too() -> None:
+def test_the_gate_gives_up_after_an_hour_however_long_the_hub_says() -> None:
+    slept: list[float] = []
+    request = Requests(*[refusal({"Retry-After": "86400"})] * 2)
+
+    with pytest.raises(HfHubHTTPError):
+        RateLimitGate(slept.append).ask(request)
+
+    assert slept == [pytest.approx(3_601, abs=1)]
+
+
+def test_other_requests_wait_too() -> None:
     slept: list[float] = []
     gate = RateLimitGate(slept.append)
     gate.ask(Requests(refusal({"Retry-After": "60"})))
@@ -61,7 +71,7 @@ def test_it_holds_back_other_requests_too() -> None:
     assert other.made == 1
 
 
-def test_it_does_not_wait_for_other_errors() -> None:
+def test_the_gate_does_not_wait_after_other_errors() -> None:
     request = Requests(refusal({"Retry-After": "60"}, status=503))
 
     with pytest.raises(HfHubHTTPError):

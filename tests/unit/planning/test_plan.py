@@ -59,6 +59,7 @@ def small_release(*, rebuilds_incoherent_caches: bool) -> Release:
             "rebuilds_incoherent_caches": rebuilds_incoherent_caches,
             "queue_knows_blocked_datasets": False,
             "reads_enterprise_from_plan": False,
+            "null_viewer_is_off": False,
             "steps": STEPS,
             "max_failed_runs_by_error_code": {"ConnectionError": 3},
             "unsupported_tags": [],

@@ -16,7 +16,12 @@ from include.planning.processing_graph import NO_MAXIMUM, Level, load_release, p
 
 Document = dict[str, Any]
 
-FLAGS = ("rebuilds_incoherent_caches", "queue_knows_blocked_datasets", "reads_enterprise_from_plan")
+FLAGS = (
+    "rebuilds_incoherent_caches",
+    "queue_knows_blocked_datasets",
+    "reads_enterprise_from_plan",
+    "null_viewer_is_off",
+)
 
 
 def release_document() -> Document:
@@ -26,6 +31,7 @@ def release_document() -> Document:
         "rebuilds_incoherent_caches": False,
         "queue_knows_blocked_datasets": False,
         "reads_enterprise_from_plan": False,
+        "null_viewer_is_off": False,
         "steps": {
             "dataset-a": step("dataset"),
             "config-b": step("config", "dataset-a"),

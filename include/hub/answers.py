@@ -1,0 +1,41 @@
+"""What the Hub answers, as values: whether a dataset is supported, and the pages of the listing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Supported:
+    """The dataset is supported, at this revision (a git sha)."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """The dataset is not supported, for this reason: it has to be removed."""
+
+    reason: str
+
+
+Support = Supported | Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDataset:
+    """A dataset in the Hub's listing.
+
+    ``revision`` is None if the listing alone does not prove that the dataset is supported.
+    """
+
+    name: str
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage:
+    """A page of the Hub's listing. ``next_place`` leads to the next page; it is None on the last one."""
+
+    datasets: list[ListedDataset]
+    next_place: str | None
