@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dev.bench.memory import peak_megabytes, resident_megabytes
-from include.actions.clean_directory import DirectoryCleaning, JudgeBy, clean
+from include.actions.clean_directory.cleaning import clean
+from include.actions.clean_directory.rule import DirectoryCleaning, JudgeBy
 
 FOLDER = Path(".local") / "cleaning-bench"
 

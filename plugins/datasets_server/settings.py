@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import Variable
 
-from include.actions.clean_directory import parse_cleanings
+from include.actions.clean_directory.rule import parse_cleanings
 from include.errors import ConfigurationError
 from include.hub.client import BlockList
 from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names

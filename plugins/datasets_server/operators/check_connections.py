@@ -16,7 +16,7 @@ from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, 
 from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.settings import ConnectionSpec, Setting
-from include.actions.clean_directory import DirectoryCleaning
+from include.actions.clean_directory.rule import DirectoryCleaning
 from include.databases import cache_store, maintenance_store, queue_store
 from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError

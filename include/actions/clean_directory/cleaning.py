@@ -1,0 +1,117 @@
+"""The cleaning of a directory: find the paths that match, judge them, and delete the expired ones.
+
+A cleaning follows no symbolic link. It holds every folder that it works in open and names the entries
+relative to it, so that nothing that other programs do at the same time can lead it elsewhere.
+"""
+
+from __future__ import annotations
+
+import calendar
+import errno
+import fnmatch
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from include.actions.clean_directory.deletion import Deletion
+from include.actions.clean_directory.folders import TOO_DEEP, opened
+from include.actions.clean_directory.judging import Judge
+from include.actions.clean_directory.report import CleaningSummary
+from include.actions.clean_directory.rule import DirectoryCleaning, JudgeBy
+from include.batches import Progress
+from include.errors import ConfigurationError, ServiceError
+from include.summaries import add_to_sample
+
+_CONFIGURATION_ERRORS = frozenset(
+    {errno.EACCES, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
+
+
+def clean(
+    cleaning: DirectoryCleaning,
+    *,
+    now: datetime | None = None,
+    accessed_from: datetime | None = None,
+    accessed_to: datetime | None = None,
+    dry_run: bool = False,
+) -> CleaningSummary:
+    """Delete the paths that match and have expired; create the directory if it is missing.
+
+    A path that cannot be deleted is counted. All times have a zone.
+
+    :param accessed_from: delete only paths last accessed at this time or later.
+    :param accessed_to: delete only paths last accessed before this time.
+    :param dry_run: count, but delete and create nothing.
+    :raises ConfigurationError: if the directory must not be cleaned, or cannot be opened.
+    :raises ServiceError: if reading the directory fails.
+    """
+    newest = _nanoseconds(now or datetime.now(UTC)) - cleaning.expired_time_interval_seconds * 10**9
+    end = newest + 1 if accessed_to is None else min(newest + 1, _nanoseconds(accessed_to))
+    start = None if accessed_from is None else _nanoseconds(accessed_from)
+    summary, progress = CleaningSummary(), Progress("paths")
+    judge = Judge(start, end, JudgeBy(cleaning.judge_by), progress)
+    walk = _Walk(judge, Deletion(summary, progress, dry_run), summary)
+    directory = cleaning.real_directory()
+    try:
+        if not dry_run:
+            os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - paths are strings here
+        with opened(directory) as folder:
+            walk.clean(folder, directory, cleaning.pattern.split("/"))
+    except FileNotFoundError:
+        pass  # a dry run creates no directory
+    except OSError as error:
+        if error.errno not in _CONFIGURATION_ERRORS:
+            raise ServiceError(f"The directory {directory!r} cannot be read: {error.strerror}.") from error
+        raise ConfigurationError(
+            f"The directory {directory!r} cannot be opened: {error.strerror}. It must be a folder that the"
+            " workers have mounted and may read and write."
+        ) from error
+    return summary
+
+
+def _nanoseconds(time: datetime) -> int:
+    return calendar.timegm(time.utctimetuple()) * 10**9 + time.microsecond * 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Goes through the paths that match a pattern, and deletes those that are due."""
+
+    judge: Judge
+    deletion: Deletion
+    summary: CleaningSummary
+
+    def clean(self, folder: int, path: str, parts: Sequence[str]) -> None:
+        """Clean the paths that match the parts of a pattern in an open folder."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _matches(entry.name, parts[0]):
+                    self._visit(entry, f"{path}/{entry.name}", folder, parts[1:])
+
+    def _visit(self, entry: os.DirEntry[str], path: str, parent: int, parts: Sequence[str]) -> None:
+        try:
+            if parts:
+                with opened(entry.name, parent) as folder:
+                    self.clean(folder, path, parts)
+            else:
+                self._clean_match(entry, path, parent)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # it is gone, or is no folder in which the pattern could go on
+        except OSError as error:
+            self.deletion.count_failure(path, error.strerror)
+
+    def _clean_match(self, entry: os.DirEntry[str], path: str, parent: int) -> None:
+        entry.stat(follow_symlinks=False)  # a path that is gone does not match
+        self.summary.matched += 1
+        accessed = self.judge.last_access(entry, parent)
+        if accessed is None:
+            self.deletion.count_failure(path, TOO_DEEP)
+        elif self.judge.is_due(accessed) and self.deletion.delete(entry, path, parent):
+            last = datetime.fromtimestamp(accessed // 10**9, UTC)
+            add_to_sample(self.summary.deleted_sample, repr(path), f"last accessed {last:%Y-%m-%d %H:%M:%S}")
+
+
+def _matches(name: str, part: str) -> bool:
+    hidden = name.startswith(".") and not part.startswith(".")
+    return not hidden and fnmatch.fnmatchcase(name, part)
