@@ -23,7 +23,9 @@ from include.errors import ConfigurationError
 from include.hub.client import BlockList
 from include.planning.processing_graph import load_release
 from include.rights import Rights, folder_rights
-from include.storage.asset_storage import AssetStorage, BucketStorage, FolderStorage
+from include.storage.asset_storage import AssetStorage
+from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_storage import FolderStorage
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

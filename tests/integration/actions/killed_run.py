@@ -27,7 +27,7 @@ from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.hub.client import BlockList, Hub
 from include.planning.processing_graph import load_release
-from include.storage.asset_storage import FolderStorage
+from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
 
 RUN = "run"

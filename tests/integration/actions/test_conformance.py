@@ -24,7 +24,7 @@ from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.hub.client import BlockList, Hub
 from include.planning.processing_graph import Release, load_release, release_names
-from include.storage.asset_storage import FolderStorage
+from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
 
 Case = dict[str, Any]
