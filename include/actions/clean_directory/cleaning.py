@@ -1,6 +1,6 @@
 """The cleaning of a directory: find the paths that match, judge them, and delete the expired ones.
 
-A cleaning follows no symbolic link. It holds every folder that it works in open and names the entries
+A cleaning deletes through no symbolic link. It holds every folder that it works in open and names the entries
 relative to it, so that nothing that other programs do at the same time can lead it elsewhere.
 """
 
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from include.actions.clean_directory.deletion import Deletion
 from include.actions.clean_directory.folders import TOO_DEEP, opened
-from include.actions.clean_directory.judging import Judge
+from include.actions.clean_directory.judging import Judge, judged_status
 from include.actions.clean_directory.report import CleaningSummary
 from include.actions.clean_directory.rule import DirectoryCleaning, JudgeBy
 from include.batches import Progress
@@ -102,9 +102,11 @@ class _Walk:
             self.deletion.count_failure(path, error.strerror)
 
     def _clean_match(self, entry: os.DirEntry[str], path: str, parent: int) -> None:
-        entry.stat(follow_symlinks=False)  # a path that is gone does not match
+        status = judged_status(entry)
         self.summary.matched += 1
-        accessed = self.judge.last_access(entry, parent)
+        if status is None:
+            return
+        accessed = self.judge.last_access(entry, status, parent)
         if accessed is None:
             self.deletion.count_failure(path, TOO_DEEP)
         elif self.judge.is_due(accessed) and self.deletion.delete(entry, path, parent):

@@ -14,7 +14,7 @@ class CleaningSummary(Summary):
     """What a cleaning deleted, or in a dry run would delete.
 
     ``matched`` counts the paths that match the pattern; ``files`` and ``folders`` count everything that was
-    deleted: such paths and all below them. A symbolic link counts as a file. ``bytes_freed`` leaves out
+    deleted: such paths and all below them. Links and special files count as files. ``bytes_freed`` leaves out
     a file that has another name; if all names of a file go, only a run that deletes them can tell.
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import json
 import os
+import socket
+import stat
 import tempfile
 import tracemalloc
 from datetime import UTC, datetime, timedelta
@@ -189,6 +191,63 @@ def test_a_path_whose_name_is_not_valid_text_is_deleted_and_reported(storage: Pa
     assert paths(storage) == set()
     assert summary.deleted_sample[0].startswith(rf"'{storage}/\udcff\n': last accessed ")
     json.dumps(summary.as_json(), ensure_ascii=False).encode()
+
+
+# Special files
+
+
+def special_file(path: Path, kind: str) -> None:
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.relpath(path))  # an absolute path may be too long
+    elif kind == "device":
+        os.mknod(path, stat.S_IFCHR, os.makedev(1, 3))
+    else:
+        os.mkfifo(path)
+    touch(path, OLD)
+
+
+special_files = pytest.mark.parametrize(
+    "kind",
+    [
+        "FIFO",
+        "socket",
+        pytest.param(
+            "device", marks=pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes devices")
+        ),
+    ],
+)
+
+
+@special_files
+@pytest.mark.parametrize("judge_by", ["path", "contents"])
+def test_a_special_file_that_matches_is_left_as_is_a_link_to_it(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, kind: str, judge_by: str
+) -> None:
+    monkeypatch.chdir(storage)
+    special_file(storage / "special", kind)
+    link(storage / "link", storage / "special", OLD)
+
+    summary = cleaned(storage, judge_by=judge_by)
+
+    assert paths(storage) == {"special", "link"}
+    assert (summary.matched, summary.files, summary.failed) == (2, 0, 0)
+
+
+@special_files
+@pytest.mark.parametrize("judge_by", ["path", "contents"])
+def test_a_special_file_below_a_folder_is_deleted_with_the_folder(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, kind: str, judge_by: str
+) -> None:
+    put(storage / "folder/file", OLD)
+    monkeypatch.chdir(storage / "folder")
+    special_file(storage / "folder/special", kind)
+    touch(storage / "folder", OLD)
+
+    summary = cleaned(storage, judge_by=judge_by)
+
+    assert paths(storage) == set()
+    assert (summary.files, summary.folders, summary.failed) == (2, 1, 0)
 
 
 # A dry run

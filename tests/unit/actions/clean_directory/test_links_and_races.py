@@ -36,22 +36,35 @@ def test_a_loop_of_links_is_a_configuration_error(storage: Path) -> None:
 
 
 @pytest.mark.parametrize("judge_by", ["path", "contents"])
-def test_a_link_that_matches_is_deleted_itself_by_its_own_age(
+def test_a_link_to_a_file_is_judged_by_the_file_and_deleted_alone(
     storage: Path, elsewhere: Path, judge_by: str
 ) -> None:
     new = put(storage.parent / "new", NEW)
     for age, accessed in (("old", OLD), ("new", NEW)):
-        link(storage / f"{age}-to-folder", elsewhere, accessed)
         link(storage / f"{age}-to-old", elsewhere / "precious", accessed)
         link(storage / f"{age}-to-new", new, accessed)
-        link(storage / f"{age}-to-nothing", storage / "nothing", accessed)
 
     summary = cleaned(storage, judge_by=judge_by)
 
-    assert paths(storage) == {"new-to-folder", "new-to-old", "new-to-new", "new-to-nothing"}
-    assert summary.failed == 0
+    assert paths(storage) == {"old-to-new", "new-to-new"}
+    assert (summary.matched, summary.files, summary.failed) == (4, 2, 0)
     assert (elsewhere / "precious").exists()
     assert new.exists()
+
+
+@pytest.mark.parametrize("judge_by", ["path", "contents"])
+def test_a_link_to_a_folder_and_one_that_leads_nowhere_are_left(
+    storage: Path, elsewhere: Path, judge_by: str
+) -> None:
+    link(storage / "to-folder", elsewhere, OLD)
+    link(storage / "to-nothing", storage / "nothing", OLD)
+    link(storage / "to-itself", storage / "to-itself", OLD)
+
+    summary = cleaned(storage, judge_by=judge_by)
+
+    assert paths(storage) == {"to-folder", "to-nothing", "to-itself"}
+    assert paths(elsewhere) == {"precious"}
+    assert (summary.matched, summary.files, summary.failed) == (3, 0, 0)
 
 
 def test_a_link_in_the_middle_of_a_pattern_is_not_followed(storage: Path, elsewhere: Path) -> None:
