@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from include.actions.clean_directory.deletion import Deletion
-from include.actions.clean_directory.folders import TOO_DEEP, opened
+from include.actions.clean_directory.folders import TOO_DEEP, opened, opened_directory
 from include.actions.clean_directory.judging import Judge, judged_status
 from include.actions.clean_directory.report import CleaningSummary
 from include.actions.clean_directory.rule import DirectoryCleaning, JudgeBy
@@ -24,7 +24,7 @@ from include.errors import ConfigurationError, ServiceError
 from include.summaries import add_to_sample
 
 _CONFIGURATION_ERRORS = frozenset(
-    {errno.EACCES, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+    {errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 )
 
 
@@ -54,9 +54,7 @@ def clean(
     walk = _Walk(judge, Deletion(summary, progress, dry_run), summary)
     directory = cleaning.real_directory()
     try:
-        if not dry_run:
-            os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - paths are strings here
-        with opened(directory) as folder:
+        with opened_directory(directory, create=not dry_run) as folder:
             walk.clean(folder, directory, cleaning.pattern.split("/"))
     except FileNotFoundError:
         pass  # a dry run creates no directory

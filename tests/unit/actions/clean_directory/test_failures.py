@@ -30,6 +30,15 @@ def test_a_directory_whose_name_is_too_long_is_a_configuration_error(storage: Pa
         cleaned(storage / ("x" * 300))
 
 
+def test_the_folders_above_the_directory_need_not_be_readable(public_storage: Path) -> None:
+    put(public_storage / "above/directory/old", OLD)
+    (public_storage / "above").chmod(0o111)
+
+    cleaned(public_storage / "above/directory")
+
+    assert not (public_storage / "above/directory/old").exists()
+
+
 def test_a_directory_that_cannot_be_opened_is_a_configuration_error(public_storage: Path) -> None:
     folder(public_storage / "closed", OLD).chmod(0)
 

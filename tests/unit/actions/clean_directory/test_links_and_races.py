@@ -141,6 +141,64 @@ def before(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return arrange
 
 
+AfterResolving = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def after_resolving(monkeypatch: pytest.MonkeyPatch) -> AfterResolving:
+    """Let something happen once the links in the path of the directory are resolved."""
+    realpath = os.path.realpath
+
+    def arrange(happen: Callable[[], object]) -> None:
+        def resolve(path: str) -> str:
+            resolved = realpath(path)
+            happen()
+            return resolved
+
+        monkeypatch.setattr(os.path, "realpath", resolve)
+
+    return arrange
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("swapped", ["storage", "storage/below", "storage/below/directory"])
+def test_a_link_that_takes_the_place_of_a_parent_before_the_directory_is_opened_is_not_followed(
+    tmp_path: Path, after_resolving: AfterResolving, swapped: str, dry_run: bool
+) -> None:
+    directory = tmp_path / "storage/below/directory"
+    put(directory / "old", OLD)
+    elsewhere = tmp_path / "elsewhere"
+    precious = put(elsewhere / directory.relative_to(tmp_path / swapped) / "precious", OLD)
+
+    def swap() -> None:
+        (tmp_path / swapped).rename(tmp_path / "moved")
+        (tmp_path / swapped).symlink_to(elsewhere)
+
+    after_resolving(swap)
+
+    with pytest.raises(ConfigurationError, match="cannot be opened: Not a directory"):
+        cleaned(directory, dry_run=dry_run)
+
+    assert precious.exists()
+
+
+def test_a_missing_directory_is_not_created_behind_a_link_that_takes_the_place_of_its_parent(
+    tmp_path: Path, after_resolving: AfterResolving, elsewhere: Path
+) -> None:
+    (tmp_path / "storage").mkdir()
+
+    def swap() -> None:
+        (tmp_path / "storage").rmdir()
+        (tmp_path / "storage").symlink_to(elsewhere)
+
+    after_resolving(swap)
+
+    with pytest.raises(ConfigurationError, match="cannot be opened: Not a directory"):
+        cleaned(tmp_path / "storage/below/directory")
+
+    assert paths(elsewhere) == {"precious"}
+
+
 @pytest.mark.parametrize(
     ("function", "name"), [("stat", "file"), ("unlink", "file"), ("open", "folder"), ("rmdir", "folder")]
 )
