@@ -9,11 +9,13 @@ from __future__ import annotations
 import calendar
 import errno
 import fnmatch
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from include.actions.clean_directory.clock import file_system_time
 from include.actions.clean_directory.deletion import Deletion
 from include.actions.clean_directory.folders import TOO_DEEP, opened, opened_directory
 from include.actions.clean_directory.judging import Judge, judged_status
@@ -22,6 +24,8 @@ from include.actions.clean_directory.rule import DirectoryCleaning, JudgeBy
 from include.batches import Progress
 from include.errors import ConfigurationError, ServiceError
 from include.summaries import add_to_sample
+
+logger = logging.getLogger(__name__)
 
 _CONFIGURATION_ERRORS = frozenset(
     {errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS}
@@ -40,36 +44,62 @@ def clean(
 
     A path that cannot be deleted is counted. All times have a zone.
 
+    :param now: measure ages from this time; by default from that of the file system of the directory.
     :param accessed_from: delete only paths last accessed at this time or later.
     :param accessed_to: delete only paths last accessed before this time.
     :param dry_run: count, but delete and create nothing.
     :raises ConfigurationError: if the directory must not be cleaned, or cannot be opened.
     :raises ServiceError: if reading the directory fails.
     """
-    newest = _nanoseconds(now or datetime.now(UTC)) - cleaning.expired_time_interval_seconds * 10**9
-    end = newest + 1 if accessed_to is None else min(newest + 1, _nanoseconds(accessed_to))
-    start = None if accessed_from is None else _nanoseconds(accessed_from)
     summary, progress = CleaningSummary(), Progress("paths")
-    judge = Judge(start, end, JudgeBy(cleaning.judge_by), progress)
-    walk = _Walk(judge, Deletion(summary, progress, dry_run), summary)
     directory = cleaning.real_directory()
     try:
         with opened_directory(directory, create=not dry_run) as folder:
+            time = _time_of(folder, directory, summary) if now is None else _nanoseconds(now)
+            start, end = _due_interval(time, cleaning, accessed_from, accessed_to)
+            judge = Judge(start, end, JudgeBy(cleaning.judge_by), progress)
+            walk = _Walk(judge, Deletion(summary, progress, dry_run), summary)
             walk.clean(folder, directory, cleaning.pattern.split("/"))
     except FileNotFoundError:
         pass  # a dry run creates no directory
     except OSError as error:
-        if error.errno not in _CONFIGURATION_ERRORS:
-            raise ServiceError(f"The directory {directory!r} cannot be read: {error.strerror}.") from error
-        raise ConfigurationError(
-            f"The directory {directory!r} cannot be opened: {error.strerror}. It must be a folder that the"
-            " workers have mounted and may read and write."
-        ) from error
+        raise _explained(error, directory) from error
     return summary
+
+
+def _time_of(folder: int, directory: str, summary: CleaningSummary) -> int:
+    try:
+        return file_system_time(folder)
+    except OSError as error:
+        warning = (
+            f"{directory}: ages are measured by the clock of this machine, because no file can be created"
+            f" there to read the clock of the file system: {error.strerror}."
+        )
+    logger.warning(warning)
+    summary.warnings.append(warning)
+    return _nanoseconds(datetime.now(UTC))
+
+
+def _due_interval(
+    now: int, cleaning: DirectoryCleaning, accessed_from: datetime | None, accessed_to: datetime | None
+) -> tuple[int | None, int]:
+    """Return the earliest last access that is due, and the first that is not due any more."""
+    start = None if accessed_from is None else _nanoseconds(accessed_from)
+    end = now - cleaning.expired_time_interval_seconds * 10**9 + 1
+    return start, end if accessed_to is None else min(end, _nanoseconds(accessed_to))
 
 
 def _nanoseconds(time: datetime) -> int:
     return calendar.timegm(time.utctimetuple()) * 10**9 + time.microsecond * 1_000
+
+
+def _explained(error: OSError, directory: str) -> Exception:
+    if error.errno not in _CONFIGURATION_ERRORS:
+        return ServiceError(f"The directory {directory!r} cannot be read: {error.strerror}.")
+    return ConfigurationError(
+        f"The directory {directory!r} cannot be opened: {error.strerror}. It must be a folder that the"
+        " workers have mounted and may read and write."
+    )
 
 
 @dataclass(frozen=True, slots=True)

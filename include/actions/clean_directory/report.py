@@ -16,6 +16,7 @@ class CleaningSummary(Summary):
     ``matched`` counts the paths that match the pattern; ``files`` and ``folders`` count everything that was
     deleted: such paths and all below them. Links and special files count as files. ``bytes_freed`` leaves out
     a file that has another name; if all names of a file go, only a run that deletes them can tell.
+    ``warnings`` say what else a person should know.
     """
 
     matched: int = 0
@@ -25,6 +26,7 @@ class CleaningSummary(Summary):
     failed: int = 0
     deleted_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 #: The counts of a summary, in the order in which people read them.
@@ -53,6 +55,7 @@ def cleaning_report(
         "not_cleaned": list(not_cleaned),
         "deleted_sample": total.deleted_sample,
         "error_sample": total.error_sample,
+        "warnings": total.warnings,
     }
 
 

@@ -25,7 +25,9 @@ def test_a_report_reads_well_as_text() -> None:
 
 
 def test_a_report_sums_up_the_directories() -> None:
-    one = CleaningSummary(5, 4, 3, 2, 1, ["'/a/b': last accessed 2024"], ["'/a/c': Permission denied"])
+    one = CleaningSummary(
+        5, 4, 3, 2, 1, ["'/a/b': last accessed 2024"], ["'/a/c': Permission denied"], ["the clock"]
+    )
     other = CleaningSummary(matched=1, files=1, bytes_freed=1)
 
     report = cleaning_report({"one": one, "other": other}, 1.23, dry_run=False, not_cleaned=["third"])
@@ -41,4 +43,5 @@ def test_a_report_sums_up_the_directories() -> None:
         "not_cleaned": ["third"],
         "deleted_sample": ["'/a/b': last accessed 2024"],
         "error_sample": ["'/a/c': Permission denied"],
+        "warnings": ["the clock"],
     }
