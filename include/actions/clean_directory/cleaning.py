@@ -137,9 +137,11 @@ class _Walk:
         accessed = self.judge.last_access(entry, status, parent)
         if accessed is None:
             self.deletion.count_failure(path, TOO_DEEP)
-        elif self.judge.is_due(accessed) and self.deletion.delete(entry, path, parent):
-            last = datetime.fromtimestamp(accessed // 10**9, UTC)
-            add_to_sample(self.summary.deleted_sample, repr(path), f"last accessed {last:%Y-%m-%d %H:%M:%S}")
+        elif self.judge.is_due(accessed):
+            self.summary.due_paths += 1
+            if self.deletion.delete(entry, path, parent):
+                last = datetime.fromtimestamp(accessed // 10**9, UTC)
+                add_to_sample(self.summary.deleted_sample, repr(path), f"last accessed {last:%F %T}")
 
 
 def _matches(name: str, part: str) -> bool:

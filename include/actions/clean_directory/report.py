@@ -13,13 +13,14 @@ from include.summaries import Summary
 class CleaningSummary(Summary):
     """What a cleaning deleted, or in a dry run would delete.
 
-    ``matched`` counts the paths that match the pattern; ``files`` and ``folders`` count everything that was
-    deleted: such paths and all below them. Links and special files count as files. ``bytes_freed`` leaves out
-    a file that has another name; if all names of a file go, only a run that deletes them can tell.
-    ``warnings`` say what else a person should know.
+    ``matched`` counts the paths that match the pattern, and ``due_paths`` those of them that have expired,
+    deletable or not. ``files`` and ``folders`` count everything that was deleted: such paths and all below
+    them; links and special files count as files. ``bytes_freed`` leaves out a file that has another name; if
+    all names of a file go, only a run that deletes them can tell. ``warnings`` say what else matters.
     """
 
     matched: int = 0
+    due_paths: int = 0
     files: int = 0
     folders: int = 0
     bytes_freed: int = 0
@@ -30,7 +31,7 @@ class CleaningSummary(Summary):
 
 
 #: The counts of a summary, in the order in which people read them.
-_COUNTS = ("matched", "files", "folders", "bytes_freed", "failed")
+_COUNTS = ("matched", "due_paths", "files", "folders", "bytes_freed", "failed")
 
 
 def cleaning_report(

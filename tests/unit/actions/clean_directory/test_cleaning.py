@@ -52,7 +52,7 @@ def test_expired_files_and_folders_are_deleted_and_reported(storage: Path) -> No
     sample = [f"'{storage}/{name}': last accessed 2024-03-01 08:00:00" for name in ("old-file", "old-folder")]
     assert sorted(summary.deleted_sample) == sample
     summary.deleted_sample.clear()
-    assert summary == CleaningSummary(matched=4, files=3, folders=2, bytes_freed=30)
+    assert summary == CleaningSummary(matched=4, due_paths=2, files=3, folders=2, bytes_freed=30)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_dry_run_counts_what_a_run_deletes_and_changes_nothing(storage: Path, 
     assert {path.lstat().st_atime for path in before if path.name != "new"} == {OLD.timestamp()}
     assert dry == cleaned(storage)
     assert paths(storage) == {"new"}
-    assert (dry.matched, dry.files, dry.folders) == (4, 32, 5)
+    assert (dry.matched, dry.due_paths, dry.files, dry.folders) == (4, 3, 32, 5)
     assert dry.bytes_freed == 31 * 10 + len(str(elsewhere))
 
 

@@ -65,7 +65,7 @@ def test_a_path_that_cannot_be_deleted_is_reported_and_the_rest_is_deleted(
     summary = cleaned(public_storage, judge_by=judge_by)
 
     assert paths(public_storage) == {"folder", "folder/locked", "folder/locked/file"}
-    assert (summary.files, summary.folders, summary.failed) == (2, 2, 1)
+    assert (summary.due_paths, summary.files, summary.folders, summary.failed) == (2, 2, 2, 1)
     assert summary.error_sample == [f"'{public_storage}/folder/locked/file': Permission denied"]
     assert [line.split("'")[1] for line in summary.deleted_sample] == [f"{public_storage}/other"]
 

@@ -15,10 +15,11 @@ def test_a_report_reads_well_as_text() -> None:
 
     lines = as_text(report).splitlines()
 
-    assert lines[:4] == [
+    assert lines[:5] == [
         "The run did this:",
         "  duration seconds: 1.2",
         "  directories, one, matched: 0",
+        "  directories, one, due paths: 0",
         "  directories, one, files: 1,234",
     ]
     assert lines[-1] == "  not cleaned: third"
@@ -26,9 +27,9 @@ def test_a_report_reads_well_as_text() -> None:
 
 def test_a_report_sums_up_the_directories() -> None:
     one = CleaningSummary(
-        5, 4, 3, 2, 1, ["'/a/b': last accessed 2024"], ["'/a/c': Permission denied"], ["the clock"]
+        6, 5, 4, 3, 2, 1, ["'/a/b': last accessed 2024"], ["'/a/c': Permission denied"], ["the clock"]
     )
-    other = CleaningSummary(matched=1, files=1, bytes_freed=1)
+    other = CleaningSummary(matched=1, due_paths=1, files=1, bytes_freed=1)
 
     report = cleaning_report({"one": one, "other": other}, 1.23, dry_run=False, not_cleaned=["third"])
 
@@ -36,10 +37,10 @@ def test_a_report_sums_up_the_directories() -> None:
         "dry_run": False,
         "duration_seconds": 1.2,
         "directories": {
-            "one": {"matched": 5, "files": 4, "folders": 3, "bytes_freed": 2, "failed": 1},
-            "other": {"matched": 1, "files": 1, "folders": 0, "bytes_freed": 1, "failed": 0},
+            "one": {"matched": 6, "due_paths": 5, "files": 4, "folders": 3, "bytes_freed": 2, "failed": 1},
+            "other": {"matched": 1, "due_paths": 1, "files": 1, "folders": 0, "bytes_freed": 1, "failed": 0},
         },
-        "total": {"matched": 6, "files": 5, "folders": 3, "bytes_freed": 3, "failed": 1},
+        "total": {"matched": 7, "due_paths": 6, "files": 5, "folders": 3, "bytes_freed": 3, "failed": 1},
         "not_cleaned": ["third"],
         "deleted_sample": ["'/a/b': last accessed 2024"],
         "error_sample": ["'/a/c': Permission denied"],
