@@ -19,6 +19,7 @@ from include.actions.clean_directory.clock import file_system_time
 from include.actions.clean_directory.deletion import Deletion
 from include.actions.clean_directory.folders import TOO_DEEP, opened, opened_directory
 from include.actions.clean_directory.judging import Judge, judged_status
+from include.actions.clean_directory.protection import check_allowed
 from include.actions.clean_directory.report import CleaningSummary
 from include.actions.clean_directory.rule import DirectoryCleaning, JudgeBy
 from include.batches import Progress
@@ -39,6 +40,8 @@ def clean(
     accessed_from: datetime | None = None,
     accessed_to: datetime | None = None,
     dry_run: bool = False,
+    roots: Sequence[str] | None = None,
+    protected: Sequence[str] = (),
 ) -> CleaningSummary:
     """Delete the paths that match and have expired; create the directory if it is missing.
 
@@ -48,11 +51,15 @@ def clean(
     :param accessed_from: delete only paths last accessed at this time or later.
     :param accessed_to: delete only paths last accessed before this time.
     :param dry_run: count, but delete and create nothing.
+    :param roots: check the directory by :func:`check_allowed` with these roots; None for no such check.
+    :param protected: the protected paths of that check.
     :raises ConfigurationError: if the directory must not be cleaned, or cannot be opened.
     :raises ServiceError: if reading the directory fails.
     """
     summary, progress = CleaningSummary(), Progress("paths")
     directory = cleaning.real_directory()
+    if roots is not None:
+        check_allowed(directory, roots, protected)
     try:
         with opened_directory(directory, create=not dry_run) as folder:
             time = _time_of(folder, directory, summary) if now is None else _nanoseconds(now)
