@@ -1,4 +1,4 @@
-"""What a service lets us do, found out by trying it without leaving a trace."""
+"""What a service permits, found out by trying without leaving a trace."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """The collections, folders or prefixes that may not be read, and those that may not be written."""
+    """The collections, folders or prefixes that cannot be read, and those that cannot be written."""
 
     unreadable: tuple[str, ...] = ()
     unwritable: tuple[str, ...] = ()
 
 
 def folder_rights(folder: Path) -> Rights:
-    """Try to list a folder, and to write a file without a name to it."""
+    """Try to list a folder, and to create a file without a name in it."""
     here = (str(folder),)
     return Rights(() if _may_list(folder) else here, () if _may_write(folder) else here)
 

@@ -1,7 +1,7 @@
-"""``python -m dev.bench.cleaning``: how fast, in how little memory, a directory is cleaned.
+"""``python -m dev.bench.cleaning``: how fast a directory is cleaned, and in how much memory.
 
-It makes empty files in ``.local/cleaning-bench`` and cleans them, in a process of its own. The bare figure is
-that of ``shutil.rmtree`` on the same folders.
+It creates empty files in ``.local/cleaning-bench`` and cleans them, each time in a new process. The figure to
+compare with is that of ``shutil.rmtree`` on as many files.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from rich.console import Console
 from rich.table import Table
 
 from dev.bench.memory import peak_megabytes, resident_megabytes
-from include.actions.clean_directory import DirectoryCleaning, JudgeBy, clean
+from include.actions.clean_directory.cleaning import clean
+from include.actions.clean_directory.rule import DirectoryCleaning, JudgeBy
 
 FOLDER = Path(".local") / "cleaning-bench"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is done to how many folders with how many files each, and how often that is measured."""
+    """Work on a number of folders, each with a number of files, and how often to measure it."""
 
     folders: int
     files: int
@@ -38,11 +39,11 @@ class Case:
 
     @property
     def all_files(self) -> int:
-        """The number of files in all folders."""
+        """The number of files in all folders together."""
         return self.folders * self.files
 
     def make(self, directory: Path) -> None:
-        """Make the files."""
+        """Create the files."""
         for folder in range(self.folders):
             path = directory / "user" / "datasets" / f"{folder:06}"
             path.mkdir(parents=True)
@@ -59,7 +60,7 @@ def _rmtree(directory: Path) -> None:
         shutil.rmtree(folder.path)
 
 
-#: 200 folders are those of the figure of the job that came before, and one is the worst that there can be.
+#: The CronJob that this replaces was measured with 200 folders. A single folder is the worst case.
 CASES = (
     Case(200, 500, "clean", partial(_clean, JudgeBy.PATH), times=5),
     Case(200, 500, "clean, judge_by contents", partial(_clean, JudgeBy.CONTENTS), times=5),
@@ -70,27 +71,27 @@ CASES = (
 
 
 def measure(work: Callable[[Path], object], directory: Path) -> tuple[float, float]:
-    """Do the work, and give the seconds, and the MB by which the process grew at most.
+    """Do the work, and return how many seconds it took and by how many MB the process grew at most.
 
-    :raises RuntimeError: if not all is deleted.
+    :raises RuntimeError: if files are left.
     """
     memory, start = resident_megabytes(), time.perf_counter()
     work(directory)
     seconds = time.perf_counter() - start
     if any((directory / "user" / "datasets").iterdir()):
-        raise RuntimeError("Not all files were deleted.")
+        raise RuntimeError("Some files were not deleted.")
     return seconds, max(peak_megabytes() - memory, 0)
 
 
 def _measured() -> dict[Case, list[tuple[float, float]]]:
-    """Measure each case as often as it wants, and in turns, because the load of the machine changes."""
+    """Measure each case ``times`` times, in turns, because the load of the machine changes."""
     runs = [
         (case, FOLDER / f"{index}-{turn}")
         for turn in range(max(case.times for case in CASES))
         for index, case in enumerate(CASES)
         if turn < case.times
     ]
-    # All of them first: on ext4, making files is slow for minutes after as many were deleted.
+    # All files first: on ext4, creating files is slow for minutes after many were deleted.
     for case, directory in runs:
         case.make(directory)
     found: dict[Case, list[tuple[float, float]]] = {case: [] for case in CASES}
@@ -108,7 +109,7 @@ def main() -> None:
         table.add_column(column, justify="right")
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
-        with console.status("Making millions of files and deleting them ..."):
+        with console.status("Creating millions of files and deleting them ..."):
             found = _measured()
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)

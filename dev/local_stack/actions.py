@@ -87,7 +87,7 @@ def _messages(report: Report) -> Groups:
 
 
 def _cleaning(report: Report) -> Groups:
-    """Show a report of ``include.actions.clean_directory.cleaning_report``."""
+    """Show a report of ``include.actions.clean_directory.report.cleaning_report``."""
     for name, counts in report["directories"].items():
         yield {f"{name}: {what} deleted": counts[what] for what in ("files", "folders")}
     yield {"bytes freed": report["total"]["bytes_freed"], "failed": report["total"]["failed"]}

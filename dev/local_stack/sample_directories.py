@@ -1,4 +1,4 @@
-"""Directories to clean, as workers leave them: those of production, with some old and some new files."""
+"""Directories to clean: those of production, each with some old and some new files of workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AGE_OF_OLD_FILES = timedelta(days=4)
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """A directory to clean, with the files in it that were last used days ago, or just now."""
+    """A directory to clean, with the files in it that were last used days ago and those in use."""
 
     name: str
     folder: str
@@ -67,13 +67,13 @@ _DIRECTORIES = (
     ),
 )
 
-#: How many files are old, below each directory's name, and how many new.
+#: The number of old files, and that of new files, by the name of the directory.
 OLD_FILES = {directory.name: len(directory.old_files) for directory in _DIRECTORIES}
 NEW_FILES = {directory.name: len(directory.new_files) for directory in _DIRECTORIES}
 
 
 def cleanings(root: Path) -> list[dict[str, Any]]:
-    """Give the directories below a folder as the Variable ``datasets_server_directory_cleaning`` has them."""
+    """Return what the Variable ``datasets_server_directory_cleaning`` lists for these directories."""
     return [
         {
             "name": directory.name,
@@ -86,7 +86,7 @@ def cleanings(root: Path) -> list[dict[str, Any]]:
 
 
 def fill_directories(root: Path) -> None:
-    """Make the directories below a folder, with their files."""
+    """Create the directories below a folder, with their files."""
     now = datetime.now(UTC)
     for directory in _DIRECTORIES:
         folder = root / directory.folder

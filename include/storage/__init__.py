@@ -1,1 +1,1 @@
-"""The only room that knows S3 and folders."""
+"""The storages of the files that dataset pages show, in folders or in S3."""

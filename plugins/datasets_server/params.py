@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from include.actions.clean_directory import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
+from include.actions.clean_directory.rule import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 from include.planning.dataset_state import Priority
 
 #: If ``shards`` is empty, there is one shard per so many cache entries.

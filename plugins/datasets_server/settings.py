@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from include.actions.clean_directory import parse_cleanings
+from include.actions.clean_directory.rule import parse_cleanings
 from include.errors import ConfigurationError
 from include.hub.block_list import BlockList
 from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names

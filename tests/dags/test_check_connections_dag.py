@@ -20,7 +20,8 @@ from include.databases.mongo import rights
 from include.errors import ConfigurationError
 from include.planning.processing_graph import DEFAULT_RELEASE
 from include.rights import Rights
-from include.storage.asset_storage import BucketStorage, FolderStorage
+from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
 from tests.dags.conftest import RunDag, set_connection, set_variable
 
@@ -260,7 +261,9 @@ class RefusingS3:
 
 
 def test_a_read_only_bucket_is_unwritable() -> None:
-    assert BucketStorage(RefusingS3(), "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
+    client: Any = RefusingS3()
+
+    assert BucketStorage(client, "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
 
 
 # Directories to clean

@@ -78,11 +78,26 @@ def test_each_entry_of_the_variable_is_a_task_with_its_name(
     assert finished.mapped == {"hf-datasets-cache": "success", "2024": "success"}
     assert left(storage) == {"hf-datasets-cache/new", "stats-cache/new", "stats-cache/old-folder/a"}
     assert finished.report["directories"] == {
-        "hf-datasets-cache": {"matched": 3, "files": 2, "folders": 1, "bytes_freed": 20, "failed": 0},
-        "2024": {"matched": 1, "files": 1, "folders": 0, "bytes_freed": 10, "failed": 0},
+        "hf-datasets-cache": {
+            "matched": 3,
+            "due_paths": 2,
+            "files": 2,
+            "folders": 1,
+            "bytes_freed": 20,
+            "failed": 0,
+        },
+        "2024": {
+            "matched": 1,
+            "due_paths": 1,
+            "files": 1,
+            "folders": 0,
+            "bytes_freed": 10,
+            "failed": 0,
+        },
     }
     assert finished.report["total"] == {
         "matched": 4,
+        "due_paths": 3,
         "files": 3,
         "folders": 1,
         "bytes_freed": 30,

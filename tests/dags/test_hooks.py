@@ -18,7 +18,8 @@ from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, ServiceError
 from include.hub.block_list import BlockList
 from include.planning.processing_graph import load_release
-from include.storage.asset_storage import BucketStorage, FolderStorage
+from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
 from tests.dags.conftest import set_connection
 

@@ -9,7 +9,9 @@ from airflow.sdk import BaseHook
 
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
-from include.storage.asset_storage import AssetStorage, BucketStorage, FolderStorage
+from include.storage.asset_storage import AssetStorage
+from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_storage import FolderStorage
 
 S3_CONNECTION = settings.S3.id
 

@@ -17,14 +17,16 @@ from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, 
 from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.settings import ConnectionSpec, Setting
-from include.actions.clean_directory import DirectoryCleaning
+from include.actions.clean_directory.rule import DirectoryCleaning
 from include.databases import cache_store, maintenance_store, queue_store
 from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
 from include.hub.block_list import BlockList
 from include.planning.processing_graph import load_release
 from include.rights import Rights, folder_rights
-from include.storage.asset_storage import AssetStorage, BucketStorage, FolderStorage
+from include.storage.asset_storage import AssetStorage
+from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_storage import FolderStorage
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -18,7 +18,9 @@ from datasets_server.runs import (
     seconds_since_start,
     within_error_limit,
 )
-from include.actions.clean_directory import CleaningSummary, DirectoryCleaning, clean, cleaning_report
+from include.actions.clean_directory.cleaning import clean
+from include.actions.clean_directory.report import CleaningSummary, cleaning_report
+from include.actions.clean_directory.rule import DirectoryCleaning
 from include.errors import ConfigurationError
 from include.summaries import as_text
 
@@ -33,8 +35,8 @@ class ListCleaningsOperator(BaseOperator):
     ``names`` of entries. The operator reads them itself, because a template would turn the pattern ``[12]``
     into a list.
 
-    Returns a list with the fields of a :class:`include.actions.clean_directory.DirectoryCleaning` each. If
-    there is nothing to clean, the task is skipped, and with it the others.
+    Returns a list with the fields of a :class:`include.actions.clean_directory.rule.DirectoryCleaning` each.
+    If there is nothing to clean, the task is skipped, and with it the others.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -74,7 +76,7 @@ class CleanDirectoryOperator(BaseOperator):
     In Airflow's backfill by date range, a run only deletes what was last accessed in its data interval. Any
     other run, however late it starts, deletes all that has expired.
 
-    Returns ``name`` and the fields of :class:`include.actions.clean_directory.CleaningSummary`.
+    Returns ``name`` and the fields of :class:`include.actions.clean_directory.report.CleaningSummary`.
 
     :param cleaning: an item of what ListCleaningsOperator returned. (templated)
     :param preview: find and count what has expired, but delete nothing. (templated)

@@ -28,7 +28,7 @@ from include.databases.queue_store import QueueStore
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.processing_graph import load_release
-from include.storage.asset_storage import FolderStorage
+from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
 
 RUN = "run"

@@ -26,7 +26,7 @@ from include.hub.client import Hub
 from include.hub.requests import FAILURES_IN_A_ROW, HubUnavailableError
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Release
-from include.storage.asset_storage import FolderStorage
+from include.storage.folder_storage import FolderStorage
 from tests.builders import NOON, OTHER_REVISION, REVISION, contents, insert_up_to_date, put_listing
 from tests.integration.conftest import Stores
 from tests.releases import releases_that

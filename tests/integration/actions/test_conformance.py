@@ -25,7 +25,7 @@ from include.databases.queue_store import QueueStore
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.processing_graph import Release, load_release, release_names
-from include.storage.asset_storage import FolderStorage
+from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
 
 Case = dict[str, Any]

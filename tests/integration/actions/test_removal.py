@@ -18,7 +18,8 @@ from include.errors import ServiceError
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
-from include.storage.asset_storage import BucketStorage, FolderStorage
+from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_storage import FolderStorage
 from tests.builders import NOON, REVISION, contents, insert_up_to_date
 from tests.integration.conftest import Stores
 

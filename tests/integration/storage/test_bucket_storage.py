@@ -12,7 +12,8 @@ from botocore.config import Config
 from dev.local_stack.ports import free_port
 from dev.local_stack.s3_server import S3Server
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.storage.asset_storage import BucketStorage, dataset_folder
+from include.storage.asset_storage import dataset_folder
+from include.storage.bucket_storage import BucketStorage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,7 +52,7 @@ def keys(client: S3Client) -> list[str]:
         ("user/é b", ["user/é", "user/e b"]),
     ],
 )
-def test_removes_the_files_of_a_dataset_alone(
+def test_only_the_files_of_the_dataset_are_removed(
     s3: S3Client, prefix: str, dataset: str, others: list[str]
 ) -> None:
     root = f"{prefix}/" if prefix else ""
@@ -67,7 +68,7 @@ def test_removes_the_files_of_a_dataset_alone(
     assert storage.remove(dataset) is False
 
 
-def test_removes_more_files_than_s3_lists_at_a_time(s3: S3Client) -> None:
+def test_more_files_than_s3_lists_at_a_time_are_removed(s3: S3Client) -> None:
     put(s3, *(f"assets/squad/--/revision/--/{number:04}" for number in range(1_005)))
     put(s3, "assets/squad2/--/revision/--/a")
 
@@ -77,7 +78,7 @@ def test_removes_more_files_than_s3_lists_at_a_time(s3: S3Client) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["", "..", "user/..", "/", "--", "user/--", "user//data"])
-def test_an_unsafe_name_removes_nothing(s3: S3Client, dataset: str) -> None:
+def test_a_dataset_with_an_unsafe_name_is_refused_and_nothing_is_removed(s3: S3Client, dataset: str) -> None:
     files = ["assets/--/a", "assets/user/--/a", "assets/user/data/--/a"]
     put(s3, *files)
 
@@ -87,7 +88,7 @@ def test_an_unsafe_name_removes_nothing(s3: S3Client, dataset: str) -> None:
     assert sorted(keys(s3)) == sorted(files)
 
 
-def test_a_bucket_that_does_not_exist_is_an_error_of_the_configuration(s3: S3Client) -> None:
+def test_a_bucket_that_does_not_exist_is_a_configuration_error(s3: S3Client) -> None:
     with pytest.raises(ConfigurationError) as refused:
         BucketStorage(s3, "missing", "assets").remove("squad")
 
@@ -95,7 +96,7 @@ def test_a_bucket_that_does_not_exist_is_an_error_of_the_configuration(s3: S3Cli
     assert str(refused.value).endswith(". Check the connection and the bucket.")
 
 
-def test_a_server_that_cannot_be_reached_is_an_error_of_the_service() -> None:
+def test_a_server_that_cannot_be_reached_is_a_service_error() -> None:
     nowhere = boto3.client(
         "s3",
         endpoint_url=f"http://127.0.0.1:{free_port()}",
