@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.dags.conftest import PROJECT
+from tests.dags.conftest import PROJECT, parsed
 
 DAG_IDS = [
     "backfill",
@@ -35,9 +35,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("dag_id", DAG_IDS)
 def test_a_dag_is_documented_tagged_and_runs_once_at_a_time(airflow_database: None, dag_id: str) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
-    dag = DagBag(PROJECT / "dags").dags[dag_id]
+    dag = parsed(dag_id)
 
     assert dag.tags == {"datasets-server"}
     assert not dag.catchup
@@ -63,12 +61,10 @@ def test_the_folder_holds_these_dags(airflow_database: None) -> None:
 def test_a_schedule_is_that_of_production_unless_airflow_is_told_otherwise(
     airflow_database: None, monkeypatch: pytest.MonkeyPatch, dag_id: str, cron: str
 ) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
     option = f"AIRFLOW__DATASETS_SERVER__SCHEDULE_{dag_id.upper().replace('-', '_')}"
 
     def schedule() -> Any:
-        return DagBag(PROJECT / "dags").dags[dag_id].schedule
+        return parsed(dag_id).schedule
 
     assert schedule().summary == cron
     monkeypatch.setenv(option, "7 7 * * *")

@@ -6,13 +6,11 @@ import pytest
 
 from datasets_server import pools
 from dev.local_stack.airflow_server import SHARD_POOL
-from tests.dags.conftest import PROJECT
+from tests.dags.conftest import parsed
 
 
 def pools_of_tasks(dag_id: str) -> dict[str, str]:
-    from airflow.dag_processing.dagbag import DagBag
-
-    return {task.task_id: task.pool for task in DagBag(PROJECT / "dags").dags[dag_id].tasks}
+    return {task.task_id: task.pool for task in parsed(dag_id).tasks}
 
 
 @pytest.mark.parametrize("dag_id", ["backfill", "backfill-retryable-errors"])

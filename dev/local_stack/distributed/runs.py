@@ -20,7 +20,9 @@ BATCH_SIZE = 25
 
 _SHARD_TASK = "backfill_shard"
 _RUN_SECONDS = 600
-_POLL_SECONDS = 0.25
+#: Between two looks for the end of a run, and for the middle of a shard, which lasts some seconds.
+_END_POLL_SECONDS = 1
+_MIDDLE_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Run:
     def finish(self) -> FinishedRun:
         """Wait for its end, and look at what it did."""
         while not self.is_over():
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_END_POLL_SECONDS)
         seconds = self.seconds
         api = self._stack.api
         return FinishedRun(
@@ -147,5 +149,5 @@ def _wait_for_the_middle(run: Run, all_jobs: Sequence[int]) -> str:
             for shard, worker in running.items():
                 if 0 < run.jobs_of(shard) < all_jobs[shard] / 2:
                     return worker
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_MIDDLE_POLL_SECONDS)
     raise ServiceError("The run ended before a worker was in the middle of a shard.")

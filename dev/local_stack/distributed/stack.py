@@ -13,7 +13,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from dev.local_stack import postgres_server, redis_server
-from dev.local_stack.airflow_server import SHARD_POOL, AirflowApi, AirflowServer
+from dev.local_stack.airflow_server import PARSE_ONCE, SHARD_POOL, AirflowApi, AirflowServer
 from dev.local_stack.command import step
 from dev.local_stack.distributed.state import (
     CACHE_DATABASE,
@@ -86,7 +86,9 @@ def started(data: Path) -> Iterator[Stack]:
             data / "airflow",
             log_folder=logs,
             workers=WORKERS,
+            triggerer=False,
             environment={
+                **PARSE_ONCE,
                 **_settings(postgres, redis),
                 **_connections(mongod, hub_port),
                 **_variables(present),
@@ -104,9 +106,7 @@ def started(data: Path) -> Iterator[Stack]:
                 migration.result()
         client = stack.enter_context(MongoClient[dict[str, Any]](mongod.uri))
         stack.callback(airflow.stop)
-        with step(
-            f"Airflow started (API server, scheduler, DAG processor, triggerer, {len(WORKERS)} workers)"
-        ):
+        with step(f"Airflow started (API server, scheduler, DAG processor, {len(WORKERS)} workers)"):
             airflow.start()
         api = stack.enter_context(airflow.api())
         api.create_pool(SHARD_POOL, SLOTS, "shards that work on the datasets at once")
@@ -120,8 +120,6 @@ def _settings(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
         "CELERY__WORKER_CONCURRENCY": TASKS_OF_A_WORKER,
         "CORE__EXECUTOR": "CeleryExecutor",
         "CORE__PARALLELISM": SLOTS,
-        # Nobody changes the DAGs meanwhile.
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
         "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.address}",
         # By default, a dead task is noticed after five minutes, and one that is lost on its way after ten.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
