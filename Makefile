@@ -19,16 +19,23 @@ export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
-run test test-distributed bench format docs import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+run check test lint types unit-tests all-tests test-distributed bench format docs import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(LOCAL)/cache/hypothesis
+# Airflow is many processes: without compiled modules, each of them would spend seconds on compiling its own.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(LOCAL)/cache/bytecode
+unexport PYTHONDONTWRITEBYTECODE
 
+# More than two cores have, because much of the time tests wait for servers.
+WORKERS ?= 4
 APT := apt-get install python3-venv libcurl4
 step = @printf '\n── %s\n' '$(1)'
 need = @$(1) >/dev/null 2>&1 || { echo '$(2)' >&2; exit 1; }
 or_stop = || { echo 'Stopped: $(1). The lines above say why.' >&2; exit 1; }
+# Of each target, what it says comes in one piece; but that of a line with + comes at once.
+at_the_same_time = $(MAKE) --jobs --keep-going --output-sync=target
 compile = $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --annotation-style line \
 	--custom-compile-command 'make requirements' $(if $(UPGRADE),--upgrade)
 
@@ -40,16 +47,30 @@ help: ## Show this list
 run: $(READY) ## Start the local stack and Airflow (ONCE=1: one backfill, then stop; MONGOD=/path: another mongod)
 	@python -m dev.local_stack.run $(if $(ONCE),--once)
 
+.PHONY: check
+check: $(READY) ## Check style and types, run the unit tests: the fast part of make test
+	@$(at_the_same_time) lint types unit-tests
+
 .PHONY: test
-test: $(READY) ## Check style and types, run all tests
-	$(call step,ruff check)
+test: $(READY) ## Check style and types, run all tests (ARGS="-k lease": with these options of pytest)
+	@$(at_the_same_time) lint types all-tests
+
+.PHONY: lint
+lint: $(READY) ## Check the style
 	@ruff check .
-	$(call step,ruff format)
 	@ruff format --check .
-	$(call step,mypy)
+
+.PHONY: types
+types: $(READY) ## Check the types
 	@mypy
-	$(call step,pytest)
-	@pytest
+
+.PHONY: unit-tests
+unit-tests: $(READY) ## Run the unit tests
+	+@pytest --numprocesses=2 tests/unit $(ARGS)
+
+.PHONY: all-tests
+all-tests: $(READY) ## Run all tests
+	+@pytest --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-distributed
 test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the ends

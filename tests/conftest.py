@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,29 @@ from pymongo.database import Database
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.s3_server import S3Server
+
+TESTS = Path(__file__).parent
+#: The folders in the order in which workers start on them: the longest chains first, the small tests last.
+ORDER = ("e2e", "dags", "integration", "unit")
+
+
+def folder(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests a worker of pytest-xdist runs together, and which come first.
+
+    A module of end-to-end tests has servers of its own. The tests of the DAGs share the Airflow of their
+    process, which takes as long to start as many of them do to run. All others go to whoever is free.
+    """
+    items.sort(key=lambda item: ORDER.index(folder(item)))
+    for item in items:
+        if folder(item) == "e2e":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        elif folder(item) == "dags":
+            item.add_marker(pytest.mark.xdist_group("dags"))
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from dev.local_stack.worker_name import WORKER_NAME, worker_name
 from include.errors import ServiceError
 
 USER = "admin"
+#: For where nobody changes the code of the DAGs meanwhile: by default, all of it is parsed every 30 seconds.
+PARSE_ONCE: Mapping[str, str] = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
 
 _COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": (),
@@ -54,6 +56,7 @@ class AirflowServer(Server):
         log_folder: Path,
         port: int | None = None,
         workers: Sequence[str] = (),
+        triggerer: bool = True,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the server.
@@ -61,6 +64,7 @@ class AirflowServer(Server):
         :param folder: where it keeps its database and the logs of tasks; it must be empty or not exist.
         :param port: where the UI and the API are; a free one if not given.
         :param workers: the names of the Celery workers to start as well. Tasks have them as their host.
+        :param triggerer: whether to start the triggerer, without which no task can wait for an approval.
         :param environment: variables on top of, or in place of those that it sets, ``AIRFLOW__...`` mostly.
         """
         port = port or free_port()
@@ -71,7 +75,9 @@ class AirflowServer(Server):
         self._folder = folder.absolute()
         self._environment = self._settings(port) | dict(environment or {})
         self._processes = {
-            name: self._process(name, [name, *options]) for name, options in _COMPONENTS.items()
+            name: self._process(name, [name, *options])
+            for name, options in _COMPONENTS.items()
+            if triggerer or name != "triggerer"
         }
         self._workers = {name: self._worker(name) for name in workers}
 
@@ -179,9 +185,13 @@ class AirflowServer(Server):
         try:
             answer = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10, trust_env=False)
         except httpx.HTTPError:
-            return list(_COMPONENTS)
+            return list(self._processes)
         health = answer.json() if answer.is_success else {}
-        return [name for name, key in _HEALTH_OF.items() if health.get(key, {}).get("status") != "healthy"]
+        return [
+            name
+            for name, key in _HEALTH_OF.items()
+            if name in self._processes and health.get(key, {}).get("status") != "healthy"
+        ]
 
     def check(self) -> None:
         """Check that its processes run.

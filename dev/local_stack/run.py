@@ -18,7 +18,7 @@ from pymongo import MongoClient
 
 from datasets_server import settings
 from dev.local_stack.actions import VIEWS, View
-from dev.local_stack.airflow_server import USER, AirflowApi, AirflowServer
+from dev.local_stack.airflow_server import PARSE_ONCE, USER, AirflowApi, AirflowServer
 from dev.local_stack.command import STOPPED, console, fresh_folder, run_command, step
 from dev.local_stack.configuration import configure, service_connections
 from dev.local_stack.hub_server import HubServer
@@ -145,9 +145,10 @@ def start_services(data: Path, stack: ExitStack) -> Services:
     return services
 
 
-def _start_all(data: Path, port: int, stack: ExitStack) -> tuple[AirflowServer, Services]:
+def _start_all(data: Path, port: int, stack: ExitStack, *, once: bool) -> tuple[AirflowServer, Services]:
     """Start everything. Airflow's database, which takes longest, is made in the meantime."""
-    airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port)
+    environment = PARSE_ONCE if once else None
+    airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port, environment=environment)
     with ThreadPoolExecutor(1) as pool:
         migration = pool.submit(airflow.migrate)
         services = start_services(data, stack)
@@ -170,7 +171,7 @@ def run(data: Path, port: int, *, once: bool) -> bool:
     """
     find_mongod()
     with fresh_folder(data, "airflow", "assets", "mongod", "storage"), ExitStack() as stack:
-        airflow, services = _start_all(data, claim(port, "Airflow's UI"), stack)
+        airflow, services = _start_all(data, claim(port, "Airflow's UI"), stack, once=once)
         with airflow.api() as api:
             with step("Connections and Variables created"):
                 services.introduce(api)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -20,9 +20,22 @@ from dev.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
 from include.planning.processing_graph import load_release
 from tests.conftest import Databases
 
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
 PROJECT = Path(__file__).parents[2]
 BUCKET = "dataset-assets"
 RELEASE = load_release()
+
+# Each DAG file is a bundle, because DAG.test writes the whole bundle of a DAG to the database each time.
+BUNDLES = [
+    {
+        "name": file.stem,
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(file)},
+    }
+    for file in sorted((PROJECT / "dags").glob("*.py"))
+]
 
 # The test modules of this folder import Airflow, which then reads its settings.
 AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -32,6 +45,7 @@ os.environ |= {
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(BUNDLES),
 }
 
 
@@ -40,6 +54,13 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+def parsed(dag_id: str) -> DAG:
+    """Parse the file of a DAG."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(PROJECT / "dags" / f"{dag_id.replace('-', '_')}.py").dags[dag_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +83,9 @@ class RunDag(Protocol):
 @pytest.fixture
 def run_dag(airflow_database: None) -> RunDag:
     """Run a DAG by hand, as Airflow does, but in this process and without retries."""
-    from airflow.dag_processing.dagbag import DagBag
 
     def run(dag_id: str, **params: Any) -> FinishedRun:
-        dag = DagBag(PROJECT / "dags").dags[dag_id]
+        dag = parsed(dag_id)  # each time, because a run renders the templates in the tasks themselves
         for task in dag.tasks:
             task.retries = 0
         dag_run = dag.test(run_conf=params, logical_date=None, run_after=datetime.now(UTC))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -262,15 +262,19 @@ def test_a_shard_whose_listing_is_gone_asks_the_hub_about_each_dataset(
 
     def drop_listing() -> None:
         listings = MaintenanceStore(maintenance).listings()
-        while not any(listing.trusted for listing in listings.all()):
-            time.sleep(0.05)
-        listings.drop(listings.all()[0])
-        lease.release()
+        deadline = time.monotonic() + 60
+        try:
+            while not any(listing.trusted for listing in listings.all()):
+                assert time.monotonic() < deadline, "the run makes no listing"
+                time.sleep(0.05)
+            listings.drop(listings.all()[0])
+        finally:
+            lease.release()
 
-    dropping = threading.Thread(target=drop_listing)
-    dropping.start()
-    report = run_dag("backfill").report
-    dropping.join()
+    with ThreadPoolExecutor(1) as pool:
+        dropped = pool.submit(drop_listing)
+        report = run_dag("backfill").report
+        dropped.result()
 
     [warning] = report["warnings"]
     assert "is no longer there: clear the task list_hub. The run asks the Hub about each dataset." in warning

@@ -11,7 +11,7 @@ import pytest
 
 from datasets_server.actions import ACTIONS, CHECK_CONNECTIONS
 from dev.local_stack.actions import VIEWS
-from tests.dags.conftest import PROJECT
+from tests.dags.conftest import PROJECT, parsed
 
 DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS))
 
@@ -29,9 +29,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("dag_id", DAG_IDS)
 def test_a_dag_is_documented_tagged_and_runs_once_at_a_time(airflow_database: None, dag_id: str) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
-    dag = DagBag(PROJECT / "dags").dags[dag_id]
+    dag = parsed(dag_id)
 
     assert dag.tags == {"datasets-server"}
     assert not dag.catchup
@@ -62,12 +60,10 @@ def test_every_action_is_shown_by_make_run() -> None:
 def test_a_dag_has_the_schedule_of_production_unless_the_configuration_sets_another(
     airflow_database: None, monkeypatch: pytest.MonkeyPatch, dag_id: str, cron: str
 ) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
     option = f"AIRFLOW__DATASETS_SERVER__SCHEDULE_{dag_id.upper().replace('-', '_')}"
 
     def schedule() -> Any:
-        return DagBag(PROJECT / "dags").dags[dag_id].schedule
+        return parsed(dag_id).schedule
 
     assert schedule().summary == cron
     monkeypatch.setenv(option, "7 7 * * *")

@@ -9,13 +9,11 @@ import pytest
 from datasets_server import settings
 from dev.local_stack.airflow_server import AirflowApi
 from dev.local_stack.configuration import configure
-from tests.dags.conftest import PROJECT
+from tests.dags.conftest import parsed
 
 
 def pools_of_tasks(dag_id: str) -> dict[str, str]:
-    from airflow.dag_processing.dagbag import DagBag
-
-    return {task.task_id: task.pool for task in DagBag(PROJECT / "dags").dags[dag_id].tasks}
+    return {task.task_id: task.pool for task in parsed(dag_id).tasks}
 
 
 @pytest.mark.parametrize("dag_id", ["backfill", "backfill-retryable-errors"])

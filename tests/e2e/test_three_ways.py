@@ -17,7 +17,7 @@ from pymongo import MongoClient
 
 from datasets_server import actions
 from datasets_server.settings import CACHE_DATABASE, QUEUE_DATABASE
-from dev.local_stack.airflow_server import AirflowApi, AirflowServer
+from dev.local_stack.airflow_server import PARSE_ONCE, AirflowApi, AirflowServer
 from dev.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS
 from dev.local_stack.postgres_server import PostgresServer, find_postgres_programs
 from dev.local_stack.run import Services, start_services
@@ -141,8 +141,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     airflow = AirflowServer(
         data / "airflow",
         log_folder=data / "logs",
+        triggerer=False,
         environment={
             **schedules,
+            **PARSE_ONCE,
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.address}",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",

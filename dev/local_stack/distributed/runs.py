@@ -20,7 +20,9 @@ BATCH_SIZE = 25
 
 _SHARD_TASK = "backfill_shard"
 _RUN_SECONDS = 600
-_POLL_SECONDS = 0.25
+#: Between two looks for the end of a run, and for the middle of a shard, which lasts some seconds.
+_END_POLL_SECONDS = 1
+_MIDDLE_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,13 @@ class Run:
         """For how long it has run."""
         return (datetime.now(UTC) - self.started_at).total_seconds()
 
-    def while_running(self) -> Iterator[None]:
-        """Yield, and look at the run again, until it has ended.
+    def while_running(self, interval: float) -> Iterator[None]:
+        """Yield, and look at the run again after some seconds, until it has ended.
 
         :raises ServiceError: if it takes too long.
         """
-        return self._stack.api.while_running(
-            DAG, self.id, timeout=_RUN_SECONDS - self.seconds, interval=_POLL_SECONDS
-        )
+        timeout = _RUN_SECONDS - self.seconds
+        return self._stack.api.while_running(DAG, self.id, timeout=timeout, interval=interval)
 
     def running_shards(self) -> dict[int, str]:
         """Give the shards that run now, each with its worker."""
@@ -93,7 +94,7 @@ class Run:
 
     def finish(self) -> FinishedRun:
         """Wait for its end, and look at what it did."""
-        for _ in self.while_running():
+        for _ in self.while_running(_END_POLL_SECONDS):
             pass
         seconds = self.seconds
         api = self._stack.api
@@ -136,7 +137,7 @@ def with_a_kill(stack: Stack, all_jobs: Sequence[int]) -> tuple[FinishedRun, Kil
 
 def _wait_for_the_middle(run: Run, all_jobs: Sequence[int]) -> str:
     """Wait until shards run on all workers, and one has written some of its jobs; give its worker."""
-    for _ in run.while_running():
+    for _ in run.while_running(_MIDDLE_POLL_SECONDS):
         running = run.running_shards()
         if set(running.values()) == set(WORKERS):
             for shard, worker in running.items():

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from datasets_server import settings
 from dev.local_stack import postgres_server, redis_server
-from dev.local_stack.airflow_server import AirflowApi, AirflowServer
+from dev.local_stack.airflow_server import PARSE_ONCE, AirflowApi, AirflowServer
 from dev.local_stack.command import step
 from dev.local_stack.configuration import configure, service_connections
 from dev.local_stack.distributed.state import ASSETS, CACHED_ASSETS, DATASETS, StateFolder, make_start
@@ -78,7 +78,8 @@ def started(data: Path) -> Iterator[Stack]:
             data / "airflow",
             log_folder=logs,
             workers=WORKERS,
-            environment=_options(postgres, redis),
+            triggerer=False,
+            environment={**PARSE_ONCE, **_options(postgres, redis)},
         )
         with ThreadPoolExecutor(1) as pool:
             migration = pool.submit(airflow.migrate)
@@ -92,9 +93,7 @@ def started(data: Path) -> Iterator[Stack]:
                 migration.result()
         client = stack.enter_context(MongoClient[dict[str, Any]](mongod.uri))
         stack.callback(airflow.stop)
-        with step(
-            f"Airflow started (API server, scheduler, DAG processor, triggerer, {len(WORKERS)} workers)"
-        ):
+        with step(f"Airflow started (API server, scheduler, DAG processor, {len(WORKERS)} workers)"):
             airflow.start()
         api = stack.enter_context(airflow.api())
         roots = {
@@ -112,8 +111,6 @@ def _options(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
         "CELERY__WORKER_CONCURRENCY": TASKS_OF_A_WORKER,
         "CORE__EXECUTOR": "CeleryExecutor",
         "CORE__PARALLELISM": SLOTS,
-        # Nobody changes the DAGs meanwhile.
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
         "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.address}",
         # By default, a dead task is noticed after five minutes, and one that is lost on its way after ten.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
