@@ -1,1 +1,1 @@
-"""What a dataset needs: its state goes in, a plan comes out. Imports no other room."""
+"""What a dataset needs: its state goes in, and a plan comes out. Imports no other package of include/."""

@@ -1,4 +1,4 @@
-"""The state of a dataset in the cache and in the queue: what its plan is made from."""
+"""The state of a dataset in the cache and in the queue, from which its plan is made."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bson import ObjectId
 
 
 class JobStatus(StrEnum):
-    """Whether a pending job still waits for a worker. A job that has finished is no longer in the queue."""
+    """Whether a pending job waits for a worker or has started. A finished job is no longer in the queue."""
 
     WAITING = "waiting"
     STARTED = "started"
 
 
 class Priority(StrEnum):
-    """The priorities of a job, highest first."""
+    """The priority of a job; the highest comes first."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -29,9 +29,10 @@ class Priority(StrEnum):
 class Entry(NamedTuple):
     """A cache entry without its content.
 
-    A named tuple and not a dataclass, as everywhere else, because some fifty are made for each dataset
-    of the cache, and a frozen dataclass takes three times as long to make.
     ``config`` and ``split`` are None where they do not apply; ``updated_at`` is in UTC, without a time zone.
+
+    It is a named tuple, unlike the other values, because a dataset has some fifty entries, and a frozen
+    dataclass takes three times as long to make.
     """
 
     kind: str
@@ -47,7 +48,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job that is pending, waiting or started. ``type`` is the name of its step."""
+    """A pending job. ``type`` is the name of its step.
+
+    ``config`` and ``split`` are None where they do not apply; ``created_at`` is in UTC, without a time zone.
+    """
 
     id: ObjectId
     type: str
@@ -66,9 +70,12 @@ class Job:
 class CachedDataset:
     """What the cache holds of one dataset.
 
-    ``configs`` are listed in its ``dataset-config-names`` entry, ``splits`` by config in the
-    ``config-split-names`` entries, ``sizes`` (in bytes) by config in the ``config-info`` entries. Where there
-    is no such entry, or a malformed one, they are empty or lack the config.
+    A config is missing from ``splits`` or ``sizes``, and ``configs`` is empty, if the entry that lists it is
+    absent or malformed.
+
+    :param configs: as its ``dataset-config-names`` entry lists them.
+    :param splits: by config, as the ``config-split-names`` entries list them.
+    :param sizes: in bytes, by config, from the ``config-info`` entries.
     """
 
     dataset: str

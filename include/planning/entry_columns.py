@@ -1,6 +1,6 @@
-"""The metadata of many cache entries as columns, which are read without an object for each entry.
+"""The metadata of many cache entries as columns, read without making an object for each entry.
 
-The only place that knows pymongoarrow and pyarrow.
+This is the only module that knows pymongoarrow and pyarrow.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pymongoarrow.context import PyMongoArrowContext
 
 Integers = NDArray[np.int64]
 
-#: A number or a time that is null or absent. It is less than any other.
+#: Stands for a number or a time that is null or absent. It is less than any other.
 NO_NUMBER = int(np.iinfo(np.int64).min)
-#: The code of a text that is null or absent.
+#: The code of a string that is null or absent.
 NO_TEXT = -1
 
 _TEXTS = ("dataset", "kind", "config", "split", "error_code", "dataset_git_revision")
@@ -38,28 +38,28 @@ class UnreadableColumnsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """A column of text: the distinct ``values``, and for each entry the index of its own (NO_TEXT: null)."""
+    """A column of strings: the distinct ``values``, and for each entry the index of its value, or NO_TEXT."""
 
     values: list[str]
     codes: Integers
 
     def codes_of(self, values: Iterable[str]) -> Integers:
-        """Give the codes of some values; that of a value which no entry has is the number of values."""
+        """Return the codes of some values; the code of a value that no entry has is the number of values."""
         codes = {value: code for code, value in enumerate(self.values)}
         return np.array([codes.get(value, len(codes)) for value in values], np.int64)
 
     def mapped(self, numbers: Mapping[str, int], *, other: int, null: int) -> Integers:
-        """Give, for each entry, the number that belongs to its value, or ``other``, or that of ``null``."""
-        by_code = [*(numbers.get(value, other) for value in self.values), null]  # NO_TEXT finds the last
+        """Return, for each entry, the number of its value; ``other`` if it has none, ``null`` for NO_TEXT."""
+        by_code = [*(numbers.get(value, other) for value in self.values), null]  # NO_TEXT finds the last one
         return np.array(by_code, np.int64)[self.codes]
 
 
 @dataclass(frozen=True, slots=True)
 class EntryColumns:
-    """Cache entries without their contents; the columns are of the same length, one item for each entry.
+    """Cache entries without their contents. All columns have the same length: one item for each entry.
 
-    Null, absent and NaN are the same: NO_TEXT or NO_NUMBER. Numbers lose what they have after the point.
-    ``updated_at`` is in milliseconds since 1970, UTC.
+    Null, absent and NaN are the same: NO_TEXT or NO_NUMBER. Numbers are cut to integers. ``updated_at`` is in
+    milliseconds since 1970, in UTC.
     """
 
     dataset: TextColumn
@@ -75,15 +75,15 @@ class EntryColumns:
 
     @classmethod
     def of_whole_datasets(cls, replies: Iterable[bytes]) -> Iterator[EntryColumns]:
-        """Read entries that are sorted by dataset; all entries of a dataset come together.
+        """Read entries that are sorted by dataset. All entries of a dataset are in the same piece.
 
-        What is in memory at a time is two replies, or the entries of one dataset if it has more.
+        Two replies are in memory at a time, or the entries of one dataset if it has more.
 
-        :param replies: BSON documents that follow one another.
-        :raises UnreadableColumnsError: if a field has a type that is none of its column's.
+        :param replies: each a concatenation of BSON documents.
+        :raises UnreadableColumnsError: if a field has a type that its column cannot hold.
         """
         try:
-            for table in _without_cuts(map(_table, replies)):
+            for table in _cut_between_datasets(map(_table, replies)):
                 yield cls(
                     dataset=_text(table["dataset"]),
                     kind=_text(table["kind"]),
@@ -100,16 +100,16 @@ class EntryColumns:
             raise UnreadableColumnsError(str(error)) from error
 
 
-def _without_cuts(tables: Iterable[Any]) -> Iterator[Any]:
-    """Move the rows of a dataset that goes on in the next table to that one."""
+def _cut_between_datasets(tables: Iterable[Any]) -> Iterator[Any]:
+    """Move the last dataset of each table to the next table, which may have more of its rows."""
     table = None
     for following in tables:
         if table is not None:
             names = table["dataset"]
-            whole = pc.index(names, names[-1]).as_py()
-            if whole:
-                yield table.slice(0, whole)
-            following = pa.concat_tables([table.slice(whole), following])
+            start_of_last = pc.index(names, names[-1]).as_py()
+            if start_of_last:
+                yield table.slice(0, start_of_last)
+            following = pa.concat_tables([table.slice(start_of_last), following])
         table = following
     if table is not None:
         yield table

@@ -1,7 +1,11 @@
-"""The plan of one dataset: which jobs to create and which to delete, so that its cache comes up to date.
+"""The plan of one dataset: which jobs to create and which to delete to bring its cache up to date.
 
-This is the heart of a backfill, and it is pure: the state of a dataset and its revision on the Hub go in, the
-plan comes out. The README's section "How a plan is made" has the rules in words.
+This is the heart of a backfill, and it is pure: the state of a dataset and its revision on the Hub go in, and
+the plan comes out. The README's section "How a plan is made" has the rules in words.
+
+The rules for an entry that is up to date stand twice, on purpose: here, for one dataset, and as arrays in
+``include/planning/screening.py``, which is many times as fast. Change both together. This module decides: the
+screening only saves it the datasets whose plan would be empty.
 """
 
 from __future__ import annotations
@@ -14,25 +18,27 @@ from enum import StrEnum
 
 from include.planning.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
 from include.planning.processing_graph import Level, Release, Step
-
-BIG_CONFIG_BYTES = 3_000_000_000
-DIFFICULTY_PER_FAILED_RUN = 20
-MAX_DIFFICULTY = 100
+from include.planning.rules import (
+    BIG_CONFIG_BYTES,
+    DIFFICULTY_PER_FAILED_RUN,
+    FIRST_ERROR_STATUS,
+    MAX_DIFFICULTY,
+)
 
 #: A place in a dataset: (None, None) is the dataset itself, (config, None) a config, (config, split) a split.
 Place = tuple[str | None, str | None]
-#: A place after the wider ones that it lies in, so that its index is its level.
+#: The places from the dataset down to a place, which comes last. The index of each is its level.
 Path = tuple[Place, ...]
-#: The entries of a parent, by place, and the level of these places.
+#: The entries of a parent step as a child sees them: the level at which to look them up, and they by place.
 ParentEntries = tuple[Level, Mapping[Place, Entry]]
-#: What identifies an artifact in its dataset: the step's name, the config and the split.
+#: What identifies an artifact within its dataset: the step's name, the config and the split.
 ArtifactKey = tuple[str, str | None, str | None]
 
 _PRIORITY_RANK = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class Reason(StrEnum):
-    """Why an artifact needs a job. The order is the one in which the jobs are inserted."""
+    """Why an artifact needs a job. Jobs are inserted in the order of their reasons here."""
 
     EMPTY = "empty"
     ERROR_TO_RETRY = "error to retry"
@@ -43,7 +49,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to create, and why. ``difficulty`` is from 1 to 100."""
+    """A job to create, and why. ``type`` is the name of its step, ``difficulty`` is from 1 to 100."""
 
     type: str
     config: str | None
@@ -56,8 +62,8 @@ class NewJob:
 class Plan:
     """What to do for one dataset, in this order: remove it if it is incoherent, delete jobs, create jobs.
 
-    ``new_jobs`` are in the order of their insertion, ``deleted_jobs`` are all waiting. Where the dataset is
-    ``incoherent``, its removal takes the waiting jobs with it, so that ``deleted_jobs`` is empty.
+    ``new_jobs`` are in the order of their insertion. ``deleted_jobs`` are all waiting. The removal of an
+    ``incoherent`` dataset deletes its waiting jobs, so its ``deleted_jobs`` are empty.
     """
 
     dataset: str
@@ -75,13 +81,16 @@ class Plan:
 def plan_dataset(
     release: Release, cached: CachedDataset, jobs: Sequence[Job], revision: str, *, rebuild: bool = False
 ) -> Plan:
-    """Plan the jobs that bring the cache of a dataset to ``revision``, the one that the Hub has.
+    """Plan the jobs that bring the cache of a dataset to ``revision``.
 
-    ``jobs`` are its pending ones. With ``rebuild``, it is taken for incoherent, whatever its entries.
-    The time that it takes grows in proportion to the entries, the jobs and the expected artifacts.
+    It takes time in proportion to the entries, the jobs and the expected artifacts.
+
+    :param jobs: the pending jobs of the dataset.
+    :param revision: the revision that the Hub has.
+    :param rebuild: plan as if the dataset was incoherent, whatever its entries.
     """
     incoherent = rebuild or (release.rebuilds_incoherent_caches and is_incoherent(cached))
-    if incoherent:  # its removal will leave no entry, and of the jobs only the started ones
+    if incoherent:  # its removal leaves no entry, and only the started jobs
         cached = CachedDataset(cached.dataset)
         jobs = [job for job in jobs if job.status is JobStatus.STARTED]
     needed = _needed_jobs(release, cached, revision)
@@ -96,9 +105,9 @@ def plan_dataset(
 
 
 def is_incoherent(cached: CachedDataset) -> bool:
-    """Tell whether there are entries of a config that is not listed, or of a split that its config does not.
+    """Return whether an entry is of a config that the dataset does not list, or of an unlisted split.
 
-    Of a config with no list of splits, or an empty one, any split may have entries.
+    A config that lists no splits may have entries of any split.
     """
     splits = {config: frozenset(cached.splits.get(config, ())) for config in cached.configs}
     for entry in cached.entries:
@@ -113,25 +122,25 @@ def is_incoherent(cached: CachedDataset) -> bool:
 
 
 def _needed_jobs(release: Release, cached: CachedDataset, revision: str) -> dict[ArtifactKey, NewJob]:
-    """Find the artifacts that need a job, in the order in which the jobs are to be inserted."""
-    places = _places(cached)
+    """Return a job for each artifact that needs one, in the order of insertion."""
+    paths = _expected_paths(cached)
     entries = _entries_by_step(cached.entries)
-    found: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
+    by_reason: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
     for step in release.steps:
-        own = entries.get(step.name, {})
-        parents = [_parent_entries(parent, step.input_type, places, entries) for parent in step.parents]
-        for path in places[step.input_type]:
+        own_entries = entries.get(step.name, {})
+        parents = [_parent_entries(parent, step.input_type, paths, entries) for parent in step.parents]
+        for path in paths[step.input_type]:
             place = path[-1]
-            entry = own.get(place)
+            entry = own_entries.get(place)
             reason = _reason_for_a_job(release, step, path, entry, parents, revision)
             if reason is not None:
-                job = NewJob(step.name, *place, _difficulty(step, place, entry, cached.sizes), reason)
-                found[reason][step.name, *place] = job
-    return {key: job for jobs in found.values() for key, job in jobs.items()}
+                difficulty = _difficulty(step, place, entry, cached.sizes)
+                by_reason[reason][step.name, *place] = NewJob(step.name, *place, difficulty, reason)
+    return {key: job for jobs in by_reason.values() for key, job in jobs.items()}
 
 
-def _places(cached: CachedDataset) -> tuple[list[Path], list[Path], list[Path]]:
-    """Give the paths to the expected artifacts, by level, each once, in their listed order."""
+def _expected_paths(cached: CachedDataset) -> tuple[list[Path], list[Path], list[Path]]:
+    """Return the paths to the dataset, to its configs and to its splits, each once, in their listed order."""
     dataset: Place = (None, None)
     config_paths: list[Path] = []
     split_paths: list[Path] = []
@@ -150,15 +159,15 @@ def _entries_by_step(entries: Iterable[Entry]) -> dict[str, dict[Place, Entry]]:
 
 
 def _parent_entries(
-    parent: Step, level: Level, places: Sequence[Sequence[Path]], entries: Mapping[str, Mapping[Place, Entry]]
+    parent: Step, level: Level, paths: Sequence[Sequence[Path]], entries: Mapping[str, Mapping[Place, Entry]]
 ) -> ParentEntries:
-    """Give a parent's entries as a child at ``level`` sees them: of a narrower one, the newest."""
-    own = entries.get(parent.name, {})
+    """Return a parent's entries for a child at ``level``: the newest ones if the parent is narrower."""
+    own_entries = entries.get(parent.name, {})
     if parent.input_type <= level:
-        return parent.input_type, own
+        return parent.input_type, own_entries
     newest: dict[Place, Entry] = {}
-    for path in places[parent.input_type]:
-        entry = own.get(path[-1])
+    for path in paths[parent.input_type]:
+        entry = own_entries.get(path[-1])
         if entry is not None:
             known = newest.get(path[level])
             if known is None or known.updated_at < entry.updated_at:
@@ -174,22 +183,24 @@ def _reason_for_a_job(
     parents: Iterable[ParentEntries],
     revision: str,
 ) -> Reason | None:
-    """Find the first reason that holds; None if the artifact is up to date."""
+    """Return the first reason that holds for an artifact, or None if it is up to date."""
     if entry is None:
         return Reason.EMPTY
     for level, entries in parents:
         parent = entries.get(path[level])
         if parent is not None and entry.updated_at < parent.updated_at:
             return Reason.OUTDATED_BY_PARENT
-    if entry.http_status >= 400 and entry.failed_runs < release.max_failed_runs.get(
-        entry.error_code or "", 0
-    ):
+    if entry.http_status >= FIRST_ERROR_STATUS and _is_retried(entry, release):
         return Reason.ERROR_TO_RETRY
     if entry.job_runner_version is None or entry.job_runner_version < step.job_runner_version:
         return Reason.OBSOLETE
     if entry.revision != revision:
         return Reason.OTHER_REVISION
     return None
+
+
+def _is_retried(error: Entry, release: Release) -> bool:
+    return error.failed_runs < release.max_failed_runs.get(error.error_code or "", 0)
 
 
 def _difficulty(step: Step, place: Place, entry: Entry | None, sizes: Mapping[str, int]) -> int:
@@ -203,7 +214,7 @@ def _difficulty(step: Step, place: Place, entry: Entry | None, sizes: Mapping[st
 def _kept_jobs(
     jobs: Iterable[Job], revision: str, needed: Mapping[ArtifactKey, NewJob]
 ) -> dict[ArtifactKey, Job]:
-    """Choose the pending job that is kept in place of a new one: started, else of high priority, else old."""
+    """Return the pending job to keep in place of each new one: the best of those for the same revision."""
     kept: dict[ArtifactKey, Job] = {}
     for job in jobs:
         key = (job.type, job.config, job.split)
@@ -213,6 +224,7 @@ def _kept_jobs(
 
 
 def _rank(job: Job) -> tuple[bool, int, datetime]:
+    """Return a rank that is lowest for the best job: started, then of high priority, then old."""
     return (job.status is not JobStatus.STARTED, _PRIORITY_RANK[job.priority], job.created_at)
 
 

@@ -1,8 +1,11 @@
-"""Screening: which of many datasets are up to date, proven for all of them at once.
+"""The screening: which of many datasets are up to date, proven for all of them at once.
 
 Most datasets of a cache have nothing to do, and a plan made for each only finds that it is empty. Here, the
-entries of hundreds of datasets are compared as arrays. The rules are those of include/planning/plan.py, which
-remains the judge: a dataset that is not proven to be up to date is planned.
+entries of hundreds of datasets are compared as arrays.
+
+The rules for an entry that is up to date stand twice, on purpose: here as arrays, and for one dataset in
+``include/planning/plan.py``, which decides. Change both together. A dataset that the screening does not prove
+to be up to date is planned; ``tests/unit/planning/test_screening.py`` compares the two.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ from numpy.typing import NDArray
 from include.planning.dataset_state import CachedDataset
 from include.planning.entry_columns import NO_NUMBER, NO_TEXT, EntryColumns, Integers
 from include.planning.processing_graph import Level, Release
+from include.planning.rules import FIRST_ERROR_STATUS, HTTP_STATUSES
 
 Booleans = NDArray[np.bool_]
 
 #: The code of a revision that no entry has.
 _NO_REVISION = -2
-_MOST = int(np.iinfo(np.int64).max)
+#: The row of a kind of entry that is not a step of the release.
+_NO_ROW = -1
+_MAX_INTEGER = int(np.iinfo(np.int64).max)
 
 
 def proven_up_to_date(
@@ -30,10 +36,10 @@ def proven_up_to_date(
     datasets: Mapping[str, CachedDataset],
     revisions: Mapping[str, str],
 ) -> set[str]:
-    """Find the datasets whose plan is empty for certain, if no jobs of theirs are pending.
+    """Return the datasets whose plan is certainly empty, provided that they have no pending jobs.
 
     A dataset is proven if it has one entry for each expected artifact, all up to date, and no other entry.
-    The time that it takes grows in proportion to the entries.
+    It takes time in proportion to the entries.
 
     :param pieces: the entries; those of a dataset are all in one piece.
     :param datasets: by name, with their lists of configs and splits; their ``entries`` are not used.
@@ -42,15 +48,14 @@ def proven_up_to_date(
     proven: set[str] = set()
     for columns in pieces:
         in_piece = [datasets[name] for name in columns.dataset.values if name in datasets]
-        proven |= _proven_in(columns, release, in_piece, revisions)
+        if in_piece:
+            proven |= _proven_in(columns, release, in_piece, revisions)
     return proven
 
 
 def _proven_in(
     columns: EntryColumns, release: Release, datasets: Sequence[CachedDataset], revisions: Mapping[str, str]
 ) -> set[str]:
-    if not datasets:
-        return set()
     places = _expected_places(columns, datasets)
     times = _times(release, columns, places, _good_entries(release, columns, revisions))
     expected = np.zeros(len(datasets), np.int64)  # artifacts
@@ -71,10 +76,10 @@ def _proven_in(
 class _Places:
     """The places of the expected artifacts: those of all datasets, then of all configs, then of all splits.
 
-    :param keys: tell the place of an entry, as :func:`_keys` does.
+    :param keys: one number for each place, as :func:`_keys` makes them.
     :param levels: for each level, where its places begin and end.
-    :param owners: for two levels, the second as wide or wider: for each place of the first, the one of the
-        second that it lies in. Both are counted from where their level begins.
+    :param owners: for two levels, the second one as wide or wider: for each place of the first, the index of
+        the place of the second that it lies in. An index counts from the beginning of its level.
     """
 
     keys: Integers
@@ -82,42 +87,36 @@ class _Places:
     owners: Mapping[tuple[Level, Level], Integers]
 
     def as_seen_from(self, level: Level, parent_level: Level, times: Integers) -> Integers:
-        """Give, for each place of ``level``, the time of a parent: of a narrower one, the newest."""
+        """Return, for each place of ``level``, the time of a parent: if that is narrower, the newest one.
+
+        :param times: for each place of ``parent_level``.
+        """
         if parent_level <= level:
             return times[self.owners[level, parent_level]]
         newest = np.full(len(self.owners[level, level]), NO_NUMBER)
         np.maximum.at(newest, self.owners[parent_level, level], times)
         return newest
 
+    def with_keys(self, keys: Integers) -> tuple[Integers, Booleans]:
+        """Return, for each key, the index of the place that has it, and whether there is such a place."""
+        order = np.argsort(self.keys)
+        found = order[np.minimum(np.searchsorted(self.keys[order], keys), len(order) - 1)]
+        return found, self.keys[found] == keys
+
 
 def _expected_places(columns: EntryColumns, datasets: Sequence[CachedDataset]) -> _Places:
-    config_owners: list[int] = []
-    split_owners: list[int] = []
-    configs: list[str] = []
-    splits: list[str] = []
-    for index, cached in enumerate(datasets):
-        for name in dict.fromkeys(cached.configs):
-            listed = dict.fromkeys(cached.splits.get(name, ()))
-            split_owners += [len(configs)] * len(listed)
-            splits += listed
-            config_owners.append(index)
-            configs.append(name)
-    dataset_of_config = np.array(config_owners, np.int64)
-    config_of_split = np.array(split_owners, np.int64)
-    dataset_of_split = dataset_of_config[config_of_split]
+    listed = _Listed.of(datasets)
     dataset = columns.dataset.codes_of(cached.dataset for cached in datasets)
-    config = columns.config.codes_of(configs)
-    split = columns.split.codes_of(splits)
-    no_config = np.full(len(dataset), NO_TEXT)
-    no_split = np.full(len(dataset) + len(config), NO_TEXT)
+    config = columns.config.codes_of(listed.configs)
+    split = columns.split.codes_of(listed.splits)
+    dataset_of_config, config_of_split = listed.dataset_of_config, listed.config_of_split
+    dataset_of_split = dataset_of_config[config_of_split]
+    dataset_keys = _keys(columns, dataset, np.int64(NO_TEXT), np.int64(NO_TEXT))
+    config_keys = _keys(columns, dataset[dataset_of_config], config, np.int64(NO_TEXT))
+    split_keys = _keys(columns, dataset[dataset_of_split], config[config_of_split], split)
     ends = np.cumsum([0, len(dataset), len(config), len(split)]).tolist()
     return _Places(
-        keys=_keys(
-            columns,
-            np.concatenate([dataset, dataset[dataset_of_config], dataset[dataset_of_split]]),
-            np.concatenate([no_config, config, config[config_of_split]]),
-            np.concatenate([no_split, split]),
-        ),
+        keys=np.concatenate([dataset_keys, config_keys, split_keys]),
         levels={level: slice(ends[level], ends[level + 1]) for level in Level},
         owners={
             (Level.DATASET, Level.DATASET): np.arange(len(dataset)),
@@ -130,50 +129,80 @@ def _expected_places(columns: EntryColumns, datasets: Sequence[CachedDataset]) -
     )
 
 
-def _keys(columns: EntryColumns, dataset: Integers, config: Integers, split: Integers) -> Integers:
-    """Make one number of the codes of a dataset, a config and a split."""
-    # Besides the values of the entries, there is null, and what no entry has.
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The configs that some datasets list, one after the other, and the splits that these configs list.
+
+    :param dataset_of_config: for each config, the index of its dataset.
+    :param config_of_split: for each split, the index of its config.
+    """
+
+    configs: Sequence[str]
+    splits: Sequence[str]
+    dataset_of_config: Integers
+    config_of_split: Integers
+
+    @classmethod
+    def of(cls, datasets: Sequence[CachedDataset]) -> _Listed:
+        """Return what ``datasets`` list, without repetitions."""
+        configs: list[str] = []
+        splits: list[str] = []
+        dataset_of_config: list[int] = []
+        config_of_split: list[int] = []
+        for index, cached in enumerate(datasets):
+            for config in dict.fromkeys(cached.configs):
+                splits_of_config = dict.fromkeys(cached.splits.get(config, ()))
+                splits += splits_of_config
+                config_of_split += [len(configs)] * len(splits_of_config)
+                configs.append(config)
+                dataset_of_config.append(index)
+        return cls(
+            configs, splits, np.array(dataset_of_config, np.int64), np.array(config_of_split, np.int64)
+        )
+
+
+def _keys(
+    columns: EntryColumns, dataset: Integers, config: Integers | np.int64, split: Integers | np.int64
+) -> Integers:
+    """Return one number for the codes of a dataset, a config and a split: the key of a place."""
+    # Besides the values of the entries, there is null, and a value that no entry has.
     configs, splits = len(columns.config.values) + 2, len(columns.split.values) + 2
     return (dataset * configs + config + 1) * splits + split + 1
 
 
-def _times(
-    release: Release, columns: EntryColumns, places: _Places, entries: Booleans
-) -> dict[str, Integers]:
-    """Give the times of some entries, by step: for each place of its level, or NO_NUMBER if there is none."""
-    rows = columns.kind.mapped({step.name: row for row, step in enumerate(release.steps)}, other=-1, null=-1)
-    keys = _keys(columns, columns.dataset.codes, columns.config.codes, columns.split.codes)
-    order = np.argsort(places.keys)
-    found = order[np.minimum(np.searchsorted(places.keys[order], keys), len(order) - 1)]
-    placed = entries & (rows >= 0) & (places.keys[found] == keys)
-    times = np.full((len(release.steps), len(order)), NO_NUMBER)
-    times[rows[placed], found[placed]] = columns.updated_at[placed]
-    return {
-        step.name: own[places.levels[step.input_type]] for step, own in zip(release.steps, times, strict=True)
-    }
+def _times(release: Release, columns: EntryColumns, places: _Places, good: Booleans) -> dict[str, Integers]:
+    """Return, for each step, the times of its good entries at the places of its level (NO_NUMBER: none)."""
+    rows = {step.name: row for row, step in enumerate(release.steps)}
+    row = columns.kind.mapped(rows, other=_NO_ROW, null=_NO_ROW)
+    place, has_place = places.with_keys(
+        _keys(columns, columns.dataset.codes, columns.config.codes, columns.split.codes)
+    )
+    counts = good & has_place & (row != _NO_ROW)
+    times = np.full((len(release.steps), len(places.keys)), NO_NUMBER)
+    times[row[counts], place[counts]] = columns.updated_at[counts]
+    return {step.name: times[rows[step.name], places.levels[step.input_type]] for step in release.steps}
 
 
 def _good_entries(release: Release, columns: EntryColumns, revisions: Mapping[str, str]) -> Booleans:
-    """Tell which entries are up to date as far as their parents do not matter.
+    """Return which entries are up to date if their parents are not newer.
 
-    A number that makes no sense is not taken for good, and so left to the plan.
+    An entry with an impossible number is not among them: it is left to the plan.
     """
-    versions = columns.kind.mapped(
-        {step.name: step.job_runner_version for step in release.steps}, other=_MOST, null=_MOST
-    )
-    maxima = {code: min(maximum, _MOST) for code, maximum in release.max_failed_runs.items()}
-    most_failed_runs = columns.error_code.mapped(maxima, other=0, null=maxima.get("", 0))
-    revision_codes = {value: code for code, value in enumerate(columns.revision.values)}
-    wanted_revisions = columns.dataset.mapped(
-        {name: revision_codes.get(revision, _NO_REVISION) for name, revision in revisions.items()},
-        other=_NO_REVISION,
-        null=_NO_REVISION,
-    )
+    versions = {step.name: step.job_runner_version for step in release.steps}
+    version = columns.kind.mapped(versions, other=_MAX_INTEGER, null=_MAX_INTEGER)
+    maxima = {code: min(maximum, _MAX_INTEGER) for code, maximum in release.max_failed_runs.items()}
+    max_failed_runs = columns.error_code.mapped(maxima, other=0, null=maxima.get("", 0))
+    codes = {revision: code for code, revision in enumerate(columns.revision.values)}
+    revision_codes = {name: codes.get(revision, _NO_REVISION) for name, revision in revisions.items()}
+    revision = columns.dataset.mapped(revision_codes, other=_NO_REVISION, null=_NO_REVISION)
+
     status, failed_runs = columns.http_status, columns.failed_runs
-    has_sane_numbers = (status >= 100) & (status < 600) & (failed_runs >= 0) & (failed_runs < _MOST)
-    is_final = (status < 400) | (failed_runs >= most_failed_runs)
-    is_current = (columns.job_runner_version >= versions) & (columns.revision.codes == wanted_revisions)
-    good: Booleans = has_sane_numbers & is_final & is_current & (columns.updated_at != NO_NUMBER)
+    has_valid_status = (status >= HTTP_STATUSES.start) & (status < HTTP_STATUSES.stop)
+    has_valid_failed_runs = (failed_runs >= 0) & (failed_runs < _MAX_INTEGER)  # infinity is the maximum
+    is_not_retried = (status < FIRST_ERROR_STATUS) | (failed_runs >= max_failed_runs)
+    is_current = (columns.job_runner_version >= version) & (columns.revision.codes == revision)
+    has_time = columns.updated_at != NO_NUMBER
+    good: Booleans = has_valid_status & has_valid_failed_runs & is_not_retried & is_current & has_time
     return good
 
 
