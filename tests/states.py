@@ -1,4 +1,4 @@
-"""Random states of one dataset, for what has to hold for all of them."""
+"""Random states of one dataset, to test what holds for all of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class State:
         return plan_dataset(self.release, self.cached, self.jobs, REVISION)
 
     def after(self, plan: Plan) -> State:
-        """The state once a plan is written."""
+        """The state after a plan is written."""
         cached, jobs = self.cached, [job for job in self.jobs if job not in plan.deleted_jobs]
         if plan.incoherent:
             cached = CachedDataset(DATASET)
@@ -46,7 +46,7 @@ class State:
         return State(self.release, cached, [*jobs, *map(as_pending, plan.new_jobs)])
 
 
-# One that is up to date, or empty, and what has happened to it since
+# A state is that of an up-to-date or empty dataset, with changes
 
 names = st.one_of(
     st.sampled_from(
@@ -119,7 +119,7 @@ def states(draw: st.DrawFn) -> State:
 
 
 def jobs(release: Release, splits: dict[str, list[str]]) -> st.SearchStrategy[Job]:
-    """Jobs of the artifacts that are likely to be expected, and some of others."""
+    """Jobs of artifacts, most of which are expected."""
     expected = [(step.name, place) for step in release.steps for place in places_of(step.input_type, splits)]
     unexpected = st.tuples(st.just("forgotten"), st.tuples(st.none() | names, st.none()))
 

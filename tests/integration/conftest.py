@@ -1,4 +1,4 @@
-"""Databases with the indexes of datasets-server, and the stores on them."""
+"""Databases with the indexes of datasets-server, and their stores."""
 
 from __future__ import annotations
 

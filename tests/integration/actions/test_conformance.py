@@ -129,7 +129,7 @@ def fill(databases: Databases, release: Release, case: Case) -> tuple[list[Any],
 
 
 def answer(state: HubState, case: Case) -> None:
-    """Let the Hub answer as the case says."""
+    """Make the Hub answer as the case says."""
     status, name = case["hub"]["status"], case["dataset"]
     state.datasets.clear()
     state.users.clear()

@@ -1,4 +1,4 @@
-"""The rules of a plan, one example for each: the state of a dataset, and the plan for it."""
+"""The rules of a plan, with an example for each: the state of a dataset, and the plan for it."""
 
 from __future__ import annotations
 
@@ -81,15 +81,13 @@ def reasons(made: Plan) -> dict[tuple[str, str | None, str | None], Reason]:
 
 
 class TestReasons:
-    def test_nothing_to_do(self, release: Release) -> None:
+    def test_an_up_to_date_dataset_needs_nothing(self, release: Release) -> None:
         made = plan(up_to_date(release, {"a": ["train", "test"], "b": ["train"], "c": []}), release=release)
 
         assert made == Plan(DATASET, REVISION, (), ())
         assert made.is_empty
 
-    def test_of_an_unknown_dataset_only_the_artifacts_of_the_dataset_are_expected(
-        self, release: Release
-    ) -> None:
+    def test_a_dataset_without_entries_needs_only_its_dataset_level_artifacts(self, release: Release) -> None:
         made = plan(CachedDataset(DATASET), release=release)
 
         assert made.new_jobs == tuple(
@@ -98,7 +96,7 @@ class TestReasons:
             if step.input_type is Level.DATASET
         )
 
-    def test_every_expected_artifact_can_be_missing(self, release: Release) -> None:
+    def test_every_expected_artifact_without_an_entry_needs_a_job(self, release: Release) -> None:
         splits = {"a": ["train", "test"], "b": ["train"]}
         cached = replace(up_to_date(release, splits), entries=())
 
@@ -110,14 +108,14 @@ class TestReasons:
             for place in places_of(step.input_type, splits)
         }
 
-    def test_lists_are_used_whatever_the_status_and_revision_of_their_entries(self) -> None:
+    def test_the_lists_of_a_failed_or_outdated_entry_are_used(self) -> None:
         cached = changed(up_to_date(SMALL), "names", http_status=500, revision=OTHER_REVISION)
 
         made = plan(without(cached, "rows"))
 
         assert reasons(made)["rows", "config", "train"] is Reason.EMPTY
 
-    def test_names_listed_twice_count_once(self) -> None:
+    def test_a_name_that_is_listed_twice_counts_once(self) -> None:
         cached = replace(
             CachedDataset(DATASET), configs=["c", "c"], splits={"c": ["s", "s"], "unlisted": ["s"]}
         )
@@ -200,7 +198,7 @@ class TestReasons:
             (399, "ConnectionError", 0, None),
         ],
     )
-    def test_an_error_is_retried_until_it_has_failed_too_often(
+    def test_an_error_is_retried_until_its_failed_runs_reach_the_maximum(
         self, http_status: int, error_code: str | None, failed_runs: int, reason: Reason | None
     ) -> None:
         cached = changed(
@@ -260,18 +258,18 @@ class TestDifficulty:
         [found] = [job.difficulty for job in plan(cached).new_jobs if job.type == job_type]
         return found
 
-    def test_is_the_step_s(self) -> None:
+    def test_is_that_of_the_step(self) -> None:
         assert self.difficulty(without(up_to_date(SMALL), "rows"), "rows") == 70
 
     @pytest.mark.parametrize(
         ("size", "difficulty"), [(3_000_000_000, 70), (3_000_000_001, 90), (2**62, 90), (0, 70)]
     )
-    def test_is_greater_if_the_config_is_big(self, size: int, difficulty: int) -> None:
+    def test_has_a_bonus_if_the_config_is_big(self, size: int, difficulty: int) -> None:
         cached = replace(without(up_to_date(SMALL), "rows"), sizes={"config": size})
 
         assert self.difficulty(cached, "rows") == difficulty
 
-    def test_has_no_bonus_for_a_step_without_one_nor_for_another_config(self) -> None:
+    def test_has_no_bonus_for_a_step_without_one_or_for_a_small_config(self) -> None:
         cached = up_to_date(SMALL, {"a": ["s"], "big": ["s"]})
         cached = replace(without(without(cached, "count"), "rows", ("a", "s")), sizes={"big": 2**62})
 
@@ -296,7 +294,7 @@ class TestDifficulty:
 
 
 class TestPendingJobs:
-    """``rows`` needs a job in each state; the question is which of the jobs there are stays."""
+    """``rows`` needs a job in each example; which of the pending ones is kept?"""
 
     cached = without(up_to_date(SMALL), "rows")
 
@@ -305,12 +303,12 @@ class TestPendingJobs:
         return [job for job in jobs if job not in made.deleted_jobs]
 
     @pytest.mark.parametrize("status", JobStatus)
-    def test_one_is_kept_in_place_of_a_new_one(self, status: JobStatus) -> None:
+    def test_a_pending_job_is_kept_in_place_of_a_new_one(self, status: JobStatus) -> None:
         made = plan(self.cached, pending_job("rows", SPLIT_PLACE, status=status))
 
         assert made.is_empty
 
-    def test_only_one_for_the_same_revision_will_do(self) -> None:
+    def test_a_waiting_job_of_another_revision_is_deleted(self) -> None:
         job = pending_job("rows", SPLIT_PLACE, revision=OTHER_REVISION)
 
         made = plan(self.cached, job)
@@ -319,7 +317,7 @@ class TestPendingJobs:
         assert made.deleted_jobs == (job,)
 
     @pytest.mark.parametrize("place", [("config", "test"), ("other", "train"), CONFIG_PLACE, DATASET_PLACE])
-    def test_only_one_for_the_same_config_and_split_will_do(self, place: Place) -> None:
+    def test_a_waiting_job_of_another_place_is_deleted(self, place: Place) -> None:
         job = pending_job("rows", place)
 
         made = plan(self.cached, job)
@@ -327,13 +325,13 @@ class TestPendingJobs:
         assert reasons(made) == {("rows", "config", "train"): Reason.EMPTY}
         assert made.deleted_jobs == (job,)
 
-    def test_a_started_one_comes_before_a_higher_priority(self) -> None:
+    def test_a_started_job_is_preferred_to_one_of_higher_priority(self) -> None:
         high = pending_job("rows", SPLIT_PLACE, priority=Priority.HIGH)
         started = pending_job("rows", SPLIT_PLACE, status=JobStatus.STARTED)
 
         assert self.kept(high, started) == [started]
 
-    def test_a_higher_priority_comes_before_a_greater_age(self) -> None:
+    def test_a_job_of_higher_priority_is_preferred_to_an_older_one(self) -> None:
         low, normal, high = (
             pending_job("rows", SPLIT_PLACE, priority=priority)
             for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH)
@@ -342,14 +340,14 @@ class TestPendingJobs:
         assert self.kept(low, normal, high) == [high]
         assert self.kept(low, normal) == [normal]
 
-    def test_then_the_older_one_is_kept(self) -> None:
+    def test_of_two_equal_jobs_the_older_one_is_kept(self) -> None:
         young = pending_job("rows", SPLIT_PLACE, created_at=LATE)
         old = pending_job("rows", SPLIT_PLACE, created_at=EARLY)
 
         assert self.kept(young, old) == [old]
         assert self.kept(old, young) == [old]
 
-    def test_a_started_one_is_never_deleted(self) -> None:
+    def test_a_started_job_is_never_deleted(self) -> None:
         started = [
             pending_job(kind, place, status=JobStatus.STARTED, revision=revision)
             for kind, place in (("rows", SPLIT_PLACE), ("names", DATASET_PLACE), ("forgotten", DATASET_PLACE))
@@ -360,7 +358,7 @@ class TestPendingJobs:
 
         assert made.is_empty
 
-    def test_a_started_one_for_another_revision_does_not_spare_a_new_one(self) -> None:
+    def test_a_started_job_of_another_revision_does_not_replace_a_new_one(self) -> None:
         started = pending_job("rows", SPLIT_PLACE, status=JobStatus.STARTED, revision=OTHER_REVISION)
 
         made = plan(self.cached, started)
@@ -378,7 +376,7 @@ class TestPendingJobs:
         ],
         ids=["up to date", "unknown step", "unlisted config", "config of a dataset's artifact"],
     )
-    def test_a_waiting_one_that_nothing_needs_is_deleted(self, job: Job) -> None:
+    def test_a_waiting_job_that_nothing_needs_is_deleted(self, job: Job) -> None:
         made = plan(up_to_date(SMALL), job)
 
         assert made == Plan(DATASET, REVISION, (), (job,))
@@ -408,9 +406,9 @@ class TestOrder:
 
 class TestIncoherence:
     def with_entry(self, place: Place, splits: dict[str, Sequence[str]]) -> CachedDataset:
-        """A dataset with one entry more, of a step or none that the release knows."""
+        """An up-to-date dataset with one more entry, of a kind that the release does not know."""
         cached = up_to_date(REBUILDING, splits)
-        more = cached.entries[0]._replace(kind="whatever", config=place[0], split=place[1])
+        more = cached.entries[0]._replace(kind="unknown", config=place[0], split=place[1])
         return replace(cached, entries=[*cached.entries, more])
 
     @pytest.mark.parametrize(
@@ -423,7 +421,7 @@ class TestIncoherence:
             (("config", None), {}),
         ],
     )
-    def test_the_dataset_is_removed_and_begun_from_nothing(
+    def test_an_incoherent_dataset_is_removed_and_planned_from_nothing(
         self, place: Place, splits: dict[str, Sequence[str]]
     ) -> None:
         waiting = pending_job("names")
@@ -454,17 +452,17 @@ class TestIncoherence:
 
         assert made.is_empty
 
-    def test_of_a_config_without_a_list_of_splits_any_split_may_have_entries(self) -> None:
+    def test_a_config_without_a_list_of_splits_may_have_entries_of_any_split(self) -> None:
         cached = replace(self.with_entry(("config", "any"), {"config": []}), splits={})
 
         assert not plan(cached, release=REBUILDING).incoherent
 
-    def test_the_older_release_does_not_mind(self) -> None:
+    def test_without_the_rule_an_incoherent_dataset_is_left_alone(self) -> None:
         made = plan(self.with_entry(("gone", None), {"config": ["train"]}), release=SMALL)
 
         assert made.is_empty
 
-    def test_a_started_job_that_survives_the_removal_spares_a_new_one(self) -> None:
+    def test_a_started_job_that_survives_the_removal_is_kept_in_place_of_a_new_one(self) -> None:
         started = pending_job("names", status=JobStatus.STARTED)
 
         made = plan(self.with_entry(("gone", None), {}), started, release=REBUILDING)

@@ -1,4 +1,4 @@
-"""What holds for the plan of every dataset, whatever its state: random states in every release."""
+"""What holds for the plan of any dataset, tested on random states in all releases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.planning.processing_graph import Level, Release
 from tests.builders import NOON, OTHER_REVISION, REVISION, pending_job, up_to_date
 from tests.states import State, every_state, states
 
-#: A state that breaks a rule is shown in full, however long it is.
+#: A state that breaks a rule is shown in full, even if it is long.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 REASONS_IN_ORDER = [
@@ -34,12 +34,12 @@ def key(job: Job) -> ArtifactKey:
     return (job.type, job.config, job.split)
 
 
-# What holds for each of them
+# What holds for each plan
 
 
 @every_state
 @given(states())
-def test_once_a_plan_is_written_nothing_is_left_to_do(state: State) -> None:
+def test_after_a_plan_is_written_the_next_plan_is_empty(state: State) -> None:
     after = state.after(state.plan())
 
     assert after.plan().is_empty
@@ -57,7 +57,9 @@ def test_started_jobs_are_never_touched(state: State) -> None:
 
 @every_state
 @given(states())
-def test_one_pending_job_is_left_for_each_artifact_and_none_of_another_revision(state: State) -> None:
+def test_an_artifact_keeps_one_pending_job_at_most_and_no_waiting_job_of_another_revision(
+    state: State,
+) -> None:
     after = state.after(state.plan())
 
     waiting = [job for job in after.jobs if job.status is JobStatus.WAITING]
@@ -80,7 +82,7 @@ def test_a_new_job_never_repeats_a_pending_one(state: State) -> None:
 
 @every_state
 @given(states())
-def test_a_job_is_deleted_for_a_better_one_or_for_none_at_all(state: State) -> None:
+def test_a_job_is_deleted_only_if_a_better_one_is_kept_or_none_is_needed(state: State) -> None:
     plan = state.plan()
     assume(not plan.incoherent)
     without_jobs = replace(state, jobs=()).plan()
@@ -98,7 +100,7 @@ def quality(job: Job) -> tuple[bool, int, datetime]:
 
 @every_state
 @given(states())
-def test_new_jobs_are_of_known_steps_at_expected_places_and_of_a_difficulty_up_to_100(state: State) -> None:
+def test_new_jobs_have_known_steps_expected_places_and_difficulties_up_to_100(state: State) -> None:
     plan = state.plan()
 
     for job in plan.new_jobs:
@@ -145,9 +147,9 @@ def test_without_the_rule_no_cache_is_called_incoherent(state: State) -> None:
 
 @every_state
 @given(states())
-def test_workers_reach_the_end(state: State) -> None:
-    """Each round outdates only what comes further down the graph: there are no more of them than steps, and
-    one for an incoherent cache, and one for jobs of artifacts that are not expected.
+def test_workers_bring_every_dataset_up_to_date(state: State) -> None:
+    """Each round outdates only steps further down the graph. So it takes at most a round for each step, one
+    for an incoherent cache, and one for jobs of artifacts that are not expected.
     """
     now = NOON + timedelta(days=1)
     for _ in range(len(state.release.steps) + 2):
@@ -160,7 +162,7 @@ def test_workers_reach_the_end(state: State) -> None:
 
 
 def worked(state: State, now: datetime) -> tuple[State, datetime]:
-    """The state, and the time, once all pending jobs are done, one after the other, in topological order."""
+    """The state and the time after all pending jobs are done, one after the other, in topological order."""
     entries = {(entry.kind, entry.config, entry.split): entry for entry in state.cached.entries}
     steps = {step.name: place for place, step in enumerate(state.release.steps)}
     ours = [job for job in state.jobs if job.revision == REVISION and job.type in steps]
@@ -175,7 +177,7 @@ def worked(state: State, now: datetime) -> tuple[State, datetime]:
 
 
 def seconds_to_plan(release: Release, configs: int) -> float:
-    """The time of a plan with a job for each artifact, half of which are pending already."""
+    """The time to plan a job for each artifact, while half of the jobs are pending already."""
     splits = {f"config {number}": ["train"] for number in range(configs)}
     cached = up_to_date(release, splits, revision=OTHER_REVISION)
     pending = [pending_job(entry.kind, (entry.config, entry.split)) for entry in cached.entries[::2]]

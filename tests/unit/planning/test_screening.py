@@ -1,4 +1,4 @@
-"""The screening: what it proves to be up to date has an empty plan, and what is up to date is proven."""
+"""The screening agrees with the plan: it proves only datasets whose plan is empty, and most of these."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def columns(*documents: Document) -> EntryColumns:
 
 
 def proven(release: Release, *datasets: CachedDataset, seed: int = 0) -> set[str]:
-    """Screen some datasets together, in any order of their entries."""
+    """The datasets that the screening proves, with their entries shuffled."""
     documents = [document(cached.dataset, entry) for cached in datasets for entry in cached.entries]
     Random(seed).shuffle(documents)
     listed = {cached.dataset: replace(cached, entries=()) for cached in datasets}
@@ -50,20 +50,20 @@ def is_proven(release: Release, cached: CachedDataset) -> bool:
     return proven(release, cached) == {DATASET}
 
 
-def in_unison(entries: Sequence[Entry], minutes: dict[str | None, int]) -> list[Entry]:
-    """The entries, those of each config so many minutes later."""
+def shifted(entries: Sequence[Entry], minutes: dict[str | None, int]) -> list[Entry]:
+    """The entries, those of each config updated some minutes later."""
     return [
         entry._replace(updated_at=entry.updated_at + timedelta(minutes=minutes.get(entry.config, 0)))
         for entry in entries
     ]
 
 
-# It is never wrong
+# It proves no dataset that has something to do
 
 
 @every_state
 @given(st.lists(states(), max_size=4), st.integers())
-def test_what_is_proven_has_an_empty_plan(some: list[State], seed: int) -> None:
+def test_a_proven_dataset_has_an_empty_plan(some: list[State], seed: int) -> None:
     for release in map(load_release, release_names()):
         datasets = [replace(state.cached, dataset=f"user/{number}") for number, state in enumerate(some)]
 
@@ -73,7 +73,7 @@ def test_what_is_proven_has_an_empty_plan(some: list[State], seed: int) -> None:
         assert found <= {plan.dataset for plan in plans if plan.is_empty}
 
 
-# It is never blind to a dataset without entries at places that are not expected
+# It proves each dataset that has nothing to do and has no unexpected entry
 
 
 @every_state
@@ -81,13 +81,13 @@ def test_what_is_proven_has_an_empty_plan(some: list[State], seed: int) -> None:
     st.dictionaries(names, st.lists(names, max_size=3, unique=True), max_size=3),
     st.data(),
 )
-def test_configs_may_be_of_different_times_as_the_plan_allows(
+def test_configs_updated_at_different_times_are_judged_as_in_the_plan(
     splits: dict[str, list[str]], data: st.DataObject
 ) -> None:
     release = load_release(data.draw(st.sampled_from(release_names())))
     cached = up_to_date(release, splits)
     minutes = {config: data.draw(st.sampled_from([0, 0, 1, 2, 60])) for config in [None, *splits]}
-    cached = replace(cached, entries=in_unison(cached.entries, minutes))
+    cached = replace(cached, entries=shifted(cached.entries, minutes))
 
     plan = plan_dataset(release, cached, (), REVISION)
 
@@ -96,7 +96,7 @@ def test_configs_may_be_of_different_times_as_the_plan_allows(
 
 @every_state
 @given(st.data())
-def test_one_entry_decides_as_in_the_plan(data: st.DataObject) -> None:
+def test_one_changed_entry_is_judged_as_in_the_plan(data: st.DataObject) -> None:
     release = load_release(data.draw(st.sampled_from(release_names())))
     cached = up_to_date(release, SPLITS)
     index = data.draw(st.integers(0, len(cached.entries) - 1))
@@ -130,7 +130,7 @@ def test_a_dataset_that_is_up_to_date_is_proven(release: Release, splits: dict[s
     assert is_proven(release, up_to_date(release, splits))
 
 
-def test_a_config_made_a_day_after_the_others_is_proven_with_what_was_made_from_it(release: Release) -> None:
+def test_a_config_updated_a_day_after_the_others_is_proven(release: Release) -> None:
     cached = up_to_date(release, {"a": ["train"], "b": ["train"]})
     is_late = {
         (step.name, config)
@@ -158,7 +158,7 @@ def is_made_from_configs(step: Step) -> bool:
     return any(parent.input_type > Level.DATASET or is_made_from_configs(parent) for parent in step.parents)
 
 
-def test_each_of_several_is_judged_by_itself(release: Release) -> None:
+def test_each_of_several_datasets_is_judged_separately(release: Release) -> None:
     good, bad, empty = (
         replace(up_to_date(release, SPLITS), dataset=name) for name in ("good", "bad", "empty")
     )
@@ -189,7 +189,7 @@ def test_a_dataset_with_an_entry_that_is_not_expected_is_left_to_the_plan(
     assert not is_proven(release, replace(cached, entries=[*cached.entries, other]))
 
 
-def test_an_entry_of_which_there_are_two_does_not_stand_for_another(release: Release) -> None:
+def test_a_duplicate_entry_does_not_make_up_for_a_missing_one(release: Release) -> None:
     cached = without(up_to_date(release, SPLITS), "config-size", ("b", None))
     twice = next(entry for entry in cached.entries if entry.kind == "config-size")
 
@@ -209,7 +209,7 @@ def test_a_dataset_with_an_entry_that_lacks_a_field_is_left_to_the_plan(release:
 
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan"), -1, 2**63 - 1])
 @pytest.mark.parametrize("field", ["http_status", "failed_runs"])
-def test_a_dataset_with_a_number_that_makes_no_sense_is_left_to_the_plan(
+def test_a_dataset_with_an_impossible_number_is_left_to_the_plan(
     release: Release, field: str, number: float
 ) -> None:
     first, *others = (document(DATASET, entry) for entry in up_to_date(release).entries)
@@ -218,7 +218,7 @@ def test_a_dataset_with_a_number_that_makes_no_sense_is_left_to_the_plan(
     assert not proven_up_to_date(release, [strange], {DATASET: up_to_date(release)}, {DATASET: REVISION})
 
 
-def test_an_error_that_is_always_retried_is_never_final(release: Release) -> None:
+def test_an_error_without_a_maximum_is_always_retried(release: Release) -> None:
     retrying = release.retrying(["CreateCommitError"], past_the_maximum=True)
     failed = changed(
         up_to_date(release),
@@ -262,7 +262,7 @@ def test_entries_of_other_datasets_do_not_matter(release: Release, other: Docume
         ("updated_at", "2026-01-31"),
     ],
 )
-def test_a_field_of_a_wrong_type_makes_the_columns_unreadable(field: str, value: object) -> None:
+def test_a_field_of_the_wrong_type_is_an_error(field: str, value: object) -> None:
     good = document(DATASET, up_to_date(load_release()).entries[0])
 
     with pytest.raises(UnreadableColumnsError):
@@ -281,7 +281,7 @@ def test_a_field_of_a_wrong_type_makes_the_columns_unreadable(field: str, value:
         (["ab", "b", "b", "bcc", "cd"], ["a", "bbbb", "cccd"]),
     ],
 )
-def test_the_entries_of_a_dataset_are_in_one_piece_even_if_replies_cut_them(
+def test_the_entries_of_a_dataset_are_in_one_piece_even_if_a_reply_ends_between_them(
     replies: list[str], pieces: list[str]
 ) -> None:
     encoded = [b"".join(bson.encode({"dataset": name}) for name in reply) for reply in replies]
