@@ -601,10 +601,11 @@ class TestListing:
             with pytest.raises(ServiceError, match=r"does not list its datasets: "):
                 listed(odd)
 
+    @pytest.mark.parametrize(("query", "requests"), [("?cursor=same", 2), ("", 1)])
     def test_a_next_page_on_another_host_is_requested_from_the_endpoint_but_not_twice(
-        self, release: Release
+        self, release: Release, query: str, requests: int
     ) -> None:
-        elsewhere = {"Link": '<https://hub.elsewhere/api/datasets?cursor=same>; rel="next"'}
+        elsewhere = {"Link": f'<https://hub.elsewhere/api/datasets{query}>; rel="next"'}
         with HTTPServer(("127.0.0.1", 0), handler_of("[]", elsewhere)) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             asked = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
@@ -613,7 +614,7 @@ class TestListing:
                 listed(asked)
             server.shutdown()
 
-        assert asked.requests == 2
+        assert asked.requests == requests
 
     def test_a_listing_whose_last_page_leads_to_the_first_is_a_service_error(
         self, shared_hub: HubServer, release: Release
