@@ -1,7 +1,4 @@
-"""The client of the Hugging Face Hub: which datasets are supported, and at which revision.
-
-The README's section "Is a dataset supported?" has the rules.
-"""
+"""The client of the Hugging Face Hub: which datasets are supported, and at which revision."""
 
 from __future__ import annotations
 

@@ -146,15 +146,13 @@ class TestSupport:
 
         assert hub(shared_hub, release).support("user/data") == answer
 
-    @pytest.mark.parametrize(
-        ("release_name", "answer"), [("2024-03", NO_VIEWER), ("2026-08", Supported(REVISION))]
-    )
-    def test_a_viewer_that_is_null_is_off_in_the_old_release(
-        self, shared_hub: HubServer, release: Release, answer: Supported | Unsupported
+    def test_the_release_decides_whether_a_viewer_that_is_null_is_off(
+        self, shared_hub: HubServer, release: Release
     ) -> None:
         shared_hub.state.put(replace(DATA, card_data={"viewer": None}))
 
-        assert hub(shared_hub, release).support("user/data") == answer
+        expected = NO_VIEWER if release.null_viewer_is_off else Supported(REVISION)
+        assert hub(shared_hub, release).support("user/data") == expected
 
     def test_a_blocked_dataset_is_not_supported(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(DATA, HubDataset("squad", REVISION))
