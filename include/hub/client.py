@@ -1,7 +1,4 @@
-"""The client of the Hugging Face Hub: which datasets are supported, and at which revision.
-
-The README's section "Is a dataset supported?" has the rules.
-"""
+"""The client of the Hugging Face Hub: which datasets are supported, and at which revision."""
 
 from __future__ import annotations
 
@@ -238,4 +235,4 @@ def _items(page: Response) -> list[Any]:
 def _next_place(response: Response) -> str | None:
     """Return the query of the next page's address, without the host: only the endpoint may get the token."""
     address = response.links.get("next", {}).get("url")
-    return urlsplit(address).query if address else None
+    return urlsplit(address).query or _FIRST_PAGE if address else None

@@ -1,7 +1,7 @@
 """The rules that decide, from the answers of the Hub, whether a dataset is supported.
 
-The README's section "Is a dataset supported?" explains them. A malformed answer is an error of its dataset,
-never a reason to remove it.
+The section "Is a dataset supported?" of docs/actions.md explains them. A malformed answer is an error of its
+dataset, never a reason to remove it.
 """
 
 from __future__ import annotations

@@ -146,15 +146,13 @@ class TestSupport:
 
         assert hub(shared_hub, release).support("user/data") == answer
 
-    @pytest.mark.parametrize(
-        ("release_name", "answer"), [("2024-03", NO_VIEWER), ("2026-08", Supported(REVISION))]
-    )
-    def test_a_viewer_that_is_null_is_off_in_the_old_release(
-        self, shared_hub: HubServer, release: Release, answer: Supported | Unsupported
+    def test_the_release_decides_whether_a_viewer_that_is_null_is_off(
+        self, shared_hub: HubServer, release: Release
     ) -> None:
         shared_hub.state.put(replace(DATA, card_data={"viewer": None}))
 
-        assert hub(shared_hub, release).support("user/data") == answer
+        expected = NO_VIEWER if release.null_viewer_is_off else Supported(REVISION)
+        assert hub(shared_hub, release).support("user/data") == expected
 
     def test_a_blocked_dataset_is_not_supported(self, shared_hub: HubServer, release: Release) -> None:
         shared_hub.state.put(DATA, HubDataset("squad", REVISION))
@@ -601,10 +599,11 @@ class TestListing:
             with pytest.raises(ServiceError, match=r"does not list its datasets: "):
                 listed(odd)
 
+    @pytest.mark.parametrize(("query", "requests"), [("?cursor=same", 2), ("", 1)])
     def test_a_next_page_on_another_host_is_requested_from_the_endpoint_but_not_twice(
-        self, release: Release
+        self, release: Release, query: str, requests: int
     ) -> None:
-        elsewhere = {"Link": '<https://hub.elsewhere/api/datasets?cursor=same>; rel="next"'}
+        elsewhere = {"Link": f'<https://hub.elsewhere/api/datasets{query}>; rel="next"'}
         with HTTPServer(("127.0.0.1", 0), handler_of("[]", elsewhere)) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             asked = Hub(f"http://127.0.0.1:{server.server_port}", TOKEN, release, BlockList())
@@ -613,7 +612,7 @@ class TestListing:
                 listed(asked)
             server.shutdown()
 
-        assert asked.requests == 2
+        assert asked.requests == requests
 
     def test_a_listing_whose_last_page_leads_to_the_first_is_a_service_error(
         self, shared_hub: HubServer, release: Release

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from include.errors import DatasetError
 from include.hub.answers import Support, Supported, Unsupported
 from include.hub.block_list import BlockList
 from include.hub.support import DatasetInfo, SupportRules, has_paid_plan
-from include.planning.processing_graph import load_release
+from include.planning.processing_graph import Release, load_release
 
 SHA = "1" * 40
 ANSWER = {
@@ -22,30 +23,30 @@ ANSWER = {
     "tags": ["language:en"],
     "cardData": {"license": "mit"},
 }
-RELEASES = ["2024-03", "2026-08"]
+BY_FLAG = replace(load_release(), reads_enterprise_from_plan=False, null_viewer_is_off=True)
+BY_PLAN = replace(BY_FLAG, reads_enterprise_from_plan=True)
+IGNORES_NULL = replace(BY_FLAG, null_viewer_is_off=False)
 
 
-def judge(answer: object, release: str = "2024-03", *, author_pays: bool = False) -> Support:
-    rules = SupportRules(load_release(release), BlockList.parse(["blocked/*"]))
+def judge(answer: object, release: Release = BY_FLAG, *, author_pays: bool = False) -> Support:
+    rules = SupportRules(release, BlockList())
     return rules.judge("user/data", DatasetInfo.read(answer), lambda _: author_pays)
 
 
-def proven_revision(answer: object, release: str = "2024-03") -> str | None:
-    return SupportRules(load_release(release), BlockList()).proven_revision(DatasetInfo.read(answer))
+def proven_revision(answer: object, release: Release = BY_FLAG) -> str | None:
+    return SupportRules(release, BlockList()).proven_revision(DatasetInfo.read(answer))
 
 
-@pytest.mark.parametrize("release", RELEASES)
-def test_a_public_dataset_is_supported_and_proven_by_the_listing(release: str) -> None:
-    assert judge(ANSWER, release) == Supported(SHA)
-    assert proven_revision(ANSWER, release) == SHA
+def test_a_public_dataset_is_supported_and_proven_by_the_listing() -> None:
+    assert judge(ANSWER) == Supported(SHA)
+    assert proven_revision(ANSWER) == SHA
 
 
 @pytest.mark.parametrize("field", ["author", "private", "disabled", "tags", "cardData"])
-@pytest.mark.parametrize("release", RELEASES)
-def test_a_field_may_be_absent_or_null(field: str, release: str) -> None:
+def test_a_field_may_be_absent_or_null(field: str) -> None:
     absent = {name: value for name, value in ANSWER.items() if name != field}
 
-    assert judge(absent, release) == judge(ANSWER | {field: None}, release) == Supported(SHA)
+    assert judge(absent) == judge(ANSWER | {field: None}) == Supported(SHA)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +73,9 @@ def test_a_field_may_be_absent_or_null(field: str, release: str) -> None:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("release", RELEASES)
-def test_a_field_of_a_wrong_type_is_an_error(changes: dict[str, Any], release: str) -> None:
+def test_a_field_of_a_wrong_type_is_an_error(changes: dict[str, Any]) -> None:
     with pytest.raises(DatasetError, match=r"^the Hub's answer is malformed: "):
-        judge(ANSWER | changes, release)
+        judge(ANSWER | changes)
 
 
 @pytest.mark.parametrize("answer", [[], [ANSWER], None, "user/data", 1, True, {}])
@@ -104,35 +104,25 @@ def test_a_dataset_without_a_revision_is_an_error_whatever_else_it_is(
     assert proven_revision(ANSWER | {"sha": sha} | changes) is None
 
 
-@pytest.mark.parametrize(
-    ("viewer", "off_in"),
-    [
-        (False, RELEASES),
-        (0, RELEASES),
-        (0.0, RELEASES),
-        ("", RELEASES),
-        ([], RELEASES),
-        ({}, RELEASES),
-        (None, ["2024-03"]),
-        (True, []),
-        ("false", []),
-        (1, []),
-        ([False], []),
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("release", RELEASES)
-def test_a_viewer_that_is_false_or_empty_makes_a_dataset_unsupported(
-    viewer: object, off_in: list[str], release: str
-) -> None:
+@pytest.mark.parametrize("viewer", [False, 0, 0.0, "", [], {}, None], ids=repr)
+def test_a_viewer_that_is_false_or_empty_makes_a_dataset_unsupported(viewer: object) -> None:
     answer = ANSWER | {"cardData": {"viewer": viewer}}
 
-    if release in off_in:
-        assert judge(answer, release) == Unsupported("its card turns the viewer off")
-        assert proven_revision(answer, release) is None
-    else:
-        assert judge(answer, release) == Supported(SHA)
-        assert proven_revision(answer, release) == SHA
+    assert judge(answer) == Unsupported("its card turns the viewer off")
+    assert proven_revision(answer) is None
+
+
+@pytest.mark.parametrize("viewer", [True, "false", 1, [False]], ids=repr)
+def test_any_other_viewer_leaves_a_dataset_supported(viewer: object) -> None:
+    answer = ANSWER | {"cardData": {"viewer": viewer}}
+
+    assert judge(answer) == Supported(SHA)
+    assert proven_revision(answer) == SHA
+
+
+def test_a_release_may_ignore_a_viewer_that_is_null() -> None:
+    assert judge(ANSWER | {"cardData": {"viewer": None}}, IGNORES_NULL) == Supported(SHA)
+    assert isinstance(judge(ANSWER | {"cardData": {"viewer": False}}, IGNORES_NULL), Unsupported)
 
 
 def test_a_private_dataset_is_not_proven_by_the_listing_even_if_its_author_pays() -> None:
@@ -147,55 +137,55 @@ class TestPaidPlan:
     @pytest.mark.parametrize(
         ("release", "answer", "paid"),
         [
-            ("2024-03", {"isPro": True, "isEnterprise": False}, True),
-            ("2024-03", {"isPro": False, "isEnterprise": True}, True),
-            ("2024-03", {"isPro": False, "isEnterprise": False, "plan": "team"}, False),
-            ("2024-03", {"isPro": True}, True),
-            ("2024-03", {"isEnterprise": True}, True),
-            ("2026-08", {"isPro": True, "plan": None}, True),
-            ("2026-08", {"isPro": False, "plan": "team"}, True),
-            ("2026-08", {"isPro": False, "plan": None, "isEnterprise": True}, False),
-            ("2026-08", {"isPro": True}, True),
-            ("2026-08", {"plan": "team"}, True),
+            (BY_FLAG, {"isPro": True, "isEnterprise": False}, True),
+            (BY_FLAG, {"isPro": False, "isEnterprise": True}, True),
+            (BY_FLAG, {"isPro": False, "isEnterprise": False, "plan": "team"}, False),
+            (BY_FLAG, {"isPro": True}, True),
+            (BY_FLAG, {"isEnterprise": True}, True),
+            (BY_PLAN, {"isPro": True, "plan": None}, True),
+            (BY_PLAN, {"isPro": False, "plan": "team"}, True),
+            (BY_PLAN, {"isPro": False, "plan": None, "isEnterprise": True}, False),
+            (BY_PLAN, {"isPro": True}, True),
+            (BY_PLAN, {"plan": "team"}, True),
         ],
     )
     def test_an_author_is_pro_or_enterprise_by_the_fields_of_the_release(
-        self, release: str, answer: dict[str, Any], paid: bool
+        self, release: Release, answer: dict[str, Any], paid: bool
     ) -> None:
-        assert has_paid_plan(answer, load_release(release)) is paid
+        assert has_paid_plan(answer, release) is paid
 
     @pytest.mark.parametrize(
         ("release", "answer"),
         [
-            ("2024-03", {}),
-            ("2024-03", {"isPro": False}),
-            ("2024-03", {"isEnterprise": False}),
-            ("2024-03", {"isPro": False, "plan": None}),
-            ("2024-03", {"isPro": None, "isEnterprise": False}),
-            ("2026-08", {}),
-            ("2026-08", {"isPro": False}),
-            ("2026-08", {"plan": None}),
-            ("2026-08", {"isPro": False, "isEnterprise": False}),
+            (BY_FLAG, {}),
+            (BY_FLAG, {"isPro": False}),
+            (BY_FLAG, {"isEnterprise": False}),
+            (BY_FLAG, {"isPro": False, "plan": None}),
+            (BY_FLAG, {"isPro": None, "isEnterprise": False}),
+            (BY_PLAN, {}),
+            (BY_PLAN, {"isPro": False}),
+            (BY_PLAN, {"plan": None}),
+            (BY_PLAN, {"isPro": False, "isEnterprise": False}),
         ],
     )
     def test_an_answer_that_does_not_say_whether_an_author_pays_is_an_error(
-        self, release: str, answer: dict[str, Any]
+        self, release: Release, answer: dict[str, Any]
     ) -> None:
         with pytest.raises(DatasetError, match=r"does not say whether its author is PRO or Enterprise$"):
-            has_paid_plan(answer, load_release(release))
+            has_paid_plan(answer, release)
 
     @pytest.mark.parametrize(
         ("release", "answer"),
         [
-            ("2024-03", []),
-            ("2024-03", None),
-            ("2024-03", {"isPro": "false", "isEnterprise": False}),
-            ("2024-03", {"isPro": False, "isEnterprise": 0}),
-            ("2026-08", "free"),
-            ("2026-08", {"isPro": 1, "plan": None}),
-            ("2026-08", {"isPro": False, "plan": False}),
+            (BY_FLAG, []),
+            (BY_FLAG, None),
+            (BY_FLAG, {"isPro": "false", "isEnterprise": False}),
+            (BY_FLAG, {"isPro": False, "isEnterprise": 0}),
+            (BY_PLAN, "free"),
+            (BY_PLAN, {"isPro": 1, "plan": None}),
+            (BY_PLAN, {"isPro": False, "plan": False}),
         ],
     )
-    def test_an_answer_of_a_wrong_type_is_an_error(self, release: str, answer: object) -> None:
+    def test_an_answer_of_a_wrong_type_is_an_error(self, release: Release, answer: object) -> None:
         with pytest.raises(DatasetError, match=r"^the Hub's answer is malformed: "):
-            has_paid_plan(answer, load_release(release))
+            has_paid_plan(answer, release)
