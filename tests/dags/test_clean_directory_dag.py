@@ -136,7 +136,7 @@ def test_names_select_entries(entries: None, storage: Path, run_dag: RunDag) -> 
         ({"pattern": "3", "expired_time_interval_seconds": 60}, set()),
         ({"pattern": "3", "expired_time_interval_seconds": 60, "judge_by": "contents"}, {"3"}),
     ],
-    ids=repr,
+    ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),  # the same in each process
 )
 def test_a_single_directory_is_cleaned_by_hand(
     entries: None, storage: Path, run_dag: RunDag, params: dict[str, Any], expected: set[str]
