@@ -88,7 +88,7 @@ import-env: $(READY) ## Turn ENV_FILE=/path into Connections and Variables of th
 	@python -m datasets_server.import_env $(if $(YES),--yes) '$(ENV_FILE)'
 
 .PHONY: format
-format: $(READY) ## Format the code and mend what the linter can mend
+format: $(READY) ## Format the code, and fix what the linter can fix
 	@ruff check --fix .
 	@ruff format .
 

@@ -1,4 +1,4 @@
-"""Going through many datasets a batch at a time."""
+"""Working through many datasets, a batch at a time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def batched_by_weight(weights: Mapping[Item, int], most: int) -> Iterator[list[I
 def read_ahead(
     items: Iterable[Item], read: Callable[[Item], Read], readers: int = 1
 ) -> Iterator[tuple[Item, Read]]:
-    """Give each item with what is read for it; the next ones are read while the caller works on this one.
+    """Yield each item with what is read for it; the next ones are read while the caller works on this one.
 
     :param readers: how many are read at the same time.
     """
@@ -62,10 +62,10 @@ def read_ahead(
 
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """Look for cycles of garbage seldom, and only among what is made from now on.
+    """Collect garbage seldom, and only among the objects that are created from now on.
 
-    A batch makes some ten thousand tuples that live until its end and form no cycle. Going through them again
-    and again, and through all that Airflow has imported, took a quarter of the time of reading.
+    A batch creates some ten thousand tuples that live until its end and form no cycle. To go through them
+    again and again, and through everything that Airflow has imported, took a quarter of the reading time.
     """
     thresholds = gc.get_threshold()
     gc.freeze()
@@ -78,7 +78,7 @@ def rare_garbage_collection() -> Iterator[None]:
 
 
 class Progress:
-    """Logs how far the work is, out of how much if that is known, and at what rate, every ten seconds."""
+    """Logs the progress every ten seconds: how much is done, of how much if that is known, and the rate."""
 
     def __init__(
         self, what: str, total: int | None = None, clock: Callable[[], float] = time.monotonic
@@ -90,7 +90,7 @@ class Progress:
         self._done = 0
 
     def advance(self, by: int) -> None:
-        """Count what was done since the last call."""
+        """Add what was done since the previous call."""
         self._done += by
         now = self._clock()
         if now - self._logged >= SECONDS_BETWEEN_PROGRESS_LINES:

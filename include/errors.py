@@ -1,15 +1,15 @@
-"""The three ways in which maintenance can fail, told apart by what helps."""
+"""The three ways in which maintenance can fail. They differ in what helps."""
 
 from __future__ import annotations
 
 
 class ConfigurationError(Exception):
-    """Something that a person must mend: another attempt would fail in the same way."""
+    """Something that a person must fix: a retry would fail in the same way."""
 
 
 class ServiceError(Exception):
-    """A service cannot be reached or answers with an error: another attempt, later, may succeed."""
+    """A service cannot be reached or answers with an error: a retry, later, may succeed."""
 
 
 class DatasetError(Exception):
-    """One dataset cannot be handled: it is counted and left as it is, and the others go on."""
+    """One dataset cannot be handled: the run counts it, leaves it unchanged, and goes on with the others."""

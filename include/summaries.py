@@ -1,4 +1,4 @@
-"""What an action did, in numbers and a few examples: small, JSON-ready, and summed up over its tasks."""
+"""What an action did: counts and a few examples, small enough for XCom, added up over its tasks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Summary:
                 setattr(self, name, mine + theirs)
 
     def as_json(self) -> dict[str, Any]:
-        """Give the summary as an object that JSON can hold."""
+        """Return the summary as a JSON object."""
         return asdict(self)
 
     @classmethod
     def total(cls, summaries: Iterable[Mapping[str, Any]]) -> Self:
-        """Sum up summaries that went through JSON."""
+        """Add up summaries that are JSON objects."""
         total = cls()
         for summary in summaries:
             total.add(cls(**summary))

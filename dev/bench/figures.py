@@ -64,7 +64,7 @@ class History:
         self._folder = folder
 
     def last(self) -> dict[str, Any]:
-        """Give the figures of each part and column as they were measured last, by title."""
+        """Return the figures of each part and column as they were measured last, by title."""
         found: dict[str, Any] = {}
         for path in sorted(self._folder.glob("*.json")):
             for title, columns in json.loads(path.read_text(encoding="utf-8"))["figures"].items():

@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def resident_megabytes() -> float:
-    """Give what it takes now."""
+    """Return what it takes now."""
     return _status("VmRSS")
 
 
 def peak_megabytes() -> float:
-    """Give the most that it has ever taken.
+    """Return the most that it has ever taken.
 
     (``getrusage`` begins with the peak of the program that started this one.)
     """

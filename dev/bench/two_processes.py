@@ -64,7 +64,7 @@ def _remember(barrier: Barrier) -> None:
 
 
 def _backfill(world: World, listing_id: str, shard: NameRange) -> tuple[float, float, float]:
-    """Give when it started and ended, and its CPU time."""
+    """Return when it started and ended, and its CPU time."""
     with opened(world) as parts:
         backfill = parts.backfill(listing_id)
         parts.client.admin.command("ping")

@@ -54,7 +54,7 @@ class Parts:
     hub: Hub
 
     def list_hub(self) -> str:
-        """List the Hub, and give the listing's id."""
+        """List the Hub, and return the listing's id."""
         return HubLister(self.hub, self.maintenance.listings(), self.cache).whole().id
 
     def backfill(self, listing_id: str) -> Backfill:
@@ -88,7 +88,7 @@ def drop_databases(client: MongoClient[Document]) -> None:
 
 
 def mongodb_cpu_seconds(client: MongoClient[Document]) -> float:
-    """Give the CPU time that the server has taken since its start."""
+    """Return the CPU time that the server has taken since its start."""
     usage = client.admin.command("serverStatus")["extra_info"]
     return float(usage["user_time_us"] + usage["system_time_us"]) / 1e6
 

@@ -268,7 +268,7 @@ class AirflowApi:
         _checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
     def trigger(self, dag_id: str, **params: Any) -> str:
-        """Start a run by hand, as the form in the UI does, and give its id.
+        """Start a run by hand, as the form in the UI does, and return its id.
 
         :param params: those that are not to have their default.
         :raises ServiceError: if a parameter has a value that it may not have.
@@ -278,7 +278,7 @@ class AirflowApi:
         return run
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """Give a run: its ``state``, ``start_date``, ``end_date``, ..."""
+        """Return a run: its ``state``, ``start_date``, ``end_date``, ..."""
         return self._get(f"/dags/{dag_id}/dagRuns/{run_id}")
 
     def while_running(
@@ -302,26 +302,26 @@ class AirflowApi:
             time.sleep(interval)
 
     def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
-        """Give the runs of a type (``manual``, ``scheduled`` or ``backfill``), the oldest interval first."""
+        """Return the runs of a type (``manual``, ``scheduled``, ``backfill``), the oldest interval first."""
         found = self._get(f"/dags/{dag_id}/dagRuns?run_type={run_type}&order_by=logical_date")
         runs: list[dict[str, Any]] = found["dag_runs"]
         return runs
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Give the tasks of a run, each with its ``task_id`` and ``state``."""
+        """Return the tasks of a run, each with its ``task_id`` and ``state``."""
         tasks: list[dict[str, Any]] = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")[
             "task_instances"
         ]
         return tasks
 
     def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[dict[str, Any]]:
-        """Give the tries of a mapped task, the first one first, each with its ``hostname`` and ``state``."""
+        """Return the tries of a mapped task, in their order, each with its ``hostname`` and ``state``."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries"
         tries: list[dict[str, Any]] = self._get(path)["task_instances"]
         return sorted(tries, key=lambda each: int(each["try_number"]))
 
     def result(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
-        """Give what a task returned; None if it did not get so far."""
+        """Return what a task returned; None if it did not get so far."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         answer = self._client.get(f"/api/v2{path}", params={"deserialize": True})
         if answer.status_code == httpx.codes.NOT_FOUND:

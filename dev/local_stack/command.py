@@ -27,7 +27,7 @@ console = Console(highlight=False)
 def step(done: str) -> Iterator[Callable[[str], None]]:
     """Show that something is being done, and then that it is, with the seconds it took.
 
-    Gives a function that shows something else in the meantime.
+    Yields a function that shows something else in the meantime.
     """
     start = time.monotonic()
     with console.status(f"{done} ...") as status:

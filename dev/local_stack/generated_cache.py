@@ -59,7 +59,7 @@ def generate(
     up_to_date: float = 0.9,
     seed: int = 0,
 ) -> HubState:
-    """Fill two empty databases, with their indexes and totals, and give the Hub that they belong to.
+    """Fill two empty databases, with their indexes and totals, and return the Hub that they belong to.
 
     A dataset has 1 to 5 configs of 1 to 3 splits, which makes about 53 entries. The datasets that are not up
     to date have one trouble each, and every trouble is as frequent. The same seed gives the same datasets.
@@ -105,7 +105,7 @@ class _Generator:
     def add_dataset(
         self, number: int, trouble: Trouble | None, entries: list[Document], jobs: list[Document]
     ) -> HubDataset:
-        """Append the entries and jobs of a dataset, and give what the Hub has of it."""
+        """Append the entries and jobs of a dataset, and return what the Hub has of it."""
         shape = self._shape(number)
         own = up_to_date_entries(self._release, shape, self._since)
         sha = shape.revision

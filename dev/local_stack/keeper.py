@@ -51,7 +51,7 @@ def keep(work: Callable[[], int], *, on_signal: Callable[[], None]) -> int | Non
 
 
 def _reap() -> dict[int, int]:
-    """Give the exit codes of the children that have ended since the last time."""
+    """Return the exit codes of the children that have ended since the last time."""
     exit_codes = {}
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:

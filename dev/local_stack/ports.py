@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on this port now."""
+    """Return whether a server could listen on this port now."""
     with socket.socket() as probe:
         # As servers do, so that a port is not called taken for the connections that it had a moment ago.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -23,7 +23,7 @@ def is_free(port: int) -> bool:
 
 
 def is_listening(port: int) -> bool:
-    """Tell whether a server accepts connections on this port now."""
+    """Return whether a server accepts connections on this port now."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 def claim(preferred: int, what: str) -> int:
-    """Give the preferred port if it is free, and otherwise another one, which a log line tells of.
+    """Return the preferred port if it is free, and otherwise another one, which a log line tells of.
 
     :param what: who is to listen there, for the log line.
     """

@@ -157,6 +157,6 @@ class ServerProcess(Server):
 
 
 def log_tail(log_file: Path) -> str:
-    """Give the last lines of a log, for an error."""
+    """Return the last lines of a log, for an error."""
     lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join([f"The last lines of {log_file}:", *lines[-_LOG_TAIL_LINES:]])

@@ -109,7 +109,7 @@ class _Sample:
     jobs: list[Document] = field(default_factory=list)
 
     def entry(self, kind: str) -> Document:
-        """Give the first entry of a kind."""
+        """Return the first entry of a kind."""
         return next(entry for entry in self.entries if entry["kind"] == kind)
 
     def change_on_hub(self, **changes: object) -> None:
@@ -364,7 +364,7 @@ def fill(
     bucket: str,
     release: Release,
 ) -> HubState:
-    """Replace what the databases hold by the sample, add its assets, and give the Hub that belongs to it.
+    """Replace what the databases hold by the sample, add its assets, and return the Hub that belongs to it.
 
     :param assets_root: the folder of the assets.
     :param bucket: where the cached assets are, below CACHED_ASSETS_PREFIX.

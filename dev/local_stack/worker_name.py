@@ -8,5 +8,5 @@ WORKER_NAME = "WORKER_NAME"
 
 
 def worker_name() -> str:
-    """Give the name of this worker, for Airflow's ``[core] hostname_callable``."""
+    """Return the name of this worker, for Airflow's ``[core] hostname_callable``."""
     return os.environ[WORKER_NAME]

@@ -11,7 +11,7 @@ from include.summaries import SAMPLE_SIZE
 
 
 def metrics_report(counts: Sequence[Counts], seconds: float, *, dry_run: bool) -> dict[str, Any]:
-    """Sum up a collection, as an object that JSON can hold. In a dry run, it is what would be written."""
+    """Return the report of a collection, as a JSON object; that of a dry run says what it would write."""
     groups = [(count, each, labels) for each in counts for labels, count in each.labelled()]
     return {
         "dry_run": dry_run,
@@ -27,5 +27,5 @@ def metrics_report(counts: Sequence[Counts], seconds: float, *, dry_run: bool) -
 
 
 def label(value: str | int | None) -> str:
-    """Write a part of a group as text, where there may be no null."""
+    """Return a part of a group as text, also if it is null."""
     return "none" if value is None else str(value)

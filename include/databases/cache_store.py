@@ -1,4 +1,4 @@
-"""The cache database: the only place that knows ``cachedResponsesBlue`` and ``cacheTotalMetric``."""
+"""The cache database: the only module that knows ``cachedResponsesBlue`` and ``cacheTotalMetric``."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ _TOTAL_FIELDS = ("kind", "http_status", "error_code")
 class Selection:
     """Which cached datasets a run is about: those that meet all that is given.
 
-    ``names`` are names or shell wildcards (``org/*``; a star matches a slash too); with none, any name will
-    do. The others ask for an entry that meets them all: ``updated_from`` (included) and ``updated_to``
-    (excluded), in UTC, to be updated between them, ``error_codes`` to have one of these.
+    ``names`` are names or shell wildcards (``org/*``; a star matches a slash too); without any, every name is
+    selected. The other conditions select the datasets with an entry that meets them all: it was updated from
+    ``updated_from`` (inclusive) to ``updated_to`` (exclusive), in UTC, and has one of the ``error_codes``.
     """
 
     names: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class Selection:
         return self == Selection()
 
     def has_name(self, dataset: str) -> bool:
-        """Tell whether the name of a dataset is one of those selected."""
+        """Return whether the name of a dataset is selected."""
         return not self.names or any(fnmatchcase(dataset, name) for name in self.names)
 
 
@@ -108,7 +108,7 @@ class CacheStore:
         self._owed = OwedCounts(database)
 
     def entry_count(self) -> int:
-        """Give the number of entries, from the collection's own count, which is quick and nearly exact."""
+        """Return the number of entries, from the count that MongoDB keeps, which is fast and nearly exact."""
         return self._entries.estimated_document_count()
 
     def shards(self, count: int) -> list[NameRange]:
@@ -123,24 +123,24 @@ class CacheStore:
         return next((document["dataset"] for document in found), None)
 
     def sample_names(self, entries: int) -> list[str]:
-        """Give the names of the datasets of so many entries, chosen by chance, each once.
+        """Return the names of the datasets of some random entries, each once.
 
-        It reads these entries alone, unless the collection is small. So datasets with many entries are more
-        likely to be among them.
+        :param entries: how many. MongoDB reads only these, unless the collection is small. A dataset with
+            many entries is more likely to be among them.
         """
         sample: list[Document] = [{"$sample": {"size": entries}}, {"$group": {"_id": "$dataset"}}]
         return [document["_id"] for document in self._entries.aggregate(sample)]
 
     def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
-        """Give the names of the cached datasets in a range, each once, as they come from the index."""
+        """Yield the names of the cached datasets in a range, each once, in the order of the index."""
         return self._names_where(in_range(names))
 
     def selected_names(self, selection: Selection) -> Iterator[str]:
-        """Give the names of the selected datasets, each once.
+        """Yield the names of the selected datasets, each once.
 
-        Indexes answer it: (dataset, kind, http_status) where names are given without wildcards; for times,
-        (http_status, error_code, kind, updated_at), whose other fields are skipped over; for error codes
-        alone, the one that begins with them.
+        Indexes answer this: (dataset, kind, http_status) for names without wildcards; (http_status,
+        error_code, kind, updated_at) for times, skipping over its first fields; for error codes alone, the
+        index that begins with them.
         """
         names = self._names_where(_selection_query(selection))
         return (name for name in names if selection.has_name(name))
@@ -151,7 +151,7 @@ class CacheStore:
             yield document["_id"]
 
     def entry_counts(self, names: Sequence[str]) -> dict[str, int]:
-        """Give the number of entries of some datasets, 0 for one that has none; an index answers it."""
+        """Return the number of entries of each dataset, which may be 0; an index answers this."""
         pipeline: list[Document] = [
             {"$match": {"dataset": {"$in": names}}},
             {"$group": {"_id": "$dataset", "entries": {"$sum": 1}}},
@@ -160,9 +160,10 @@ class CacheStore:
         return dict.fromkeys(names, 0) | {group["_id"]: group["entries"] for group in groups}
 
     def columns(self, names: Sequence[str]) -> Iterator[EntryColumns]:
-        """Read the entries of some datasets, in the order of their names, as many at a time as a reply holds.
+        """Read the entries of some datasets, in the order of their names, in parts.
 
-        That is some 60,000 entries (16 MB), or as many as one dataset has, if it has more.
+        A part has as many entries as fit into a reply of MongoDB (16 MB, some 60,000 entries), or all entries
+        of one dataset, if it has more.
 
         :raises UnreadableColumnsError: if an entry is malformed.
         """
@@ -173,7 +174,7 @@ class CacheStore:
         return EntryColumns.of_whole_datasets(replies)
 
     def lists(self, names: Sequence[str]) -> dict[str, CachedDataset]:
-        """Read the lists of configs and splits of some datasets, and nothing else of them, with one query.
+        """Read only the lists of configs and splits of some datasets, with one query.
 
         :return: by name, for each of ``names``.
         """
@@ -181,7 +182,7 @@ class CacheStore:
         return {name: listed[name].of(name) for name in names}
 
     def read(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
-        """Read what the cache holds of some datasets, with two queries.
+        """Read the state of some datasets in the cache, with two queries.
 
         :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
         """
@@ -238,7 +239,7 @@ class CacheStore:
     def _count_entries(self) -> dict[Group, int]:
         """Count the entries in one pass over the index of these fields, without reading any entry.
 
-        The hint is needed: by itself, MongoDB reads all entries, with their contents, rather than an index.
+        Without the hint, MongoDB reads all entries, with their contents, instead of the index.
         """
         fields = {field: {"$ifNull": [f"${field}", None]} for field in _TOTAL_FIELDS}
         groups = self._entries.aggregate(
@@ -247,10 +248,10 @@ class CacheStore:
         return {tuple(group["_id"][field] for field in _TOTAL_FIELDS): group["total"] for group in groups}
 
     def converted_datasets(self, selection: Selection) -> Iterator[str]:
-        """Give the names of the selected datasets that were converted to Parquet, each once.
+        """Yield the names of the selected datasets that were converted to Parquet, each once.
 
-        They have a successful ``config-parquet`` entry, updated in the time of the selection. The index
-        (http_status, error_code, kind, updated_at) answers it.
+        They have a successful ``config-parquet`` entry that was updated in the selected time. The index
+        (http_status, error_code, kind, updated_at) answers this.
         """
         query = _selection_query(selection) | {"http_status": 200, "kind": _PARQUET_KIND}
         return (name for name in self._names_where(query) if selection.has_name(name))

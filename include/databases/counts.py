@@ -32,7 +32,7 @@ class Counts:
         return sum(self.by_group.values())
 
     def labelled(self) -> Iterator[tuple[Document, int]]:
-        """Give each group by the names of its parts, with its count: 0 for those that are gone."""
+        """Yield each group as a dictionary of its parts, with its count: 0 if the group is gone."""
         for group, count in chain(self.by_group.items(), dict.fromkeys(self.gone, 0).items()):
             yield dict(zip(self.fields, group, strict=True)), count
 
@@ -54,7 +54,7 @@ class CountCollection:
         self._count_field = count_field
 
     def stored(self) -> list[Document]:
-        """Read the counts as they are, before the counting begins."""
+        """Read the present counts, before the counting begins."""
         return list(self._collection.find({}, [*self._fields, self._count_field]))
 
     def replace(self, stored: Sequence[Document], by_group: Mapping[Group, int], *, dry_run: bool) -> Counts:

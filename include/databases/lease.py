@@ -89,7 +89,7 @@ class Lease:
         return document
 
     def release(self) -> None:
-        """Give the lease back, if this run has it."""
+        """Release the lease, if this run has it."""
         self._leases.delete_one({"_id": self._work, "run": self._run})
 
     @contextmanager

@@ -1,6 +1,6 @@
-"""Our own database: what the tasks of a run hand to one another when it is too much for Airflow.
+"""Our own database: what the tasks of a run pass to each other when it is too much for XCom.
 
-It lies beside the queue, and is the only one of the three whose collections and indexes are ours to make.
+It is on the deployment of the queue. Only in this database do we create collections and indexes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEPT_FOR = timedelta(days=90)
 
 @dataclass(frozen=True, slots=True)
 class RemovalCandidate:
-    """A dataset that the Hub, asked by itself at ``asked_at`` (UTC), calls unsupported, and why."""
+    """A dataset that the Hub, asked about it at ``asked_at`` (UTC), does not support, and the reason."""
 
     dataset: str
     reason: str
@@ -61,22 +61,22 @@ class MaintenanceStore:
         self._metrics = database["metricsHistory"]
 
     def create_indexes(self) -> None:
-        """Make the indexes, where they are not yet there."""
+        """Create the indexes that do not exist."""
         for collection in (self._selected, self._candidates):
             collection.create_index([("run", 1), ("dataset", 1)], unique=True)
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
         self._metrics.create_index([("action", 1), ("collected_at", 1)])
 
     def listings(self) -> ListingStore:
-        """Give the Hub's listings."""
+        """Return the store of the Hub's listings."""
         return ListingStore(self._database)
 
     def with_listing(self, listing_id: str) -> MaintenanceStore:
-        """Give the same store, for a run with this listing."""
+        """Return this store for a run that uses a listing."""
         return MaintenanceStore(self._database, listing_id)
 
     def listed_revisions(self, names: Sequence[str]) -> dict[str, str]:
-        """Give the revisions of those datasets that the listing proves to be supported."""
+        """Return the revisions of the datasets that the listing proves to be supported."""
         if self._listing is None:
             return {}
         found = self._listing.find({"_id": {"$in": names}, "revision": {"$ne": None}})
@@ -88,9 +88,9 @@ class MaintenanceStore:
         names: Iterable[str],
         entry_counts: Callable[[Sequence[str]], Mapping[str, int]],
     ) -> Selected:
-        """Write down the datasets that a run is about, in place of what was written down for it before.
+        """Store which datasets a run is about, instead of what is stored for this run.
 
-        :param entry_counts: gives the number of cache entries of some datasets, by name.
+        :param entry_counts: returns the number of cache entries of some datasets, by name.
         """
         self._selected.delete_many({"run": run})
         datasets = entries = 0
@@ -105,7 +105,7 @@ class MaintenanceStore:
         return Selected(datasets, entries)
 
     def selection_shards(self, run: str, selected: Selected, count: int) -> list[NameRange]:
-        """Cut the names that a run is about into at most ``count`` ranges of about as many entries each."""
+        """Cut the names of a run's datasets into at most ``count`` ranges with about as many entries each."""
         most = -(-selected.entries // count)
         bounds: list[str] = []
         held = 0
@@ -117,12 +117,12 @@ class MaintenanceStore:
         return ranges_between(bounds)
 
     def selected(self, run: str, names: NameRange = ALL_NAMES) -> Iterator[str]:
-        """Give the datasets that a run is about, in a range of names."""
+        """Yield the datasets of a run, in a range of names."""
         for document in self._selected.find({"run": run} | in_range(names), {"_id": 0, "dataset": 1}):
             yield document["dataset"]
 
     def add_removal_candidates(self, run: str, reasons: Mapping[str, str]) -> None:
-        """Write down the datasets (with the reasons) that a run is to remove."""
+        """Store which datasets a run is to remove, with the reasons."""
         now = datetime.now(UTC)
         self._candidates.bulk_write(
             [
@@ -137,38 +137,38 @@ class MaintenanceStore:
         )
 
     def removal_candidate_count(self, run: str) -> int:
-        """Give the number of datasets that a run is to remove."""
+        """Return the number of datasets that a run is to remove."""
         return self._candidates.count_documents({"run": run})
 
     def removal_candidates(self, run: str, limit: int = 0) -> Iterator[RemovalCandidate]:
-        """Give the datasets that a run is to remove, in the order of their names; 0 is no limit."""
+        """Yield the datasets that a run is to remove, by name; ``limit`` 0 is no limit."""
         for document in self._candidates.find({"run": run}).sort("dataset").limit(limit):
             yield RemovalCandidate(
                 document["dataset"], document["reason"], document["asked_at"].replace(tzinfo=UTC)
             )
 
     def start_rebuilds(self, names: Iterable[str]) -> None:
-        """Write down datasets before their removal, which leaves no trace of them in the cache."""
+        """Store which datasets are rebuilt, before their removal leaves no trace of them."""
         self._rebuilds.bulk_write(
             [ReplaceOne({"_id": name}, {"dataset": name}, upsert=True) for name in names]
         )
 
     def finish_rebuilds(self, names: Iterable[str], session: Session = None) -> None:
-        """Cross off the datasets whose jobs are made, if there are any."""
+        """Forget the rebuilds whose jobs are created."""
         if crossed_off := list(names):
             self._rebuilds.delete_many({"_id": {"$in": crossed_off}}, session=session)
 
     def unfinished_rebuilds_among(self, names: Sequence[str]) -> set[str]:
-        """Give those of some datasets whose rebuild was cut short."""
+        """Return the datasets among ``names`` whose rebuild was interrupted."""
         return {document["_id"] for document in self._rebuilds.find({"_id": {"$in": names}})}
 
     def unfinished_rebuilds(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
-        """Give the datasets whose rebuild was cut short: removed, and perhaps without jobs."""
+        """Yield the datasets whose rebuild was interrupted: they are removed, and may lack jobs."""
         for document in self._rebuilds.find(in_range(names)):
             yield document["_id"]
 
     def lease(self, work: str, run: str) -> Lease:
-        """Give the right to do some work, as a run may have it."""
+        """Return the lease that a run needs to do some work."""
         return Lease(self._database, work, run)
 
     def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
@@ -194,6 +194,6 @@ class MaintenanceStore:
             self._database.command("collMod", self._metrics.name, index=change)
 
     def metrics_history(self, action: str, since: datetime, until: datetime) -> Iterator[Document]:
-        """Give what was added from ``since`` (included) to ``until`` (not), the oldest first."""
+        """Yield what was added from ``since`` (inclusive) to ``until`` (exclusive), the oldest first."""
         query = {"action": action, "collected_at": {"$gte": since, "$lt": until}}
         yield from self._metrics.find(query, {"_id": 0, "action": 0}).sort("collected_at")

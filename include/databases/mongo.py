@@ -95,9 +95,9 @@ def _knows_transactions(client: MongoClient[dict[str, Any]]) -> bool:
 
 
 def rights(database: Database[dict[str, Any]], collections: Iterable[str]) -> Rights:
-    """Try to read and to write some collections. Nothing is ever there that another program could see.
+    """Try to read and to write some collections. No other program ever sees anything of it.
 
-    :raises PyMongoError: for all but a right that is missing.
+    :raises PyMongoError: for any failure but a missing right.
     """
     found = [database[name] for name in collections]
     return Rights(

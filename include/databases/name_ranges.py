@@ -12,9 +12,9 @@ ALL_NAMES: NameRange = (None, None)
 
 
 def in_range(names: NameRange) -> dict[str, Any]:
-    """Give the query for documents whose ``dataset`` is in a range of names.
+    """Return the query for the documents whose ``dataset`` is in a range of names.
 
-    MongoDB compares the names, never Python, so that each falls in exactly one range whatever its characters.
+    Only MongoDB compares names, so each name is in exactly one range, with any characters.
     """
     first, end = names
     bounds = {operator: name for operator, name in (("$gte", first), ("$lt", end)) if name is not None}
@@ -24,10 +24,10 @@ def in_range(names: NameRange) -> dict[str, Any]:
 def cut(total: int, count: int, name_at: Callable[[int, dict[str, Any]], str | None]) -> list[NameRange]:
     """Cut all names into at most ``count`` ranges with about as many documents each.
 
-    A dataset with more documents than a range should have makes for fewer ranges.
+    If a dataset has more documents than a range should have, there are fewer ranges.
 
     :param total: the number of documents.
-    :param name_at: gives the name at a position among the sorted names of the documents that meet a query.
+    :param name_at: returns the name at a position in the sorted names of the documents that meet a query.
     """
     documents = max(1, -(-total // count))
     starts = [name_at(0, {})]
@@ -40,5 +40,5 @@ def cut(total: int, count: int, name_at: Callable[[int, dict[str, Any]], str | N
 
 
 def ranges_between(bounds: Sequence[str]) -> list[NameRange]:
-    """Give the ranges that begin and end at some sorted names, and together hold all names."""
+    """Return the ranges between some sorted names; together they hold all names."""
     return list(zip([None, *bounds], [*bounds, None], strict=True))

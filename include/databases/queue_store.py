@@ -1,4 +1,4 @@
-"""The queue database: the only place that knows ``jobsBlue``, its counts, the locks and the blockages."""
+"""The queue database: the only module that knows ``jobsBlue``, its counts, the locks and the blockages."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class QueueStore:
     """Reads, creates and deletes jobs, for many datasets at a time, and keeps their counts right.
 
     :param database: the queue database of datasets-server.
-    :param release: tells whether the jobs of blocked datasets are set apart.
+    :param release: its rules say whether the jobs of blocked datasets are counted separately.
     """
 
     def __init__(self, database: Database[Document], release: Release) -> None:
@@ -96,7 +96,7 @@ class QueueStore:
         return {**jobs, **errors}
 
     def with_pending_jobs(self, names: Sequence[str]) -> set[str]:
-        """Give those of some datasets that have waiting or started jobs; an index answers it."""
+        """Return the datasets among ``names`` that have waiting or started jobs; an index answers this."""
         return set(self._jobs.distinct("dataset", {"dataset": {"$in": names}}))
 
     def apply(
@@ -181,7 +181,7 @@ class QueueStore:
         return len(deleted)
 
     def _delete_waiting(self, query: Document, session: Session) -> list[Document]:
-        """Delete jobs that meet the query and still wait, and give what counts and locks need of them."""
+        """Delete jobs that meet the query and still wait, and return what counts and locks need of them."""
         fields = {"type": 1, "dataset": 1, "difficulty": 1, "unicity_id": 1}
         waiting = {"status": JobStatus.WAITING.value}
         found = self._jobs.find(query | waiting, fields, session=session)
@@ -218,8 +218,8 @@ class QueueStore:
     def collect_metrics(self, *, dry_run: bool = False) -> list[Counts]:
         """Count the jobs by type and status, and by worker size, and store the counts (not in a dry run).
 
-        Where the release sets the jobs of blocked datasets apart, they have totals of their own, and are
-        not counted by worker size.
+        If the release counts the jobs of blocked datasets separately, they have their own totals, and do not
+        count by worker size.
         """
         by_release = ("dataset_status",) if self._release.queue_knows_blocked_datasets else ()
         totals = CountCollection(

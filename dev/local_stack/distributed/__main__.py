@@ -26,7 +26,7 @@ _DATA = PROJECT_ROOT / ".local" / "distributed"
 
 
 def run(data: Path) -> bool:
-    """Do both runs, show what happened, and tell whether all is as it should be.
+    """Do both runs, show what happened, and return whether all is as it should be.
 
     :param data: the folder of all data; what a run before left there is removed.
     :raises ConfigurationError: if a program is missing, or the folder is in use.

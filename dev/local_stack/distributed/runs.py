@@ -78,7 +78,7 @@ class Run:
         return self._stack.api.while_running(DAG, self.id, timeout=timeout, interval=interval)
 
     def running_shards(self) -> dict[int, str]:
-        """Give the shards that run now, each with its worker."""
+        """Return the shards that run now, each with its worker."""
         return {
             task["map_index"]: task["hostname"]
             for task in self._stack.api.tasks(DAG, self.id)
@@ -86,7 +86,7 @@ class Run:
         }
 
     def jobs_of(self, shard: int) -> int:
-        """Give the number of jobs that a shard has created so far."""
+        """Return the number of jobs that a shard has created so far."""
         ranges: Any = self._stack.api.result(DAG, self.id, "list_shards")
         names: NameRange = (ranges[shard]["first"], ranges[shard]["end"])
         jobs = self._stack.client[QUEUE_DATABASE][JOBS]
@@ -136,7 +136,7 @@ def with_a_kill(stack: Stack, all_jobs: Sequence[int]) -> tuple[FinishedRun, Kil
 
 
 def _wait_for_the_middle(run: Run, all_jobs: Sequence[int]) -> str:
-    """Wait until shards run on all workers, and one has written some of its jobs; give its worker."""
+    """Wait until shards run on all workers, and one has written some of its jobs; return its worker."""
     for _ in run.while_running(_MIDDLE_POLL_SECONDS):
         running = run.running_shards()
         if set(running.values()) == set(WORKERS):

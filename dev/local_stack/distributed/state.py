@@ -67,7 +67,7 @@ class StateFolder:
 
 
 def make_start(folder: StateFolder, log_file: Path) -> HubState:
-    """Generate the state before a run, and give the Hub that belongs to it."""
+    """Generate the state before a run, and return the Hub that belongs to it."""
     release = load_release()
     with Mongod(folder.mongod, log_file=log_file) as mongod, MongoClient[Document](mongod.uri) as client:
         cache, queue = client[CACHE_DATABASE], client[QUEUE_DATABASE]
@@ -161,7 +161,7 @@ def _lines(
 
 
 def _jobs(queue: Database[Document]) -> tuple[str, ...]:
-    """Give the jobs of each dataset in the order of their creation, in which they will be taken."""
+    """Return the jobs of each dataset in the order of their creation, in which they will be taken."""
     jobs = queue[JOBS].find().sort({"dataset": 1, "created_at": 1, "_id": 1})
     return tuple(_line(job, _TIMES | {"_id"}) for job in jobs)
 

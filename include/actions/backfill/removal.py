@@ -19,7 +19,7 @@ from include.storage.asset_storage import AssetStorage, dataset_folder
 from include.summaries import add_to_sample
 
 DATASETS_PER_TRANSACTION = 100
-#: The Hub is asked again about a dataset to be removed when its answer is older, as after an approval.
+#: If the answer of the Hub is older, as after an approval, ask again before the removal.
 ANSWERS_LAST = timedelta(minutes=15)
 
 
@@ -37,7 +37,7 @@ class Remover:
     right: RightToWrite = UNRESTRICTED
 
     def remove(self, names: Iterable[str]) -> RemovalSummary:
-        """Remove datasets. One whose name is not safe is left as it is, and counted as failed."""
+        """Remove datasets. A dataset with an unsafe name stays, and counts as failed."""
         summary = RemovalSummary()
         progress = Progress("datasets")
         for batch in batched(names, DATASETS_PER_TRANSACTION):
@@ -71,7 +71,7 @@ class Remover:
 
 
 def confirmed(candidates: Iterable[RemovalCandidate], hub: Hub, summary: RemovalSummary) -> Iterator[str]:
-    """Give the datasets that are still to be removed; where the Hub's answer is old, ask it again."""
+    """Yield the datasets that are still to be removed; if the Hub's answer is old, ask the Hub again."""
     for candidate in candidates:
         if datetime.now(UTC) - candidate.asked_at < ANSWERS_LAST:
             yield candidate.dataset

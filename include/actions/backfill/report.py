@@ -11,10 +11,10 @@ from include.summaries import SAMPLE_SIZE, Summary, add_to_sample
 
 @dataclass(slots=True)
 class BackfillSummary(Summary):
-    """What a backfill did, or in a dry run would do: how many datasets ended how, and how many jobs.
+    """What a backfill did, or in a dry run would do: the outcomes of the datasets, and the jobs.
 
     ``jobs_by_reason`` counts the created jobs. ``hub_requests`` leaves out those for the listing.
-    ``warnings`` say what else a person should know.
+    ``warnings`` are texts for people.
     """
 
     untouched: int = 0
@@ -36,7 +36,7 @@ class BackfillSummary(Summary):
         add_to_sample(self.error_sample, name, error)
 
     def add_errors_of(self, removal: RemovalSummary) -> None:
-        """Count as failed, and not as backfilled, what was to be removed first and was not in whole."""
+        """Count the datasets whose removal failed as failed instead of backfilled."""
         self.failed += removal.failed
         self.backfilled -= removal.failed
         self.error_sample = (self.error_sample + removal.error_sample)[:SAMPLE_SIZE]
@@ -64,7 +64,7 @@ def backfill_report(
     listing_requests: int = 0,
     dry_run: bool,
 ) -> dict[str, Any]:
-    """Sum up a run, as an object that JSON can hold. In a dry run, it is what would be done.
+    """Return the report of a run, as a JSON object; that of a dry run says what it would do.
 
     :param listing_requests: how many requests it took to check the token and to list the Hub.
     """
