@@ -29,7 +29,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(LOCAL)/cache/bytecode
 unexport PYTHONDONTWRITEBYTECODE
 
 # More than two cores have, because much of the time tests wait for servers.
-WORKERS ?= 4
+WORKERS ?= 3
 APT := apt-get install python3-venv libcurl4
 step = @printf '\n── %s\n' '$(1)'
 need = @$(1) >/dev/null 2>&1 || { echo '$(2)' >&2; exit 1; }

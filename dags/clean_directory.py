@@ -6,8 +6,9 @@ has expired, however late it starts. Only in Airflow's *backfill* by date range,
 what was last accessed in its data interval.
 
 **What it deletes.** Each path that matches the pattern below the directory and has not been accessed for as
-long as the expiry says: a file, or a folder with everything in it. It follows no symbolic link; a link that
-matches is deleted itself, by its own age. If the directory is missing, it is created.
+long as the expiry says: a file, or a folder with everything in it. The file system's clock decides. A link to
+a file is judged by the file, and only the link is deleted. Links to folders or to nothing, FIFOs, sockets and
+devices that match stay. If the directory is missing, it is created.
 
 **If you are not sure**, tick *Dry run*: the task `report` then shows what the run would delete.
 

@@ -28,15 +28,14 @@ def folder(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests a worker of pytest-xdist runs together, and which come first.
 
-    A module of end-to-end tests has servers of its own. The tests of the DAGs share the Airflow of their
-    process, which takes as long to start as many of them do to run. All others go to whoever is free.
+    The end-to-end tests start an Airflow each, and two of them at a time would only slow each other down. The
+    tests of the DAGs share the Airflow of their process, which takes as long to start as many of them do to
+    run. All other tests go to the next free worker.
     """
     items.sort(key=lambda item: ORDER.index(folder(item)))
     for item in items:
-        if folder(item) == "e2e":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        elif folder(item) == "dags":
-            item.add_marker(pytest.mark.xdist_group("dags"))
+        if folder(item) in ("e2e", "dags"):
+            item.add_marker(pytest.mark.xdist_group(folder(item)))
 
 
 @pytest.fixture(scope="session")
