@@ -70,7 +70,7 @@ unit-tests: $(READY) ## Run the unit tests
 
 .PHONY: all-tests
 all-tests: $(READY) ## Run all tests
-	+@pytest --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder $(ARGS)
+	+@pytest --numprocesses=$(WORKERS) --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-distributed
 test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the ends

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
@@ -24,18 +26,25 @@ def folder(item: pytest.Item) -> str:
     return item.path.relative_to(TESTS).parts[0]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests a worker of pytest-xdist runs together, and which come first.
+    items.sort(key=lambda item: ORDER.index(folder(item)))
+
+
+class ByFolder(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
+    """Gives the tests of some folders to one worker each, and all others to the next free worker.
 
     The end-to-end tests start an Airflow each, and two of them at a time would only slow each other down. The
     tests of the DAGs share the Airflow of their process, which takes as long to start as many of them do to
-    run. All other tests go to the next free worker.
+    run.
     """
-    items.sort(key=lambda item: ORDER.index(folder(item)))
-    for item in items:
-        if folder(item) in ("e2e", "dags"):
-            item.add_marker(pytest.mark.xdist_group(folder(item)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        first = nodeid.removeprefix("tests/").partition("/")[0]
+        return first if first in ("e2e", "dags") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")
