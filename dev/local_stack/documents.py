@@ -239,7 +239,6 @@ def _index(*fields: str, unique: bool = False) -> IndexModel:
 
 def write_totals(cache_db: Database[Document], queue_db: Database[Document], release: Release) -> None:
     """Write the totals that datasets-server would have counted by now. No dataset is taken for blocked."""
-    date = {"created_at": utc_now()}
     of_release = {"dataset_status": "normal"} if release.queue_knows_blocked_datasets else {}
     entries = _counts(
         cache_db[CACHE], {"kind": "kind", "http_status": "http_status", "error_code": "error_code"}
@@ -249,11 +248,11 @@ def write_totals(cache_db: Database[Document], queue_db: Database[Document], rel
     sizes = {"light": 0, "medium": 0, "heavy": 0}
     for key, count in difficulties:
         sizes[_worker_size(key["difficulty"])] += count
-    _put_all(cache_db[CACHE_TOTALS], [key | {"total": count} | date for key, count in entries])
-    _put_all(queue_db[JOB_TOTALS], [key | of_release | {"total": count} | date for key, count in jobs])
+    _put_all(cache_db[CACHE_TOTALS], [key | {"total": count} for key, count in entries])
+    _put_all(queue_db[JOB_TOTALS], [key | of_release | {"total": count} for key, count in jobs])
     _put_all(
         queue_db[WORKER_SIZES],
-        [{"worker_size": size, "jobs_count": count} | date for size, count in sizes.items()],
+        [{"worker_size": size, "jobs_count": count} for size, count in sizes.items()],
     )
 
 
