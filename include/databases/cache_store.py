@@ -230,9 +230,15 @@ class CacheStore:
         self._owed.owe((CountMove(self._totals.name, key, "total", -1) for key in keys), session)
         return len(entries)
 
+    def pay_owed_counts(self) -> None:
+        """Move the counts by what an earlier run has recorded, but not paid before it was killed."""
+        self._owed.pay()
+
     def collect_metrics(self, *, dry_run: bool = False) -> list[Counts]:
         """Count the entries by kind, status and error code, and store the counts, unless it is a dry run."""
         totals = CountCollection(self._totals, "cache.entries", _TOTAL_FIELDS, "total")
+        if not dry_run:
+            self._owed.pay()  # else it would be added to counts that have it already
         stored = totals.stored()
         return [totals.replace(stored, self._count_entries(), dry_run=dry_run)]
 

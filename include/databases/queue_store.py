@@ -215,6 +215,10 @@ class QueueStore:
         found = self._blockages.find({"dataset": {"$in": list(names)}}, {"dataset": 1}, session=session)
         return {document["dataset"] for document in found}
 
+    def pay_owed_counts(self) -> None:
+        """Move the counts by what an earlier run has recorded, but not paid before it was killed."""
+        self._owed.pay()
+
     def collect_metrics(self, *, dry_run: bool = False) -> list[Counts]:
         """Count the jobs by type and status, and by worker size, and store the counts (not in a dry run).
 
@@ -228,6 +232,8 @@ class QueueStore:
         sizes = CountCollection(
             self._worker_sizes, "queue.jobs_by_worker_size", ("worker_size",), count_field="jobs_count"
         )
+        if not dry_run:
+            self._owed.pay()  # else it would be added to counts that have it already
         stored_totals, stored_sizes = totals.stored(), sizes.stored()
         by_total, by_size = self._count_jobs()
         return [

@@ -75,6 +75,9 @@ class Backfill:
         summary = BackfillSummary()
         progress = Progress("datasets")
         requests_before = self.hub.requests
+        if not self.options.dry_run:
+            self.queue.pay_owed_counts()
+            self.cache.pay_owed_counts()
         with rare_garbage_collection(), ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as threads:
             screened = read_ahead(
                 batched(names, self.options.batch_size), self._reader.screen, SCREENING_THREADS

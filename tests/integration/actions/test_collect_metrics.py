@@ -226,7 +226,7 @@ class TestCacheMetrics:
             CacheStore(client[stores.databases.cache.name]).collect_metrics()
 
         assert missing == [set(), set()]
-        assert watch.names == ["find", "aggregate", "update", "delete"]
+        assert watch.names == ["find", "find", "aggregate", "update", "delete"]
         assert set(totals.distinct("error_code")) == set(codes[10:])
 
 
