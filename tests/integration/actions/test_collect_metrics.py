@@ -315,7 +315,7 @@ class TestQueueMetrics:
         [command] = watch.of("aggregate")
         assert explain(stores.databases.queue.client, name, command)["totalDocsExamined"] == 100
         reads = ["find"] if release.queue_knows_blocked_datasets else []
-        assert watch.names == ["find", "find", *reads, "aggregate", "update", "update"]
+        assert watch.names == ["find", "find", "find", *reads, "aggregate", "update", "update"]
 
 
 class TestBlockedDatasets:
