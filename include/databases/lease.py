@@ -98,8 +98,9 @@ class Lease:
 
         :raises HeldByAnotherRunError: if another run has it.
         """
+        asked_at = time.monotonic()
         self.acquire()
-        renewal = _Renewal(self.acquire)
+        renewal = _Renewal(self.acquire, asked_at)
         renewal.start()
         try:
             yield renewal
@@ -115,11 +116,12 @@ class Lease:
 class _Renewal(threading.Thread):
     """Renews a lease in the background, as long as the process lives."""
 
-    def __init__(self, renew: Callable[[], None]) -> None:
+    def __init__(self, renew: Callable[[], None], asked_at: float) -> None:
         super().__init__(name="lease", daemon=True)
         self._renew = renew
         self._stopped = threading.Event()
-        self._good_until = time.monotonic() + LASTS.total_seconds()
+        # From before the lease was asked for, so that it never seems to last longer than it does.
+        self._good_until = asked_at + LASTS.total_seconds()
         self._error: Exception | None = None
 
     def run(self) -> None:
