@@ -33,6 +33,7 @@ _COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "dag-processor": (),
     "triggerer": ("--skip-serve-logs",),
 }
+_FORKING = ("scheduler", "dag-processor", "celery")
 _HEALTH_OF = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 _ENDED = ("success", "failed")  # as states of a run
 _TASKS_AT_ONCE = 3
@@ -84,9 +85,10 @@ class AirflowServer(Server):
     def _process(
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> ServerProcess:
+        module = "dev.local_stack.airflow_process" if command[0] in _FORKING else "airflow"
         return ServerProcess(
             f"Airflow's {name}",
-            [sys.executable, "-m", "airflow", *command],
+            [sys.executable, "-m", module, *command],
             log_file=self.log_folder / f"airflow-{name}.log",
             # All start at the same time, and ``start`` waits for them.
             is_ready=lambda: True,
@@ -119,6 +121,7 @@ class AirflowServer(Server):
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             # While one process writes, the others wait: on a busy machine, longer than the usual seconds.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db?timeout=60",
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             "SCHEDULER__USE_JOB_SCHEDULE": "False",
         }
         python_path = os.pathsep.join([str(PROJECT_ROOT), str(PROJECT_ROOT / "plugins")])
@@ -276,6 +279,14 @@ class AirflowApi:
         body = {"logical_date": None, "conf": params}
         run: str = self._post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
         return run
+
+    def backfill(self, dag_id: str, first: str, last: str) -> None:
+        """Start a run for each interval of a range of dates, one after the other, as the form in the UI does.
+
+        :param first: the earliest start of an interval, in ISO 8601; ``last``, the latest.
+        """
+        dates = {"from_date": first, "to_date": last}
+        self._post("/backfills", {"dag_id": dag_id, **dates, "max_active_runs": 1})
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return a run: its ``state``, ``start_date``, ``end_date``, ..."""

@@ -13,7 +13,7 @@ from dev.local_stack.process import PROJECT_ROOT
 from include.errors import ConfigurationError
 from tests.e2e.test_run import processes_naming
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
 
 
 def test_a_backfill_ends_as_it_should_though_a_worker_is_killed(tmp_path: Path) -> None:

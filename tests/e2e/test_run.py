@@ -28,7 +28,7 @@ from dev.local_stack.process import PROJECT_ROOT
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
 from include.planning.processing_graph import load_release
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: As make sets it.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}:{PROJECT_ROOT / 'plugins'}"}
