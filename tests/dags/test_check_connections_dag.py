@@ -65,6 +65,7 @@ def test_with_something_to_fix_all_checks_run_and_the_run_fails(
     assert run.report["checked"] == len(findings())
     assert [line.split(":")[0] for line in run.report["to_fix"]] == [
         "FIX  Connection datasets_server_cache",
+        "FIX  Connection datasets_server_cache, database datasets_server_maintenance",
         "FIX  Variable datasets_server_release",
     ]
 
@@ -74,6 +75,7 @@ def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None,
 
     expected = (
         f"ok   {CACHE}: reachable, may read, may write",
+        f"ok   {CACHE}, database datasets_server_maintenance: reachable, may read, may write",
         f"ok   {QUEUE}: reachable, may read, may write",
         f"ok   {QUEUE}, database datasets_server_maintenance: reachable, may read, may write",
         "ok   Connection huggingface_hub: reachable, the token is valid, may read (it need not write)",
@@ -85,7 +87,7 @@ def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None,
         f"ok   Variable datasets_server_release: valid, not set (default: {DEFAULT_RELEASE})",
     )
     assert [line for line in expected if line not in lines] == []
-    assert len(lines) == 7 + len(settings.SETTINGS)
+    assert len(lines) == 8 + len(settings.SETTINGS)
 
 
 def test_every_missing_connection_that_is_required_is_reported(airflow_database: None) -> None:
@@ -220,7 +222,7 @@ def test_a_missing_token_is_allowed_but_mentioned(
 ) -> None:
     set_connection(monkeypatch, "huggingface_hub", conn_type="generic", host=hub_server.url)
 
-    assert "private datasets look deleted" in findings()["Connection huggingface_hub"].facts
+    assert "a dataset that is not found is an error" in findings()["Connection huggingface_hub"].facts
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.settings import ConnectionSpec, Setting
 from include.actions.clean_directory.rule import DirectoryCleaning
-from include.databases import cache_store, maintenance_store, queue_store
+from include.databases import cache_store, maintenance_store, owed_counts, queue_store
 from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
 from include.hub.block_list import BlockList
@@ -68,9 +68,7 @@ class CheckConnectionsOperator(BaseOperator):
 
 def check_all() -> Iterator[Finding]:
     """Check every Connection, the storages, the directories to clean, and every Variable."""
-    yield _finding(_connection(settings.CACHE), _check_cache)
-    yield _finding(_connection(settings.QUEUE), _check_queue)
-    yield _finding(f"{_connection(settings.QUEUE)}, database {MAINTENANCE_DATABASE}", _check_maintenance)
+    yield from _check_databases()
     yield _finding(_connection(settings.HUB), _check_hub)
     yield _finding(_connection(settings.HUB_BOT), _check_bot)
     yield from _check_storages()
@@ -112,25 +110,29 @@ def _exists(spec: ConnectionSpec) -> bool:
 # Databases
 
 
-def _check_cache() -> Facts:
-    with CacheHook() as hook:
-        return _check_database(hook, None, cache_store.COLLECTIONS)
+def _check_databases() -> Iterator[Finding]:
+    """Check the two databases of datasets-server, and the database of maintenance beside each."""
+    owed = (owed_counts.COLLECTION,)
+    records = (*owed, *maintenance_store.COLLECTIONS)
+    for spec, open_hook, collections, own_collections in (
+        (settings.CACHE, CacheHook, cache_store.COLLECTIONS, owed),
+        (settings.QUEUE, QueueHook, queue_store.COLLECTIONS, records),
+    ):
+        subject = _connection(spec)
+        yield _finding(subject, partial(_check_database, open_hook, None, collections))
+        yield _finding(
+            f"{subject}, database {MAINTENANCE_DATABASE}",
+            partial(_check_database, open_hook, MAINTENANCE_DATABASE, own_collections),
+        )
 
 
-def _check_queue() -> Facts:
-    with QueueHook() as hook:
-        return _check_database(hook, None, queue_store.COLLECTIONS)
-
-
-def _check_maintenance() -> Facts:
-    with QueueHook() as hook:
-        return _check_database(hook, MAINTENANCE_DATABASE, maintenance_store.COLLECTIONS)
-
-
-def _check_database(hook: DatabaseHook, name: str | None, collections: tuple[str, ...]) -> Facts:
-    database = hook.database(name)
-    with explained_mongo_errors(hook):
-        found = rights(database, collections)
+def _check_database(
+    open_hook: Callable[[], DatabaseHook], name: str | None, collections: tuple[str, ...]
+) -> Facts:
+    with open_hook() as hook:
+        database = hook.database(name)
+        with explained_mongo_errors(hook):
+            found = rights(database, collections)
     return _rights(
         found, f"Grant its user the role readWrite on the database {database.name}, or set another user."
     )
@@ -151,7 +153,10 @@ def _check_hub() -> Facts:
     hub.check_token()
     next(hub.listing())
     if not hub.has_token:
-        return "reachable, may read public datasets (without a token, private datasets look deleted)", None
+        return (
+            "reachable, may read public datasets (without a token, a dataset that is not found is an error)",
+            None,
+        )
     return "reachable, the token is valid, may read (it need not write)", None
 
 
