@@ -139,7 +139,7 @@ def read_end(folder: StateFolder, client: MongoClient[Document]) -> EndState:
         # The name of the run is in them.
         "removal candidates": _lines(maintenance, "removalCandidates", without=frozenset({"run"})),
         "unfinished rebuilds": _lines(maintenance, "unfinishedRebuilds", keep_id=True),
-        "leases": _lines(maintenance, "writeLeases"),
+        "leases": _lines(maintenance, "leases"),
     } | {name: _files(folder.storage(name)) for name in STORAGES}
     return EndState(
         entries=cache[CACHE].count_documents({}),
