@@ -100,8 +100,8 @@ class HubBot:
 
         A dry run asks the Hub the same questions, and opens nothing.
 
-        :raises DatasetError: if the Hub gives no clear answer. It may then have opened the discussion or not:
-            the next call asks first.
+        :raises DatasetError: if the Hub does not answer clearly. The discussion may be open or not: the next
+            call asks first.
         :raises HubUnavailableError: if the Hub fails all the time, or its rate limit does not end.
         """
         try:
@@ -109,7 +109,7 @@ class HubBot:
         except _NO_CLEAR_ANSWER as error:
             if isinstance(error, HfHubHTTPError) and (reason := _reason_to_pass_over(error)):
                 return reason
-            raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
+            raise DatasetError(f"the Hub did not answer: {first_line(error)}") from error
 
     def _open(self, dataset: str, title: str, text: str, *, dry_run: bool) -> Opening:
         tried = False

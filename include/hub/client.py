@@ -104,7 +104,7 @@ class Hub:
     def support(self, dataset: str) -> Support:
         """Ask the Hub whether a dataset is supported.
 
-        :raises DatasetError: if the Hub gives no clear answer.
+        :raises DatasetError: if the Hub does not answer clearly.
         :raises HubUnavailableError: if the Hub fails all the time.
         """
         try:
@@ -113,7 +113,7 @@ class Hub:
                 return info
             return self._rules.judge(dataset, info, self._may_have_private_datasets)
         except _NO_ANSWER as error:
-            raise DatasetError(f"the Hub gives no answer: {first_line(error)}") from error
+            raise DatasetError(f"the Hub did not answer: {first_line(error)}") from error
 
     def _ask_about(self, dataset: str) -> DatasetInfo | Unsupported:
         validate_repo_id(dataset)

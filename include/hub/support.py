@@ -94,10 +94,10 @@ class SupportRules:
         :param dataset: the name that the Hub was asked about, which may be an old one.
         :param may_be_private: returns whether an author may have private datasets. It is called only for a
             private dataset.
-        :raises DatasetError: if the Hub gives no revision.
+        :raises DatasetError: if the Hub's answer has no revision.
         """
         if info.revision is None:
-            raise DatasetError("the Hub gives no revision")
+            raise DatasetError("the Hub's answer has no revision")
         if info.disabled:
             return Unsupported("it is disabled on the Hub")
         if info.private and not may_be_private(info.author or dataset.split("/")[0]):

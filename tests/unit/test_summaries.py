@@ -18,7 +18,7 @@ BACKFILL = BackfillSummary(
     jobs_by_reason={"empty": 1_000, "obsolete": 100},
     plan_sample=["a: create 1 jobs (1 empty)"],
     unsupported_sample=["b: it is not found on the Hub"],
-    error_sample=["c: the Hub gives no answer"],
+    error_sample=["c: the Hub did not answer"],
     warnings=["the listing is gone", "the listing is gone"],
 )
 REMOVAL = RemovalSummary(
@@ -98,7 +98,7 @@ def test_a_report_sums_up_the_run() -> None:
         "warnings": ["the listing is gone"],
         "plan_sample": ["a: create 1 jobs (1 empty)"],
         "unsupported_sample": ["b: it is not found on the Hub"],
-        "error_sample": ["c: the Hub gives no answer", "d: its files could not be removed"],
+        "error_sample": ["c: the Hub did not answer", "d: its files could not be removed"],
     }
 
 

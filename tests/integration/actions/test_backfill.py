@@ -359,7 +359,7 @@ class TestErrors:
 
         assert (summary.backfilled, summary.failed) == (2, 1)
         [line] = summary.error_sample
-        assert line.startswith("broken: the Hub gives no answer: ")
+        assert line.startswith("broken: the Hub did not answer: ")
         assert {name for name, _, _ in world.jobs()} == {"a", "c"}
         assert world.candidates() == {}
 
@@ -422,7 +422,7 @@ class TestErrors:
         summary = world.backfill()
 
         assert summary.failed == 30
-        assert summary.error_sample == [f"{name}: the Hub gives no revision" for name in names[:20]]
+        assert summary.error_sample == [f"{name}: the Hub's answer has no revision" for name in names[:20]]
 
 
 class TestRebuilds:

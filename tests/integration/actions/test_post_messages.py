@@ -175,20 +175,20 @@ class TestOpenDiscussion:
     def test_a_failed_request_is_an_error_of_the_dataset(self, shared_hub: HubServer) -> None:
         put(shared_hub.state, replace(DATA, fault="server_error"))
 
-        with pytest.raises(DatasetError, match=r"gives no answer: .*503"):
+        with pytest.raises(DatasetError, match=r"did not answer: .*503"):
             bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text")
-        with pytest.raises(DatasetError, match="gives no answer"):
+        with pytest.raises(DatasetError, match="did not answer"):
             bot_at(shared_hub.url).open_discussion("not//a name", "Title", "Text")
 
     def test_a_401_over_https_is_an_error_of_the_dataset(self, https_hub: HubServer) -> None:
         https_hub.state.put(DATA)
         https_hub.state.tokens = {}
 
-        with pytest.raises(DatasetError, match=r"gives no answer: .*401"):
+        with pytest.raises(DatasetError, match=r"did not answer: .*401"):
             bot_at(https_hub.url).open_discussion("user/data", "Title", "Text")
 
         put(https_hub.state, replace(DATA, fault="unauthorized"))
-        with pytest.raises(DatasetError, match=r"gives no answer: .*401"):
+        with pytest.raises(DatasetError, match=r"did not answer: .*401"):
             bot_at(https_hub.url).open_discussion("user/data", "Title", "Text")
 
     @pytest.mark.parametrize("admitted", [0, 1, 2, 3])
@@ -223,7 +223,7 @@ class TestOpenDiscussion:
         shared_hub.state.hang_seconds = 3
         put(shared_hub.state, replace(DATA, fault="drip"))
 
-        with pytest.raises(DatasetError, match=r"gives no answer: timed out: no complete answer"):
+        with pytest.raises(DatasetError, match=r"did not answer: timed out: no complete answer"):
             bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text")
 
         assert posted(shared_hub) == {}
@@ -255,7 +255,7 @@ class TestPost:
         assert (summary.posted, summary.already_posted, summary.failed) == (1, 1, 1)
         assert summary.passed_over == {"discussions disabled": 1, "gone": 1}
         assert summary.passed_over_sample == ["c/data: discussions disabled", "e/data: gone"]
-        assert summary.error_sample[0].startswith("d/data: the Hub gives no answer")
+        assert summary.error_sample[0].startswith("d/data: the Hub did not answer")
         assert summary.message_sample == [
             f"a/data: News of a/data\n\n{shared_hub.url}/datasets/a/data/tree/refs%2Fconvert%2Fparquet"
         ]

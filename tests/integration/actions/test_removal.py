@@ -175,5 +175,5 @@ class TestConfirmed:
 
         assert hub.requests == 3
         assert (summary.spared, summary.failed) == (1, 1)
-        assert summary.error_sample[0].startswith("odd: the Hub gives no answer: ")
+        assert summary.error_sample[0].startswith("odd: the Hub did not answer: ")
         assert replace(summary, error_sample=[]) == RemovalSummary(spared=1, failed=1)

@@ -98,7 +98,7 @@ def test_the_error_names_the_field_and_its_type() -> None:
 def test_a_dataset_without_a_revision_is_an_error_whatever_else_it_is(
     sha: str | None, changes: dict[str, Any]
 ) -> None:
-    with pytest.raises(DatasetError, match=r"^the Hub gives no revision$"):
+    with pytest.raises(DatasetError, match=r"^the Hub's answer has no revision$"):
         judge(ANSWER | {"sha": sha} | changes)
 
     assert proven_revision(ANSWER | {"sha": sha} | changes) is None
