@@ -11,7 +11,7 @@ from string import Template
 from urllib.parse import quote
 
 from include.batches import Progress
-from include.databases.lease import UNRESTRICTED, RightToWrite
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
 from include.hub.bot import HubBot, Opening
 from include.summaries import Summary, add_to_sample

@@ -25,6 +25,7 @@ from include.databases.mongo import (
 from include.databases.name_ranges import ALL_NAMES, NameRange, cut, in_range
 from include.databases.owed_counts import CountMove, OwedCounts
 from include.databases.pymongo_internals import raw_replies
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
 from include.planning.dataset_state import CachedDataset, Entry
 from include.planning.entry_columns import EntryColumns
@@ -209,12 +210,14 @@ class CacheStore:
             listed[document["dataset"]].add(document["kind"], document.get("config"), document.get("content"))
         return listed
 
-    def remove(self, names: Sequence[str]) -> int:
+    def remove(self, names: Sequence[str], right: RightToWrite = UNRESTRICTED) -> int:
         """Remove all entries of some datasets, in transactions of some hundred entries; then move the counts.
 
+        :param right: checked in each transaction.
         :return: the number of entries removed.
+        :raises ServiceError: if the right is lost.
         """
-        removed = in_transactions(self._database.client, lambda session: self._remove_some(names, session))
+        removed = in_transactions(self._database.client, partial(self._remove_some, names), right)
         self._owed.pay()
         return removed
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pymongo import ReplaceOne
@@ -17,8 +18,9 @@ from include.batches import batched
 from include.databases.counts import Counts
 from include.databases.lease import Lease
 from include.databases.listing_store import ListingStore
-from include.databases.mongo import Session
+from include.databases.mongo import Session, in_transaction
 from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 
 Document = dict[str, Any]
 
@@ -48,7 +50,8 @@ class Selected:
 class MaintenanceStore:
     """Keeps the Hub's listings, and the datasets that a run is about, is to remove, or rebuilds.
 
-    :param database: the database ``datasets_server_maintenance``. A ``run`` is any text that names one run.
+    :param database: the database ``datasets_server_maintenance``. A ``run`` is any text that no other run
+        has, not even of another Airflow.
     :param listing_id: the listing that proves revisions; without one, none is proven.
     """
 
@@ -87,22 +90,32 @@ class MaintenanceStore:
         run: str,
         names: Iterable[str],
         entry_counts: Callable[[Sequence[str]], Mapping[str, int]],
+        right: RightToWrite = UNRESTRICTED,
     ) -> Selected:
         """Store which datasets a run is about, instead of what is stored for this run.
 
         :param entry_counts: returns the number of cache entries of some datasets, by name.
+        :param right: checked in each transaction.
+        :raises ServiceError: if the right is lost.
         """
-        self._selected.delete_many({"run": run})
+        self._write(lambda session: self._selected.delete_many({"run": run}, session=session), right)
         datasets = entries = 0
         for batch in batched(names, DOCUMENTS_PER_WRITE):
-            now = datetime.now(UTC)
             counts = entry_counts(batch)
-            self._selected.insert_many(
-                {"run": run, "dataset": name, "entries": counts[name], "asked_at": now} for name in batch
-            )
+            self._write(partial(self._add_selected, run, counts), right)
             datasets += len(batch)
             entries += sum(counts.values())
         return Selected(datasets, entries)
+
+    def _add_selected(self, run: str, counts: Mapping[str, int], session: Session) -> None:
+        now = datetime.now(UTC)
+        self._selected.insert_many(
+            [
+                {"run": run, "dataset": name, "entries": entries, "asked_at": now}
+                for name, entries in counts.items()
+            ],
+            session=session,
+        )
 
     def selection_shards(self, run: str, selected: Selected, count: int) -> list[NameRange]:
         """Cut the names of a run's datasets into at most ``count`` ranges with about as many entries each."""
@@ -121,20 +134,29 @@ class MaintenanceStore:
         for document in self._selected.find({"run": run} | in_range(names), {"_id": 0, "dataset": 1}):
             yield document["dataset"]
 
-    def add_removal_candidates(self, run: str, reasons: Mapping[str, str]) -> None:
-        """Store which datasets a run is to remove, with the reasons."""
+    def add_removal_candidates(
+        self, run: str, reasons: Mapping[str, str], right: RightToWrite = UNRESTRICTED
+    ) -> None:
+        """Store which datasets a run is to remove, with the reasons, and forget their rebuilds.
+
+        :param right: checked in the transaction.
+        :raises ServiceError: if the right is lost.
+        """
         now = datetime.now(UTC)
-        self._candidates.bulk_write(
-            [
-                ReplaceOne(
-                    {"run": run, "dataset": dataset},
-                    {"run": run, "dataset": dataset, "reason": reason, "asked_at": now},
-                    upsert=True,
-                )
-                for dataset, reason in reasons.items()
-            ],
-            ordered=False,
-        )
+        candidates = [
+            ReplaceOne(
+                {"run": run, "dataset": dataset},
+                {"run": run, "dataset": dataset, "reason": reason, "asked_at": now},
+                upsert=True,
+            )
+            for dataset, reason in reasons.items()
+        ]
+
+        def add(session: Session) -> None:
+            self._candidates.bulk_write(candidates, ordered=False, session=session)
+            self.finish_rebuilds(reasons, session)
+
+        self._write(add, right)
 
     def removal_candidate_count(self, run: str) -> int:
         """Return the number of datasets that a run is to remove."""
@@ -147,11 +169,14 @@ class MaintenanceStore:
                 document["dataset"], document["reason"], document["asked_at"].replace(tzinfo=UTC)
             )
 
-    def start_rebuilds(self, names: Iterable[str]) -> None:
-        """Store which datasets are rebuilt, before their removal leaves no trace of them."""
-        self._rebuilds.bulk_write(
-            [ReplaceOne({"_id": name}, {"dataset": name}, upsert=True) for name in names]
-        )
+    def start_rebuilds(self, names: Iterable[str], right: RightToWrite = UNRESTRICTED) -> None:
+        """Store which datasets are rebuilt, before their removal leaves no trace of them.
+
+        :param right: checked in the transaction.
+        :raises ServiceError: if the right is lost.
+        """
+        rebuilds = [ReplaceOne({"_id": name}, {"dataset": name}, upsert=True) for name in names]
+        self._write(lambda session: self._rebuilds.bulk_write(rebuilds, session=session), right)
 
     def finish_rebuilds(self, names: Iterable[str], session: Session = None) -> None:
         """Forget the rebuilds whose jobs are created."""
@@ -167,9 +192,12 @@ class MaintenanceStore:
         for document in self._rebuilds.find(in_range(names)):
             yield document["_id"]
 
-    def lease(self, work: str, run: str) -> Lease:
-        """Return the lease that a run needs to do some work."""
-        return Lease(self._database, work, run)
+    def _write(self, write: Callable[[Session], object], right: RightToWrite) -> None:
+        in_transaction(self._database.client, write, right)
+
+    def lease(self, work: str, run: str, *, run_name: str, task: str) -> Lease:
+        """Return the lease that a task of a run needs to do some work."""
+        return Lease(self._database, work, run, run_name=run_name, task=task)
 
     def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
         """Add a collection of metrics to their history, which MongoDB forgets after ``kept_for``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -13,8 +13,10 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
+from pymongo.server_description import ServerDescription
 from pymongo.write_concern import WriteConcern
 
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.rights import Rights
 
 #: Our own database, on each deployment of MongoDB that we write to. It is the only one whose collections and
@@ -23,6 +25,7 @@ MAINTENANCE_DATABASE = "datasets_server_maintenance"
 
 Result = TypeVar("Result")
 Session = ClientSession | None
+Address = tuple[str, int | None]
 
 #: As a cursor's batch size: the server then sends as much at a time as a reply may hold (16 MB).
 NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
@@ -48,7 +51,11 @@ def keep_memory_of_replies() -> None:
     bytearray(31 * 2**20)
 
 
-def in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session], Result]) -> Result:
+def in_transaction(
+    client: MongoClient[dict[str, Any]],
+    write: Callable[[Session], Result],
+    right: RightToWrite = UNRESTRICTED,
+) -> Result:
     """Call ``write`` with a session whose transaction is committed when it returns.
 
     A process that is killed on the way leaves nothing written. ``write`` is called again if another program
@@ -56,12 +63,19 @@ def in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session
 
     On a standalone server, which knows no transactions, ``write`` is called with None: there, a process
     killed between two writes can leave the counts wrong until the metrics are collected again.
+
+    :param right: checked before everything else in the transaction.
     """
+
+    def write_by_right(session: Session) -> Result:
+        right.check(session)
+        return write(session)
+
     if not _knows_transactions(client):
         logger.warning("This MongoDB is no replica set: the writes of a batch are made one by one.")
-        return write(None)
+        return write_by_right(None)
     with client.start_session() as session:
-        return session.with_transaction(write, ReadConcern("snapshot"), WriteConcern("majority"))
+        return session.with_transaction(write_by_right, ReadConcern("snapshot"), WriteConcern("majority"))
 
 
 def once_in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session], Result]) -> Result:
@@ -73,25 +87,41 @@ def once_in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Se
         return write(session)
 
 
-def in_transactions(client: MongoClient[dict[str, Any]], write_some: Callable[[Session], int]) -> int:
+def in_transactions(
+    client: MongoClient[dict[str, Any]],
+    write_some: Callable[[Session], int],
+    right: RightToWrite = UNRESTRICTED,
+) -> int:
     """Call ``write_some`` in one transaction after the other, until it has written less than one may.
 
     :param write_some: writes DOCUMENTS_PER_TRANSACTION documents at most, and returns their number.
+    :param right: checked first in each transaction.
     :return: the number of all.
     """
     total = 0
     while True:
-        written = in_transaction(client, write_some)
+        written = in_transaction(client, write_some, right)
         total += written
         if written < DOCUMENTS_PER_TRANSACTION:
             return total
 
 
+def same_deployment(one: MongoClient[dict[str, Any]], other: MongoClient[dict[str, Any]]) -> bool:
+    """Return whether two clients are known to reach the same servers, so that a transaction can span both.
+
+    A sharded cluster that they enter by different servers counts as two deployments.
+    """
+    return one is other or not _servers(one).keys().isdisjoint(_servers(other))
+
+
 def _knows_transactions(client: MongoClient[dict[str, Any]]) -> bool:
+    return all(server.server_type_name != "Standalone" for server in _servers(client).values())
+
+
+def _servers(client: MongoClient[dict[str, Any]]) -> Mapping[Address, ServerDescription]:
     """Ask the driver, which watches the servers anyway: it costs no round trip."""
     _ = client.is_primary  # waits until it has seen one
-    servers = client.topology_description.server_descriptions().values()
-    return all(server.server_type_name != "Standalone" for server in servers)
+    return client.topology_description.server_descriptions()
 
 
 def rights(database: Database[dict[str, Any]], collections: Iterable[str]) -> Rights:

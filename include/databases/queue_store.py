@@ -21,6 +21,7 @@ from include.databases.mongo import (
     in_transactions,
 )
 from include.databases.owed_counts import CountMove, OwedCounts
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
 from include.planning.dataset_state import Job, JobStatus, Priority
 from include.planning.plan import NewJob, Plan
@@ -104,6 +105,7 @@ class QueueStore:
         plans: Sequence[Plan],
         priority: Priority,
         also: Callable[[Session], None] | None = None,
+        right: RightToWrite = UNRESTRICTED,
     ) -> JobChanges:
         """Delete and create the jobs of some plans, in transactions of some hundred jobs, deletions first.
 
@@ -112,11 +114,13 @@ class QueueStore:
         created again. At the end, the counts are moved.
 
         :param also: writes something else to the same server, in the last transaction.
+        :param right: checked in each transaction.
+        :raises ServiceError: if the right is lost.
         """
         changes = JobChanges()
         for writes in self._transactions(plans, priority):
             write = partial(self._apply, writes, also if writes.is_last else None)
-            done = in_transaction(self._database.client, write)
+            done = in_transaction(self._database.client, write, right)
             changes = JobChanges(changes.created + done.created, changes.deleted + done.deleted)
         self._owed.pay()
         return changes
@@ -158,14 +162,16 @@ class QueueStore:
         # insert_many adds an _id to each document: a transaction that is tried again must have new ones.
         return [dict(job) for job in new_jobs if _artifact(job) not in pending]
 
-    def remove(self, names: Sequence[str]) -> int:
+    def remove(self, names: Sequence[str], right: RightToWrite = UNRESTRICTED) -> int:
         """Delete the waiting jobs of some datasets and release their locks.
 
         Started jobs are left to their workers. A transaction deletes some hundred jobs; the counts follow.
 
+        :param right: checked in each transaction.
         :return: the number of jobs deleted.
+        :raises ServiceError: if the right is lost.
         """
-        removed = in_transactions(self._database.client, lambda session: self._remove(names, session))
+        removed = in_transactions(self._database.client, partial(self._remove, names), right)
         self._owed.pay()
         return removed
 

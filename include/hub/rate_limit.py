@@ -15,9 +15,9 @@ from huggingface_hub.utils import parse_ratelimit_headers
 
 Answer = TypeVar("Answer")
 
-#: The Hub counts requests in windows of 5 minutes. If many tasks share a token, a task may find that the
-#: others have used up the new window; within twelve windows, every task has its turn.
-MAX_WAIT_SECONDS = 3_600.0
+#: The Hub counts requests in windows of 5 minutes. If many tasks share a token, the others may have used up
+#: the next window too. Longer than 15 minutes would let the task lose its lease.
+MAX_WAIT_SECONDS = 660.0
 _DEFAULT_WAIT_SECONDS = 10.0
 _TOO_MANY_REQUESTS = 429
 

@@ -1,24 +1,28 @@
-"""What the tasks of a run have in common: its name, its turn to write, its error limit and how it ends."""
+"""What the tasks of a run have in common: its token, its turn to write, its error limit and how it ends."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
-from include.databases.lease import HeldByAnotherRunError, RightToWrite
+from include.databases.lease import HeldByAnotherRunError, Lease
 from include.databases.maintenance_store import MaintenanceStore
-from include.errors import ServiceError
+from include.databases.right_to_write import RightToWrite
+from include.errors import ConfigurationError, ServiceError
 from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
+#: Under this key, the first task of a run keeps the token of the run, and hands it to the others.
+KEY = "run_token"
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +30,32 @@ logger = logging.getLogger(__name__)
 Result = dict[str, Any]
 
 
-def run_name(context: Context) -> str:
-    """Return the name under which the tasks of a run find what they left for one another."""
-    run = context["dag_run"]
-    return f"{run.dag_id} {run.run_id}"
+def run_token(context: Context) -> str:
+    """Return a random text that no other run has, of this Airflow or of any other one.
+
+    The tasks of a run hold the right to write by it, and keep in our own database what they leave for one
+    another under it. Two Airflows with one schedule give their runs the same run_id, so that would not do.
+
+    The first task of the run makes the token, and hands it to the others through XCom. It also keeps it in
+    its task state, which Airflow stores with the run: that is still there when the task is tried again or
+    cleared, unlike its XComs. An Airflow whose database was copied makes tokens of its own, except for the
+    runs that had begun before: there, of two attempts of the same task, only the one that took the right to
+    write last may write.
+
+    :raises ConfigurationError: if the first task has not made the token.
+    """
+    [first_task] = context["dag"].roots
+    ti = context["ti"]
+    if ti.task_id == first_task.task_id:
+        state = context["task_state_store"]
+        token = str(state.get(KEY, default=uuid4().hex))
+        state.set(KEY, token)
+        ti.xcom_push(KEY, token)
+        return token
+    token = ti.xcom_pull(task_ids=first_task.task_id, key=KEY)
+    if token is None:
+        raise ConfigurationError(f"The task {first_task.task_id} has not run: clear it to run it.")
+    return str(token)
 
 
 @contextmanager
@@ -52,7 +78,7 @@ def turn(
     """
     with ExitStack() as held:
         try:
-            lease = maintenance.lease(work, run_name(context))
+            lease = _lease(maintenance, work, context)
             right = held.enter_context(lease.held(by_last_task=by_last_task))
         except HeldByAnotherRunError as error:
             if skip_if_busy:
@@ -61,6 +87,22 @@ def turn(
             again_at = datetime.now(UTC) + TIME_BETWEEN_ATTEMPTS
             raise AirflowRescheduleException(again_at) from error  # type: ignore[no-untyped-call]
         yield right
+
+
+def end_turn(maintenance: MaintenanceStore, work: str, context: Context) -> None:
+    """Give back the right to do some work, if the run has it."""
+    with suppress(ConfigurationError):  # Without a token, it never had it.
+        _lease(maintenance, work, context).release()
+
+
+def _lease(maintenance: MaintenanceStore, work: str, context: Context) -> Lease:
+    run, ti = context["dag_run"], context["ti"]
+    return maintenance.lease(
+        work,
+        run_token(context),
+        run_name=f"{run.dag_id} {run.run_id}",
+        task=f"{ti.task_id} {ti.map_index}",
+    )
 
 
 def within_error_limit(result: Result, error_limit: int, context: Context, what: str) -> Result:

@@ -12,9 +12,9 @@ from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mong
 from datasets_server.hooks.hub import HubHook
 from include.actions.backfill.removal import Remover
 from include.databases.cache_store import CacheStore
-from include.databases.lease import RightToWrite
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
+from include.databases.right_to_write import RightToWrite
 from include.hub.client import Hub
 from include.planning.processing_graph import Release
 

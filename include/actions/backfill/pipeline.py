@@ -13,10 +13,10 @@ from include.actions.backfill.report import BackfillSummary
 from include.actions.backfill.writing import Writer
 from include.batches import Progress, batched, rare_garbage_collection, read_ahead
 from include.databases.cache_store import CacheStore
-from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import keep_memory_of_replies
 from include.databases.queue_store import QueueStore
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
 from include.hub.answers import Support, Supported, Unsupported
 from include.hub.client import Hub
@@ -52,11 +52,11 @@ class BackfillOptions:
 class Backfill:
     """Plans datasets and writes the plans. It only writes down which datasets are to be removed.
 
-    :param run_name: the name of the run, under which it writes them down.
-    :param right: checked before each write.
+    :param run_token: any text that no other run has; it writes them down under it.
+    :param right: checked in each transaction; it hears of each batch and of each answer of the Hub.
     """
 
-    run_name: str
+    run_token: str
     release: Release
     cache: CacheStore
     queue: QueueStore
@@ -82,7 +82,7 @@ class Backfill:
             screened = read_ahead(
                 batched(names, self.options.batch_size), self._reader.screen, SCREENING_THREADS
             )
-            parts = read_ahead(_undecided(screened, summary, progress), self._reader.read_part)
+            parts = read_ahead(self._undecided(screened, summary, progress), self._reader.read_part)
             answered = read_ahead((part for _, part in parts), partial(self._ask_hub, threads))
             for part, answers in answered:
                 summary.untouched += part.up_to_date
@@ -90,6 +90,16 @@ class Backfill:
                 progress.advance(part.size)
         summary.hub_requests = self.hub.requests - requests_before
         return summary
+
+    def _undecided(
+        self, screened: Iterable[tuple[Sequence[str], Screened]], summary: BackfillSummary, progress: Progress
+    ) -> Iterator[UnreadPart]:
+        """Count the datasets that the screening proves to be up to date, and yield the others."""
+        for _, batch in screened:
+            self.right.progress()
+            summary.untouched += batch.proven
+            progress.advance(batch.proven)
+            yield from batch.parts
 
     @property
     def _reader(self) -> Reader:
@@ -105,7 +115,7 @@ class Backfill:
     @property
     def _writer(self) -> Writer:
         return Writer(
-            self.run_name,
+            self.run_token,
             self.queue,
             self.maintenance,
             self.remover,
@@ -122,6 +132,8 @@ class Backfill:
             return self.hub.support(name)
         except DatasetError as error:
             return error
+        finally:
+            self.right.progress()
 
     def _backfill(self, part: Part, answers: Answers, summary: BackfillSummary) -> None:
         """Do what the answers of the Hub ask for."""
@@ -145,13 +157,3 @@ class Backfill:
             else:
                 plans.append(plan)
         self._writer.write(plans, summary)
-
-
-def _undecided(
-    screened: Iterable[tuple[Sequence[str], Screened]], summary: BackfillSummary, progress: Progress
-) -> Iterator[UnreadPart]:
-    """Count the datasets that the screening proves to be up to date, and yield the others."""
-    for _, batch in screened:
-        summary.untouched += batch.proven
-        progress.advance(batch.proven)
-        yield from batch.parts

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from include.actions.backfill.report import RemovalSummary
 from include.batches import Progress, batched
 from include.databases.cache_store import CacheStore
-from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.databases.maintenance_store import RemovalCandidate
 from include.databases.queue_store import QueueStore
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
 from include.hub.answers import Supported
 from include.hub.client import Hub
@@ -28,7 +28,7 @@ class Remover:
     """Removes datasets: their waiting jobs, then their cache entries, then their files in each storage.
 
     It may be killed at any point: removing the same datasets again removes what is left of them.
-    ``right`` is checked before each write.
+    ``right`` is checked in each transaction, and before the files of each dataset.
     """
 
     cache: CacheStore
@@ -42,10 +42,10 @@ class Remover:
         progress = Progress("datasets")
         for batch in batched(names, DATASETS_PER_TRANSACTION):
             safe = [name for name in batch if self._is_safe(name, summary)]
-            self.right.check()
-            summary.waiting_jobs += self.queue.remove(safe)
-            summary.cache_entries += self.cache.remove(safe)
+            summary.waiting_jobs += self.queue.remove(safe, self.right)
+            summary.cache_entries += self.cache.remove(safe, self.right)
             for name in safe:
+                self.right.check()
                 self._remove_files(name, summary)
             progress.advance(len(batch))
         return summary

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
-from include.databases.lease import RightToWrite
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
+from include.databases.right_to_write import RightToWrite
 from include.planning.dataset_state import Priority
 from include.planning.plan import Plan
 from include.summaries import add_to_sample
@@ -20,7 +20,8 @@ from include.summaries import add_to_sample
 class Writer:
     """Writes plans, and counts them. In a dry run it only counts.
 
-    :param run: the name of the run, under which datasets to remove are written down.
+    :param run: any text that no other run has; datasets to remove are written down under it.
+    :param right: checked in each transaction.
     :param priority: of the jobs to create.
     """
 
@@ -38,8 +39,7 @@ class Writer:
         for name, reason in reasons.items():
             add_to_sample(summary.unsupported_sample, name, reason)
         if reasons and not self.dry_run:
-            self.maintenance.add_removal_candidates(self.run, reasons)
-            self.maintenance.finish_rebuilds(reasons)
+            self.maintenance.add_removal_candidates(self.run, reasons, self.right)
 
     def write(self, plans: Sequence[Plan], summary: BackfillSummary) -> None:
         """Write the jobs of plans that are not empty; an incoherent dataset is removed first."""
@@ -49,20 +49,20 @@ class Writer:
             summary.jobs_created += sum(len(plan.new_jobs) for plan in plans)
             summary.jobs_deleted += sum(len(plan.deleted_jobs) for plan in plans)
         elif plans:
-            self.right.check()
             incoherent = [plan.dataset for plan in plans if plan.incoherent]
             self._remove(incoherent, summary)
             changes = self.queue.apply(
                 plans,
                 self.priority,
                 also=lambda session: self.maintenance.finish_rebuilds(incoherent, session),
+                right=self.right,
             )
             summary.jobs_created += changes.created
             summary.jobs_deleted += changes.deleted
 
     def _remove(self, incoherent: Sequence[str], summary: BackfillSummary) -> None:
         if incoherent:
-            self.maintenance.start_rebuilds(incoherent)
+            self.maintenance.start_rebuilds(incoherent, self.right)
             summary.add_errors_of(self.remover.remove(incoherent))
 
 

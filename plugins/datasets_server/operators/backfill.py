@@ -1,7 +1,7 @@
 """The tasks of a backfill: list the Hub, cut the cache into shards, backfill each, remove datasets, report.
 
 What one task passes to the next goes through XCom if it is small, and else through our own database, under
-the name of the run.
+the token of the run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from airflow.sdk import BaseOperator
 
 from datasets_server.operators.selection import SelectingOperator
 from datasets_server.params import ENTRIES_PER_SHARD
-from datasets_server.runs import end_run, results, run_name, seconds_since_start, turn, within_error_limit
+from datasets_server.runs import (
+    end_run,
+    end_turn,
+    results,
+    run_token,
+    seconds_since_start,
+    turn,
+    within_error_limit,
+)
 from datasets_server.services import Services, open_services
 from datasets_server.xcoms import ListingReference, Shard
 from include.actions.backfill.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
@@ -26,9 +34,9 @@ from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import confirmed
 from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
 from include.databases.cache_store import CacheStore, Selection
-from include.databases.lease import UNRESTRICTED, RightToWrite
 from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
 from include.databases.name_ranges import NameRange
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.planning.dataset_state import Priority
 from include.planning.processing_graph import Release
 
@@ -91,6 +99,7 @@ class ListHubOperator(CachedDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """List the Hub."""
+        run_token(context)  # makes it for the tasks that follow
         with open_services() as services:
             hub = services.hub()
             hub.check_token()
@@ -170,13 +179,13 @@ class ListShardsOperator(CachedDatasetsOperator):
         skip_if_busy = is_scheduled and self.scheduled_if_busy == "skip"
         with (
             open_services() as services,
-            _turn(services, context, preview=bool(self.preview), skip_if_busy=skip_if_busy),
+            _turn(services, context, preview=bool(self.preview), skip_if_busy=skip_if_busy) as right,
         ):
             selection = self.selection_in(services.release, context)
             if selection.is_everything:
                 ranges = self._ranges_of_cache(services.cache)
             else:
-                ranges = self._ranges_of(selection, services, run_name(context))
+                ranges = self._ranges_of(selection, services, run_token(context), right)
         selected = not selection.is_everything
         return [Shard(first, end, selected).as_json() for first, end in ranges]
 
@@ -186,9 +195,11 @@ class ListShardsOperator(CachedDatasetsOperator):
         self.log.info("%s shards over about %s entries.", len(ranges), f"{entries:,}")
         return ranges
 
-    def _ranges_of(self, selection: Selection, services: Services, run: str) -> list[NameRange]:
+    def _ranges_of(
+        self, selection: Selection, services: Services, run: str, right: RightToWrite
+    ) -> list[NameRange]:
         cache, maintenance = services.cache, services.maintenance
-        selected = maintenance.select(run, cache.selected_names(selection), cache.entry_counts)
+        selected = maintenance.select(run, cache.selected_names(selection), cache.entry_counts, right)
         ranges = maintenance.selection_shards(run, selected, self._number(selected.entries))
         self.log.info(
             "%s shards over %s selected datasets with %s entries.",
@@ -264,7 +275,7 @@ class BackfillShardOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Backfill the shard."""
-        run = run_name(context)
+        run = run_token(context)
         with open_services() as services, _turn(services, context, preview=bool(self.preview)) as right:
             listing_id, warnings = self._usable_listing(services.maintenance)
             backfill = self._backfill(services, run, listing_id, right)
@@ -342,7 +353,7 @@ class ApproveRemovalsOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> None:
         """Count the removals, and wait for a person if there are too many."""
-        run = run_name(context)
+        run = run_token(context)
         with open_services() as services:
             number = services.maintenance.removal_candidate_count(run)
             if number <= int(self.limit):
@@ -389,7 +400,7 @@ class RemoveDatasetsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
         with open_services() as services, _turn(services, context, preview=False) as right:
-            candidates = services.maintenance.removal_candidates(run_name(context))
+            candidates = services.maintenance.removal_candidates(run_token(context))
             summary = RemovalSummary()
             names = confirmed(candidates, services.hub(), summary)
             summary.add(services.remover(right).remove(names))
@@ -427,7 +438,7 @@ class ReportOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Gather the results of the tasks, and end the run."""
         with open_services() as services:
-            services.maintenance.lease(WRITING, run_name(context)).release()
+            end_turn(services.maintenance, WRITING, context)
         listings = [ListingReference.from_json(each) for each in results(context, self.listing_task_id)]
         backfill = BackfillSummary.total(results(context, self.shard_task_id))
         backfill.warnings = [*chain.from_iterable(each.warnings for each in listings), *backfill.warnings]

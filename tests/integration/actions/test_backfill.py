@@ -20,6 +20,8 @@ from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
 from include.databases.listing_store import HubListing
+from include.databases.mongo import Session
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.hub.answers import ListedDataset, Supported
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
@@ -73,7 +75,9 @@ class World:
         job_id: ObjectId = job["_id"]
         return job_id
 
-    def backfill(self, *names: str, options: BackfillOptions | None = None) -> BackfillSummary:
+    def backfill(
+        self, *names: str, options: BackfillOptions | None = None, right: RightToWrite = UNRESTRICTED
+    ) -> BackfillSummary:
         stores = self.stores
         maintenance = stores.maintenance
         return Backfill(
@@ -85,6 +89,7 @@ class World:
             Hub(self.hub_server.url, "hf_token", self.release, BlockList.parse(self.blocked)),
             Remover(stores.cache, stores.queue, [FolderStorage(self.root)]),
             options or BackfillOptions(),
+            right,
         ).run(names or stores.cache.dataset_names())
 
     @property
@@ -346,6 +351,28 @@ class TestWrites:
         assert summary.unsupported_sample == [f"{name}: {reason}" for name, reason in reasons.items()]
         world.stores.databases.maintenance.removalCandidates.delete_many({})
         assert world.contents() == before
+
+
+class TestProgress:
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_is_reported_while_nothing_is_written(self, world: World, listed: bool) -> None:
+        world.cache("a", "b", "user/c")
+        world.host("a", "b", "user/c")
+        if listed:
+            world.list_on_hub("a", "b", "user/c")
+        reports: list[None] = []
+
+        class Right:
+            def check(self, session: Session = None) -> None:
+                pytest.fail(f"nothing is to be written, with the session {session}")
+
+            def progress(self) -> None:
+                reports.append(None)
+
+        summary = world.backfill(options=BackfillOptions(batch_size=1), right=Right())
+
+        assert summary.untouched == 3
+        assert len(reports) == (3 if listed else 6)
 
 
 class TestErrors:
