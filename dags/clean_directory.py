@@ -28,10 +28,11 @@ old. `contents` looks inside the folder instead.
 skipped. Each `clean_directory`, named after its entry, cleans one directory. `report` sums up: files, folders
 and bytes per directory, and which paths could not be deleted and why.
 
-**When it fails.** The error says what to do. The task refuses a directory that is `/`, a home or a system
-folder, or has fewer than two parts, and a pattern that leads out of the directory. It leaves, counts and
-names the paths that it cannot delete; most often the worker's user lacks the right. Then clear the failed
-tasks: you can run each of them again at any time.
+**When it fails.** The error says what to do. The task refuses a directory outside those of the Variable (or
+of `datasets_server_directory_cleaning_roots`), folders of the assets, of Airflow, of the system and of other
+users, and a pattern that leads out of the directory. It leaves, counts and names the paths that it cannot
+delete; most often the worker's user lacks the right. Then clear the failed tasks: you can run each of them
+again at any time.
 """
 
 from __future__ import annotations

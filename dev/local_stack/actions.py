@@ -103,7 +103,7 @@ _BACKFILL_SAMPLES = {
     "error_sample": "failed",
     "warnings": "warning",
 }
-_CLEANING_SAMPLES = {"deleted_sample": "deleted", "error_sample": "failed"}
+_CLEANING_SAMPLES = {"deleted_sample": "deleted", "error_sample": "failed", "warnings": "warning"}
 _METRICS_SAMPLES = {"largest_groups": "counted"}
 _MESSAGE_SAMPLES = {"posted_sample": "posted", "passed_over_sample": "passed", "error_sample": "failed"}
 

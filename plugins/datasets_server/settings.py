@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from include.actions.clean_directory.rule import parse_cleanings
+from include.actions.clean_directory.rule import parse_cleanings, parse_roots
 from include.errors import ConfigurationError
 from include.hub.block_list import BlockList
 from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names
@@ -258,6 +258,13 @@ DIRECTORY_CLEANING = Setting(
     parse_cleanings,
     replaces=tuple(DIRECTORY_CLEANING_KEYS),
 )
+DIRECTORY_CLEANING_ROOTS = Setting(
+    PREFIX + "directory_cleaning_roots",
+    "[]",
+    "The folders that may be cleaned, with all below them: a JSON list of absolute paths. Empty: only the"
+    f" directories in `{DIRECTORY_CLEANING.name}`, and what is below them.",
+    parse_roots,
+)
 
 SETTINGS: tuple[Setting[object], ...] = (
     RELEASE,
@@ -271,4 +278,5 @@ SETTINGS: tuple[Setting[object], ...] = (
     PARQUET_REVISION,
     METRICS_HISTORY_DAYS,
     DIRECTORY_CLEANING,
+    DIRECTORY_CLEANING_ROOTS,
 )

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from datasets_server.operators.clean_directory import ListCleaningsOperator
 from datasets_server.retries import RETRIES
 from include.errors import ConfigurationError
-from tests.dags.conftest import FinishedRun, MakeRunsAs, RunDag, set_variable
+from tests.dags.conftest import AIRFLOW_HOME, FinishedRun, MakeRunsAs, RunDag, set_variable
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 OLD = NOW - timedelta(days=2)
@@ -57,6 +57,10 @@ def left(storage: Path) -> set[str]:
 
 def set_entries(monkeypatch: pytest.MonkeyPatch, *entries: dict[str, Any]) -> None:
     set_variable(monkeypatch, "datasets_server_directory_cleaning", json.dumps(entries))
+
+
+def set_roots(monkeypatch: pytest.MonkeyPatch, *roots: Path) -> None:
+    set_variable(monkeypatch, "datasets_server_directory_cleaning_roots", json.dumps(list(map(str, roots))))
 
 
 @pytest.fixture
@@ -139,7 +143,12 @@ def test_names_select_entries(entries: None, storage: Path, run_dag: RunDag) -> 
     ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),  # the same in each process
 )
 def test_a_single_directory_is_cleaned_by_hand(
-    entries: None, storage: Path, run_dag: RunDag, params: dict[str, Any], expected: set[str]
+    entries: None,
+    storage: Path,
+    run_dag: RunDag,
+    monkeypatch: pytest.MonkeyPatch,
+    params: dict[str, Any],
+    expected: set[str],
 ) -> None:
     directory = storage / "by hand"
     for name in ("1", "2"):
@@ -147,6 +156,7 @@ def test_a_single_directory_is_cleaned_by_hand(
     put(directory / "3/old", OLD)
     touch(directory / "3", NOW)
     others = left(storage)
+    set_roots(monkeypatch, storage)
 
     finished = run_dag("clean-directory", directory=str(directory), **params)
 
@@ -199,6 +209,45 @@ def test_paths_that_cannot_be_deleted_count_against_the_limit(
     assert "folders are nested more than 200 deep" in finished.report["error_sample"][0]
     assert left(storage) >= {"stats-cache/new"}
     assert not (storage / "stats-cache/old-file").exists()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_by_hand_only_what_is_below_a_directory_of_the_variable_is_cleaned(
+    entries: None, storage: Path, run_dag: RunDag, allowed: bool
+) -> None:
+    directory = storage / ("hf-datasets-cache/old-folder" if allowed else "ssh")
+    put(directory / "a", OLD)
+
+    finished = run_dag("clean-directory", directory=str(directory), pattern="*")
+
+    assert finished.state == ("success" if allowed else "failed")
+    assert (directory / "a").exists() is not allowed
+
+
+@pytest.mark.parametrize("folder", ["assets", "airflow"])
+def test_a_folder_of_the_assets_or_of_airflow_is_never_cleaned(
+    storage: Path, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    directory = storage / "assets" if folder == "assets" else Path(AIRFLOW_HOME.name) / "temporary"
+    set_variable(monkeypatch, "datasets_server_assets_storage_root", str(storage / "assets"))
+    put(directory / "a", OLD)
+    set_entries(monkeypatch, {"name": "a", "directory": str(directory), "pattern": "*"})
+
+    finished = run_dag("clean-directory")
+
+    assert finished.mapped == {"a": "failed"}
+    assert (directory / "a").exists()
+
+
+def test_an_entry_outside_the_allowed_folders_is_not_cleaned_but_the_others_are(
+    entries: None, storage: Path, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_roots(monkeypatch, storage / "stats-cache")
+
+    finished = run_dag("clean-directory")
+
+    assert finished.mapped == {"hf-datasets-cache": "failed", "2024": "success"}
+    assert left(storage) >= {"hf-datasets-cache/old-file"}
 
 
 def failure(**params: Any) -> ConfigurationError:

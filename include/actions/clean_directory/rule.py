@@ -102,6 +102,21 @@ def parse_cleanings(text: str) -> tuple[DirectoryCleaning, ...]:
     return cleanings
 
 
+def parse_roots(text: str) -> tuple[str, ...]:
+    """Read a JSON list of absolute paths: the folders that may be cleaned, with all below them.
+
+    :raises ConfigurationError: which says what is valid.
+    """
+    example = json.dumps(["/storage"])
+    try:
+        roots = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"It may hold a JSON list, such as {example}, but: {error}.") from error
+    if not isinstance(roots, list) or not all(str(root).startswith("/") for root in roots):
+        raise ConfigurationError(f"It may hold a JSON list of absolute paths, such as {example}.")
+    return tuple(roots)
+
+
 def _parse_cleaning(number: int, entry: object) -> DirectoryCleaning:
     if not isinstance(entry, dict):
         raise ConfigurationError(f"Entry {number} must be an object, not {entry!r}.")

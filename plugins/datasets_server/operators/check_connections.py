@@ -12,11 +12,13 @@ from airflow.sdk import BaseHook, BaseOperator, Variable
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from datasets_server import settings
+from datasets_server.cleanable import cleanable_roots, protected_folders
 from datasets_server.hooks.assets import AssetsHook
 from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.settings import ConnectionSpec, Setting
+from include.actions.clean_directory.protection import check_allowed
 from include.actions.clean_directory.rule import DirectoryCleaning
 from include.databases import cache_store, maintenance_store, owed_counts, queue_store
 from include.databases.mongo import MAINTENANCE_DATABASE, rights
@@ -207,6 +209,7 @@ def _check_cleanings() -> Iterator[Finding]:
 
 def _check_cleaning(cleaning: DirectoryCleaning) -> Facts:
     directory = Path(cleaning.real_directory())
+    check_allowed(str(directory), cleanable_roots(), protected_folders())
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     facts, fix = _rights(
         folder_rights(existing),

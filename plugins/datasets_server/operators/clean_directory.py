@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from datasets_server import settings
+from datasets_server.cleanable import cleanable_roots, protected_folders
 from datasets_server.operators.selection import covered_interval
 from datasets_server.runs import (
     end_run,
@@ -73,6 +74,9 @@ def _cleanings(params: Mapping[str, Any]) -> Sequence[DirectoryCleaning]:
 class CleanDirectoryOperator(BaseOperator):
     """Deletes what has expired in one directory.
 
+    It refuses a directory that is in none of the folders which the Variables allow, and a folder of the
+    assets or of Airflow.
+
     In Airflow's backfill by date range, a run only deletes what was last accessed in its data interval. Any
     other run, however late it starts, deletes all that has expired.
 
@@ -100,7 +104,12 @@ class CleanDirectoryOperator(BaseOperator):
         dry_run = bool(self.preview)
         accessed_from, accessed_to = covered_interval(context, "backfill") or (None, None)
         summary = clean(
-            cleaning, accessed_from=accessed_from, accessed_to=accessed_to, dry_run=dry_run
+            cleaning,
+            accessed_from=accessed_from,
+            accessed_to=accessed_to,
+            dry_run=dry_run,
+            roots=cleanable_roots(),
+            protected=list(protected_folders()),
         ).as_json()
         self.log.info("%s", as_text({"dry_run": dry_run, **summary}))
         return within_error_limit({"name": cleaning.name, **summary}, int(self.error_limit), context, "paths")
