@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction
 
 from datasets_server.hooks.assets import AssetsHook
-from datasets_server.hooks.databases import CacheHook, QueueHook
+from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook, endpoint
 from datasets_server.retries import RETRIES
 from datasets_server.services import open_services
@@ -87,6 +90,33 @@ def test_a_database_that_fails_during_a_task_is_named(
         set_connection(monkeypatch, "datasets_server_cache", **fields)
         with pytest.raises(ServiceError, match="datasets_server_cache"):
             read_and_stop(mongod)
+
+
+def test_a_database_that_hangs_does_not_hold_a_task_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Mongod(tmp_path / "mongod", cache_gigabytes=0.25) as mongod:
+        assert mongod.pid is not None
+        extra = {"directConnection": True, "socketTimeoutMS": 500, "serverSelectionTimeoutMS": 500}
+        fields = {"conn_type": "mongo", "host": mongod.host, "port": mongod.port, "extra": extra}
+        set_connection(monkeypatch, "datasets_server_cache", **fields)
+        with CacheHook() as hook:
+            store = hook.store()
+            os.kill(mongod.pid, signal.SIGSTOP)
+            try:
+                started_at = time.monotonic()
+                with pytest.raises(ServiceError, match="timed out"), explained_mongo_errors(hook):
+                    list(store.dataset_names())
+                assert time.monotonic() - started_at < 10
+            finally:
+                os.kill(mongod.pid, signal.SIGCONT)
+
+
+def test_no_reply_may_take_longer_than_five_minutes_unless_the_connection_says_so(
+    connections: None,
+) -> None:
+    with CacheHook() as cache:
+        assert cache.database().client.options.pool_options.socket_timeout == 300
 
 
 def read_and_stop(mongod: Mongod) -> None:

@@ -24,6 +24,11 @@ from include.planning.processing_graph import Release
 CACHE_CONNECTION = settings.CACHE.id
 QUEUE_CONNECTION = settings.QUEUE.id
 
+#: For the reply to each command: a mongod that hangs must not hold a task for ever. To count the entries of
+#: the largest caches takes a minute or two. With the driver's timeoutMS, it would wait as long for a server
+#: that is down too, for which the 30 s of serverSelectionTimeoutMS are enough.
+_SOCKET_TIMEOUT_MILLISECONDS = 300_000
+
 #: By MongoDB's error code: Unauthorized and AuthenticationFailed.
 _REFUSALS = {
     13: "does not allow this operation: grant the user the role readWrite",
@@ -35,7 +40,8 @@ class DatabaseHook(MongoHook):
     """A MongoDB of datasets-server.
 
     :param conn_id: a Connection of type mongo. Its schema is the database. Its user is in the database
-        ``admin``, unless ``authSource`` in its extra names another one.
+        ``admin``, unless ``authSource`` in its extra names another one. A command fails if MongoDB does
+        not answer within 5 minutes, unless ``socketTimeoutMS`` in its extra says otherwise.
     :param default_database: the database if the Connection has no schema.
     :raises ConfigurationError: if the Connection is missing, or is of another type.
     """
@@ -48,6 +54,7 @@ class DatabaseHook(MongoHook):
             raise ConfigurationError(f"The Connection {conn_id} cannot be used: {error}") from error
         if self.connection.login:
             self.extras.setdefault("authSource", "admin")
+        self.extras.setdefault("socketTimeoutMS", _SOCKET_TIMEOUT_MILLISECONDS)
         self._database_name = self.connection.schema or default_database
 
     def database(self, name: str | None = None) -> Database[dict[str, Any]]:
