@@ -178,7 +178,7 @@ def test_a_mongodb_user_without_the_right_to_write_is_reported(
     assert password not in str(finding)
 
 
-def test_a_mongodb_user_without_any_right_may_neither_read_nor_write(mongod_with_users: Mongod) -> None:
+def test_a_mongodb_user_without_any_right_can_neither_read_nor_write(mongod_with_users: Mongod) -> None:
     server = mongod_with_users
     with MongoClient[dict[str, Any]](
         server.host, server.port, username="writer", password=PASSWORD, directConnection=True

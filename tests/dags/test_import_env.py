@@ -331,7 +331,7 @@ def test_a_reference_is_expanded_from_the_lines_above_it(text: str, value: str) 
 
 
 @pytest.mark.parametrize("text", ["A=${B}", "A=${B}\nB=b", "A=s3cr${et}", "B=b\nA=${B}${C}"])
-def test_a_reference_to_a_variable_that_is_nowhere_is_reported_by_its_line_alone(text: str) -> None:
+def test_a_reference_to_an_unknown_variable_is_reported_by_its_line_alone(text: str) -> None:
     number = text.split("A=")[0].count("\n") + 1
 
     with pytest.raises(ConfigurationError, match=f"^Line {number} refers to a variable") as e:
@@ -386,7 +386,7 @@ def test_a_reference_in_a_uri_is_expanded(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_fields_of_a_mongodb_uri(uri: str, fields: Fields) -> None:
+def test_a_mongodb_uri_becomes_the_fields_of_a_connection(uri: str, fields: Fields) -> None:
     assert mongo_fields(uri) == fields
 
 

@@ -44,7 +44,7 @@ def posted(hub: HubServer) -> list[str]:
     return sorted(name for name, found in hub.state.discussions.items() for _ in found)
 
 
-def test_it_posts_once_to_one_dataset_of_each_namespace(
+def test_the_bot_posts_once_to_one_dataset_of_each_namespace(
     converted: None, run_dag: RunDag, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_variable(monkeypatch, "datasets_server_discussions_parquet_revision", "refs/pr/1")

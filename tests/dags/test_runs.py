@@ -63,7 +63,7 @@ def test_without_its_first_task_a_run_has_no_token() -> None:
         runs.run_token(Airflow().context_of("second"))
 
 
-def test_what_a_run_leaves_for_its_tasks_is_under_its_token(
+def test_a_run_stores_data_for_its_tasks_under_its_token(
     sample: None, run_dag: RunDag, databases: Databases
 ) -> None:
     maintenance = databases.queue.client["datasets_server_maintenance"]

@@ -49,7 +49,7 @@ def posting(**arguments: Any) -> PostMessagesOperator:
         ("manual", ("scheduled", "backfill"), None),
     ],
 )
-def test_a_run_of_the_named_types_covers_its_data_interval(
+def test_only_a_run_of_a_given_type_covers_its_data_interval(
     run_type: str, run_types: tuple[str, ...], expected: Any
 ) -> None:
     assert covered_interval(context(run_type), *run_types) == expected

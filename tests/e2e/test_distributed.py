@@ -16,7 +16,7 @@ from tests.e2e.test_run import processes_naming
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
 
 
-def test_a_backfill_ends_as_it_should_though_a_worker_is_killed(tmp_path: Path) -> None:
+def test_a_backfill_survives_the_kill_of_a_worker(tmp_path: Path) -> None:
     try:
         check_programs()
     except ConfigurationError as error:

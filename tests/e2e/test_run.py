@@ -93,12 +93,12 @@ def databases_left(run: Run) -> Iterator[MongoClient[dict[str, Any]]]:
         yield client
 
 
-def test_it_succeeds_and_leaves_no_process(run: Run) -> None:
+def test_make_run_succeeds_and_leaves_no_process(run: Run) -> None:
     assert run.exit_code == 0, run.output
     assert run.processes_left == []
 
 
-def test_it_takes_another_port_and_says_so(run: Run) -> None:
+def test_make_run_takes_another_port_and_says_so(run: Run) -> None:
     assert f"Port {run.taken_port} is taken by another program" in run.output
 
 
@@ -110,7 +110,7 @@ def test_the_tables_have_the_datasets_of_the_sample(run: Run) -> None:
         assert run.number(f"datasets {outcome}") == len(names[outcome])
 
 
-def test_there_is_a_table_of_each_action(run: Run) -> None:
+def test_each_action_has_a_table(run: Run) -> None:
     titles = re.findall(r"^ +(\S+) +\n┌", run.output, re.MULTILINE)
 
     assert titles == list(VIEWS)
@@ -140,7 +140,7 @@ def test_the_removed_datasets_are_gone_and_no_others(
     assert {run.data / "assets" / name for name in ("squad/other", "user/data2")} <= kept
 
 
-def test_a_signal_stops_it_at_once_and_leaves_no_process(tmp_path: Path) -> None:
+def test_a_signal_stops_make_run_at_once_and_leaves_no_process(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(tmp_path, ports.free_port()),
         cwd=PROJECT_ROOT,

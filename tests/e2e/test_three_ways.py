@@ -277,7 +277,7 @@ def _union(state: State, has: Callable[[Document], bool], intervals: list[Interv
 
 
 @pytest.mark.parametrize("dag_id", ACTIONS)
-def test_on_schedule(stack: Stack, before: State, dag_id: str) -> None:
+def test_an_action_runs_on_schedule(stack: Stack, before: State, dag_id: str) -> None:
     """The scheduler makes a run for the last day that has passed, hours after its end."""
     stack.api.unpause(dag_id)
 
@@ -288,7 +288,7 @@ def test_on_schedule(stack: Stack, before: State, dag_id: str) -> None:
 
 
 @pytest.mark.parametrize("dag_id", ACTIONS)
-def test_by_hand(stack: Stack, before: State, dag_id: str) -> None:
+def test_an_action_runs_by_hand(stack: Stack, before: State, dag_id: str) -> None:
     stack.api.unpause(dag_id)
     now = datetime.now(UTC)
 
@@ -300,7 +300,7 @@ def test_by_hand(stack: Stack, before: State, dag_id: str) -> None:
 
 
 @pytest.mark.parametrize("dag_id", ACTIONS)
-def test_by_date_range(stack: Stack, before: State, dag_id: str) -> None:
+def test_an_action_runs_over_a_date_range(stack: Stack, before: State, dag_id: str) -> None:
     stack.api.unpause(dag_id)
     newest = max(
         entry["updated_at"] for entry in before.entries if retryable(entry) and "updated_at" in entry

@@ -25,7 +25,7 @@ class TestBatched:
     def test_cuts_into_batches(self, items: str, batches: list[list[str]]) -> None:
         assert list(batched(items, 3)) == batches
 
-    def test_takes_no_more_than_it_gives(self) -> None:
+    def test_takes_no_more_items_than_it_yields(self) -> None:
         items = iter(range(10))
 
         assert next(batched(items, 3)) == [0, 1, 2]
@@ -46,17 +46,17 @@ class TestBatchedByWeight:
             ({"a": 1, "b": 99, "c": 1, "d": 1}, [["a"], ["b"], ["c", "d"]]),
         ],
     )
-    def test_a_batch_is_not_too_heavy_if_its_only_item_is_not(
+    def test_only_a_batch_of_one_item_may_be_too_heavy(
         self, weights: dict[str, int], batches: list[list[str]]
     ) -> None:
         assert list(batched_by_weight(weights, 10)) == batches
 
 
 class TestReadAhead:
-    def test_gives_each_item_with_what_was_read_for_it(self) -> None:
+    def test_yields_each_item_with_what_was_read_for_it(self) -> None:
         assert list(read_ahead([1, 2, 3], str)) == [(1, "1"), (2, "2"), (3, "3")]
 
-    def test_gives_nothing_of_nothing(self) -> None:
+    def test_yields_nothing_without_items(self) -> None:
         assert list(read_ahead([], str)) == []
 
     def test_reads_the_next_item_while_the_caller_works_on_this_one(self) -> None:
@@ -112,7 +112,7 @@ class TestProgress:
             "5,000 datasets done, 250 a second",
         ]
 
-    def test_tells_out_of_how_many(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_shows_the_total(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         times = iter([0.0, 10.0])
         progress = Progress("datasets", total=12_345, clock=lambda: next(times))

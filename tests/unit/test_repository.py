@@ -160,7 +160,7 @@ class TestRequirements:
         assert all(production[name] == containers[name] for name in production.keys() & containers.keys())
 
     @pytest.mark.parametrize("compiled", LISTS.values(), ids=lambda compiled: compiled.stem)
-    def test_names_packages_alone(self, compiled: Path) -> None:
+    def test_the_compiled_lists_have_only_packages_of_the_registry(self, compiled: Path) -> None:
         assert re.findall(r"^.*(?:://|--\w|@ |file:).*$", compiled.read_text(), re.MULTILINE) == []
 
 

@@ -33,7 +33,7 @@ REMOVAL = RemovalSummary(
 )
 
 
-def test_the_summaries_of_tasks_add_up_after_their_way_through_json() -> None:
+def test_the_summaries_of_tasks_add_up_after_they_passed_through_json() -> None:
     one = BackfillSummary(untouched=1, jobs_by_reason={"empty": 1, "obsolete": 2}, error_sample=["a: b"])
     other = BackfillSummary(untouched=10, failed=3, jobs_by_reason={"empty": 5}, error_sample=["c: d"])
 
@@ -44,7 +44,7 @@ def test_the_summaries_of_tasks_add_up_after_their_way_through_json() -> None:
     )
 
 
-def test_the_total_of_no_task_is_zero() -> None:
+def test_without_tasks_the_total_is_zero() -> None:
     assert RemovalSummary.total([]) == RemovalSummary()
 
 
@@ -75,7 +75,7 @@ def test_summaries_share_nothing() -> None:
     assert BackfillSummary().plan_sample == []
 
 
-def test_errors_in_a_rebuild_s_removal_are_errors_of_the_backfill() -> None:
+def test_the_errors_of_a_rebuild_are_errors_of_the_backfill() -> None:
     summary = BackfillSummary(failed=1, error_sample=["a: b"])
 
     summary.add_errors_of(REMOVAL)
@@ -102,7 +102,7 @@ def test_a_report_sums_up_the_run() -> None:
     }
 
 
-def test_a_report_can_be_read() -> None:
+def test_a_report_is_readable_as_text() -> None:
     report = backfill_report(BACKFILL, REMOVAL, 12.345, dry_run=False)
 
     assert as_text(report).splitlines()[:4] == [

@@ -125,7 +125,7 @@ class TestCacheMetrics:
 
         assert stored(stores.databases, CACHE_TOTALS) == {("a", 200, None): 2}
 
-    def test_replace_what_was_there_and_delete_what_is_gone(self, stores: Stores) -> None:
+    def test_replace_old_counts_and_delete_those_of_absent_groups(self, stores: Stores) -> None:
         totals = stores.databases.cache[CACHE_TOTALS]
         for kind, code, total in (
             ("a", None, 7),
@@ -154,7 +154,7 @@ class TestCacheMetrics:
         assert stored(stores.databases, CACHE_TOTALS) == before
         assert counts.gone == ()
 
-    def test_of_an_empty_cache_are_none(self, stores: Stores) -> None:
+    def test_do_not_exist_for_an_empty_cache(self, stores: Stores) -> None:
         stores.databases.cache[CACHE_TOTALS].insert_one(
             {"kind": "a", "http_status": 200, "error_code": None, "total": 1, "created_at": LONG_AGO}
         )
@@ -177,7 +177,9 @@ class TestCacheMetrics:
         assert counts.gone == (("gone", 200, None),)
         assert list(totals.find()) == before
 
-    def test_a_group_that_comes_back_meanwhile_is_not_deleted(self, stores: Stores, mongod: Mongod) -> None:
+    def test_a_group_that_comes_back_during_the_collection_is_not_deleted(
+        self, stores: Stores, mongod: Mongod
+    ) -> None:
         """A worker that writes an entry moves its count, which may be after the entries were counted."""
         totals = stores.databases.cache[CACHE_TOTALS]
         key = {"kind": "a", "http_status": 200, "error_code": None}
@@ -191,7 +193,7 @@ class TestCacheMetrics:
         assert document is not None
         assert document["total"] == 1
 
-    def test_are_read_off_the_index_alone(self, release: Release, mongod: Mongod) -> None:
+    def test_are_read_from_the_index_alone(self, release: Release, mongod: Mongod) -> None:
         with MongoClient[Document](mongod.uri, event_listeners=[watch := Watch()]) as client:
             # Databases of its own: an index that has ever held an array, as of bad entries, covers nothing.
             cache, queue = client["test_index_cache"], client["test_index_queue"]
@@ -268,7 +270,7 @@ class TestQueueMetrics:
         assert stored(stores.databases, WORKER_SIZES, "jobs_count") == sizes.by_group == expected
         assert totals.total == len(difficulties)
 
-    def test_of_an_empty_queue_are_three_zeros(self, stores: Stores) -> None:
+    def test_are_zero_for_each_worker_size_of_an_empty_queue(self, stores: Stores) -> None:
         stores.databases.queue[WORKER_SIZES].insert_one(
             {"worker_size": "heavy", "jobs_count": 5, "created_at": LONG_AGO}
         )
@@ -282,7 +284,9 @@ class TestQueueMetrics:
             ("heavy",): 0,
         }
 
-    def test_replace_what_was_there_and_delete_what_is_gone(self, stores: Stores, release: Release) -> None:
+    def test_replace_old_counts_and_delete_those_of_absent_groups(
+        self, stores: Stores, release: Release
+    ) -> None:
         jobs = stores.databases.queue[JOBS]
         jobs.insert_many([job("a", "waiting", 20), job("b", "waiting", 80)])
         stores.queue.collect_metrics()
@@ -419,7 +423,7 @@ class TestHistory:
         ]
 
     @pytest.mark.parametrize("days", [[90], [90, 90], [90, 7]])
-    def test_is_forgotten_after_so_many_days(self, stores: Stores, days: list[int]) -> None:
+    def test_is_deleted_after_the_given_days(self, stores: Stores, days: list[int]) -> None:
         for number in days:
             stores.maintenance.add_metrics("collect-cache-metrics", [self.COUNTS], timedelta(days=number))
 

@@ -153,7 +153,7 @@ class TestOpenDiscussion:
         ],
         ids=repr,
     )
-    def test_such_a_dataset_is_passed_over(
+    def test_a_dataset_that_takes_no_discussion_is_passed_over(
         self, shared_hub: HubServer, changes: dict[str, Any], reason: Opening
     ) -> None:
         put(shared_hub.state, replace(DATA, **changes), HubDataset("user/new", REVISION))
@@ -216,7 +216,7 @@ class TestOpenDiscussion:
         with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end"):
             bot_at(hub_server.url, lambda _: None).open_discussion("user/data", "Title", "Text")
 
-    def test_an_answer_that_drips_is_an_error_of_the_dataset(
+    def test_an_answer_that_never_ends_is_an_error_of_the_dataset(
         self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("include.hub.bot.REQUEST_DEADLINE_SECONDS", 0.3)

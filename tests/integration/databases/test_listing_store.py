@@ -86,7 +86,7 @@ def test_a_listing_that_is_dropped_before_its_end_never_looks_complete(
     assert listing.id not in stores.databases.maintenance.list_collection_names()
 
 
-def test_it_counts_how_many_datasets_are_in_a_listing(listings: ListingStore) -> None:
+def test_the_store_counts_how_many_datasets_are_in_a_listing(listings: ListingStore) -> None:
     listing = put_listing(listings, A, B)
 
     assert listings.count_among(listing, ["a", "b", "c"]) == 2

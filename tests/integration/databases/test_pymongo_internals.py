@@ -26,7 +26,7 @@ def test_raw_replies_are_those_of_find_raw_batches(mongo_client: MongoClient[Doc
     assert [document["_id"] for reply in replies for document in decode_all(reply)] == list(range(7, -1, -1))
 
 
-def test_raw_replies_of_no_document_are_empty(mongo_client: MongoClient[Document]) -> None:
+def test_without_documents_there_are_no_raw_replies(mongo_client: MongoClient[Document]) -> None:
     collection = mongo_client["test_pymongo_internals"]["nothing"]
 
     public: list[Any] = list(collection.find_raw_batches({}, batch_size=3))

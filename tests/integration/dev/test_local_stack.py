@@ -131,7 +131,7 @@ def test_a_process_that_will_not_end_is_killed(tmp_path: Path) -> None:
     assert wait_until_dead(pid)
 
 
-def test_a_killed_process_leaves_no_descendant_in_whatever_group(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_descendant_in_any_group(tmp_path: Path) -> None:
     script = "setsid sh -c 'sleep 300 & echo $! > $FOLDER/grandchild; touch $FOLDER/ready; wait' & wait"
     process = shell(script, tmp_path)
     process.start()
@@ -151,7 +151,7 @@ def test_the_error_of_a_process_that_ends_shows_its_log(tmp_path: Path) -> None:
         process.start()
 
 
-def test_the_error_of_a_process_that_is_never_ready_shows_its_log(tmp_path: Path) -> None:
+def test_the_error_of_a_process_that_never_becomes_ready_shows_its_log(tmp_path: Path) -> None:
     process = shell("echo still loading; sleep 300", tmp_path)
     with pytest.raises(ServiceError, match=r"(?s)not ready within 0\.3 s.*still loading"):
         process.start(timeout=0.3)
@@ -193,7 +193,9 @@ def test_a_mongod_that_is_named_but_missing_is_a_configuration_error(tmp_path: P
         find_mongod(tmp_path / "mongod")
 
 
-def test_no_mongod_at_all_is_a_configuration_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_mongod_is_a_configuration_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MONGOD", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(mongod_module, "WHEEL", "no-such-wheel")
@@ -201,7 +203,7 @@ def test_no_mongod_at_all_is_a_configuration_error(tmp_path: Path, monkeypatch: 
         find_mongod()
 
 
-def test_mongod_knows_transactions(databases: Databases) -> None:
+def test_mongod_supports_transactions(databases: Databases) -> None:
     databases.cache["numbers"].insert_one({"n": 1})
     with databases.cache.client.start_session() as session, session.start_transaction():
         databases.cache["numbers"].insert_one({"n": 2}, session=session)
@@ -209,7 +211,7 @@ def test_mongod_knows_transactions(databases: Databases) -> None:
     assert [document["n"] for document in databases.cache["numbers"].find()] == [1]
 
 
-def test_mongod_keeps_its_data_over_a_restart_and_a_change_of_port(tmp_path: Path) -> None:
+def test_mongod_keeps_its_data_after_a_restart_on_another_port(tmp_path: Path) -> None:
     credentials = ("main@tainer", "p:w/d")
     with (
         Mongod(tmp_path, cache_gigabytes=0.25, auth=credentials) as server,
@@ -311,7 +313,7 @@ def test_a_wrong_token_is_refused_everywhere(hub_server: HubServer) -> None:
     assert api(hub_server, "hf_good").whoami()["name"] == "bot"
 
 
-def test_faults_of_a_dataset(hub_server: HubServer) -> None:
+def test_the_hub_answers_with_the_fault_of_a_dataset(hub_server: HubServer) -> None:
     hub_server.state.put(
         HubDataset("disabled", "sha1", fault="disabled_403"),
         HubDataset("broken", "sha1", fault="server_error"),
@@ -434,7 +436,7 @@ def full_state() -> HubState:
     return state
 
 
-def test_a_state_survives_its_file(tmp_path: Path) -> None:
+def test_a_state_can_be_saved_and_loaded(tmp_path: Path) -> None:
     save_state(full_state(), tmp_path / "state.json")
     assert load_state(tmp_path / "state.json") == full_state()
 

@@ -162,7 +162,7 @@ class TestSupport:
         assert asked.support("squad") == Supported(REVISION)
 
     @pytest.mark.parametrize("release_name", releases_that(lambda release: release.unsupported_tags))
-    def test_the_first_rule_that_a_dataset_breaks_gives_the_reason(
+    def test_the_first_rule_that_a_dataset_breaks_is_the_reason(
         self, shared_hub: HubServer, release: Release
     ) -> None:
         """A dataset that breaks all the rules, and then stops breaking one after the other."""
@@ -247,7 +247,7 @@ class TestFailures:
         with pytest.raises(DatasetError, match=r"^the Hub did not answer: .*timed out"):
             hub(shared_hub, release).support("user/data")
 
-    def test_an_answer_that_drips_is_an_error_of_the_dataset(
+    def test_an_answer_that_never_ends_is_an_error_of_the_dataset(
         self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("include.hub.client.REQUEST_DEADLINE_SECONDS", 0.3)
@@ -336,7 +336,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         "answer", ["[]", "null", '"text"', "{", "", '{"sha": "1"}', "[" * 100_000], ids=range(7)
     )
-    def test_an_answer_that_is_no_dataset_is_an_error(self, release: Release, answer: str) -> None:
+    def test_an_answer_that_is_not_a_dataset_is_an_error(self, release: Release, answer: str) -> None:
         """A proxy may give such an answer."""
         with HTTPServer(("127.0.0.1", 0), handler_of(answer)) as server:
             Thread(target=server.handle_request, daemon=True).start()
@@ -516,7 +516,7 @@ class TestListing:
 
         assert list(hub(shared_hub, release).listing(pages[1].next_place)) == pages[2:]
 
-    def test_a_place_that_the_hub_no_longer_knows_is_lost(
+    def test_a_place_that_the_hub_no_longer_knows_is_an_error(
         self, shared_hub: HubServer, release: Release
     ) -> None:
         shared_hub.state.put(DATA)
@@ -545,7 +545,7 @@ class TestListing:
         ],
         ids=repr,
     )
-    def test_a_listing_does_not_prove_such_a_dataset_to_be_supported(
+    def test_a_listing_does_not_prove_support_for_an_unusual_dataset(
         self, shared_hub: HubServer, release: Release, changes: dict[str, Any]
     ) -> None:
         dataset = replace(DATA, **changes)
@@ -588,7 +588,7 @@ class TestListing:
     @pytest.mark.parametrize(
         "answer", ["null", "1", "{", "", "[1]", "[{}]", "{}", "[" * 100_000], ids=range(8)
     )
-    def test_a_page_that_is_no_list_of_datasets_is_a_service_error(
+    def test_a_page_that_is_not_a_list_of_datasets_is_a_service_error(
         self, release: Release, answer: str
     ) -> None:
         """A proxy may give such an answer."""

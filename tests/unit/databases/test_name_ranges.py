@@ -47,7 +47,7 @@ def is_in(name: str, names: NameRange) -> bool:
     return (first is None or first <= name) and (end is None or name < end)
 
 
-def test_names_are_cut_into_ranges_of_about_as_many_documents() -> None:
+def test_each_range_has_about_as_many_documents() -> None:
     documents = [letter for letter in "abcdefgh" for _ in range(3)]
 
     assert cut(24, 4, name_at(documents)) == [(None, "c"), ("c", "e"), ("e", "g"), ("g", None)]
@@ -57,7 +57,7 @@ def test_one_range_holds_all_names() -> None:
     assert cut(3, 1, name_at(["a", "b", "c"])) == [ALL_NAMES]
 
 
-def test_there_is_one_range_of_nothing() -> None:
+def test_no_names_make_one_range() -> None:
     assert cut(0, 8, name_at([])) == [ALL_NAMES]
 
 

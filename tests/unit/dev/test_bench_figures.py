@@ -42,7 +42,7 @@ def test_a_column_without_a_figure_has_an_empty_cell() -> None:
     assert rows == ["x │ 1 │", "y │ │ 2"]
 
 
-def test_of_each_column_the_figures_measured_last_are_known(tmp_path: Path) -> None:
+def test_the_history_returns_the_last_figures_of_each_column(tmp_path: Path) -> None:
     history = History(tmp_path / "results")
     assert history.last() == {}
 

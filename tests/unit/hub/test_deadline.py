@@ -36,7 +36,7 @@ def dripping_server() -> Iterator[str]:
         thread.join()
 
 
-def test_a_request_in_time_has_its_answer(dripping_server: str) -> None:
+def test_a_request_in_time_returns_its_answer(dripping_server: str) -> None:
     assert within(30, lambda: httpx2.get(dripping_server).text) == "{}"
 
 
@@ -48,7 +48,7 @@ def test_a_request_that_fails_raises_its_own_error() -> None:
         within(30, fail)
 
 
-def test_a_request_whose_answer_drips_fails_at_the_deadline(dripping_server: str) -> None:
+def test_a_request_whose_answer_never_ends_fails_at_the_deadline(dripping_server: str) -> None:
     began = time.monotonic()
 
     with pytest.raises(httpx2.ReadTimeout, match=r"^timed out: no complete answer within 0\.3 s$"):

@@ -29,7 +29,7 @@ def requests() -> HubRequests:
     return HubRequests("http://hub", sleep=lambda _: None)
 
 
-def test_a_request_has_its_answer(requests: HubRequests) -> None:
+def test_a_request_returns_its_answer(requests: HubRequests) -> None:
     assert requests.make(lambda: "answer") == "answer"
 
 

@@ -79,7 +79,7 @@ def test_a_field_of_a_wrong_type_is_an_error(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("answer", [[], [ANSWER], None, "user/data", 1, True, {}])
-def test_an_answer_that_is_no_dataset_is_an_error(answer: object) -> None:
+def test_an_answer_that_is_not_a_dataset_is_an_error(answer: object) -> None:
     with pytest.raises(DatasetError, match=r"^the Hub's answer is malformed: "):
         judge(answer)
 
@@ -95,9 +95,7 @@ def test_the_error_names_the_field_and_its_type() -> None:
 @pytest.mark.parametrize(
     "changes", [{}, {"disabled": True}, {"private": True}, {"cardData": {"viewer": False}}], ids=repr
 )
-def test_a_dataset_without_a_revision_is_an_error_whatever_else_it_is(
-    sha: str | None, changes: dict[str, Any]
-) -> None:
+def test_a_dataset_without_a_revision_is_always_an_error(sha: str | None, changes: dict[str, Any]) -> None:
     with pytest.raises(DatasetError, match=r"^the Hub's answer has no revision$"):
         judge(ANSWER | {"sha": sha} | changes)
 

@@ -258,7 +258,7 @@ class TestDifficulty:
         [found] = [job.difficulty for job in plan(cached).new_jobs if job.type == job_type]
         return found
 
-    def test_is_that_of_the_step(self) -> None:
+    def test_equals_the_difficulty_of_the_step(self) -> None:
         assert self.difficulty(without(up_to_date(SMALL), "rows"), "rows") == 70
 
     @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ class TestDifficulty:
 
         assert self.difficulty(cached, "names") == difficulty
 
-    def test_bonus_and_failed_runs_add_up(self) -> None:
+    def test_adds_up_bonus_and_failed_runs(self) -> None:
         cached = changed(up_to_date(SMALL), "rows", revision=OTHER_REVISION, failed_runs=1)
 
         assert self.difficulty(replace(cached, sizes={"config": 2**62}), "rows") == 100

@@ -57,7 +57,7 @@ def test_started_jobs_are_never_touched(state: State) -> None:
 
 @every_state
 @given(states())
-def test_an_artifact_keeps_one_pending_job_at_most_and_no_waiting_job_of_another_revision(
+def test_an_artifact_keeps_at_most_one_pending_job_and_no_waiting_job_of_another_revision(
     state: State,
 ) -> None:
     after = state.after(state.plan())

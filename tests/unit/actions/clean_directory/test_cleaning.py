@@ -221,7 +221,7 @@ special_files = pytest.mark.parametrize(
 
 @special_files
 @pytest.mark.parametrize("judge_by", ["path", "contents"])
-def test_a_special_file_that_matches_is_left_as_is_a_link_to_it(
+def test_a_special_file_that_matches_and_a_link_to_it_are_left(
     storage: Path, monkeypatch: pytest.MonkeyPatch, kind: str, judge_by: str
 ) -> None:
     monkeypatch.chdir(storage)

@@ -275,7 +275,7 @@ def test_a_folder_that_takes_the_place_of_the_judged_one_is_left(
     ("times", "left", "failed"),
     [(1, set(), 0), (ATTEMPTS_TO_EMPTY - 1, set(), 0), (ATTEMPTS_TO_EMPTY, {"folder", "folder/late"}, 1)],
 )
-def test_a_folder_that_others_fill_is_emptied_again_but_only_so_often(
+def test_a_folder_that_others_fill_is_emptied_again_but_not_for_ever(
     storage: Path, before: Callable[..., None], times: int, left: set[str], failed: int
 ) -> None:
     folder(storage / "folder", OLD)

@@ -8,7 +8,7 @@ from include.actions.clean_directory.report import CleaningSummary, cleaning_rep
 from include.summaries import as_text
 
 
-def test_a_report_reads_well_as_text() -> None:
+def test_a_report_is_readable_as_text() -> None:
     report = cleaning_report(
         {"one": CleaningSummary(files=1_234)}, 1.23, dry_run=False, not_cleaned=["third"]
     )
