@@ -1,1 +1,1 @@
-"""What serves the development: the local stack and the benchmarks. Nothing that is shipped imports it."""
+"""Tools for development: the local stack and the benchmarks. Shipped code never imports them."""

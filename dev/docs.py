@@ -1,4 +1,4 @@
-"""``make docs``: write the tables of the documentation that are made from the DAGs.
+"""``make docs``: write the tables of the documentation from the DAGs.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``. The names are ``actions``,
 ``parameters of DAG_ID`` and ``further parameters of backfill-retryable-errors``.
@@ -18,7 +18,7 @@ from datasets_server.pages import parameter_table, table
 
 PROJECT = Path(__file__).parents[1]
 ACTIONS_PAGE = PROJECT / "docs" / "actions.md"
-#: The documents with such tables.
+#: The documents that contain such tables.
 DOCUMENTS = (PROJECT / "README.md", ACTIONS_PAGE)
 
 _TABLE = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -26,7 +26,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def with_tables(text: str) -> str:
-    """Return a document in Markdown with its tables as they should be.
+    """Return a Markdown document with its tables up to date.
 
     :raises KeyError: if the document has a table with an unknown name.
     """

@@ -1,1 +1,1 @@
-"""``make bench``: how fast, and in how little memory, a backfill goes through a large cache."""
+"""``make bench``: measure the time and the memory of a backfill of a large cache."""

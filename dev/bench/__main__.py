@@ -1,8 +1,8 @@
 """The command line of ``make bench``.
 
-It generates a cache for each number of datasets on a MongoDB of its own, 90 % of them up to date, and runs a
-backfill over each against the Hub stand-in, with the Hub's listing in place. The figures are kept in
-``.local/bench/results``, and compared with those of the run before.
+For each number of datasets, it generates a cache in a local MongoDB, with 90 % of the datasets up to date,
+lists the Hub stand-in, and runs a backfill. It stores the figures in ``.local/bench/results``, and compares
+them with the previous run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ console = Console(width=120, highlight=False)
 
 
 def measured(mongod: Mongod, sizes: list[int], *, with_airflow: bool) -> Iterator[Figures]:
-    """Measure one part of the benchmark after the other."""
+    """Measure the parts of the benchmark, one after the other."""
     columns: dict[str, Column] = {}
     for datasets in sizes:
         console.print(f"A backfill of {datasets:,} datasets ...")
@@ -54,10 +54,10 @@ def measured(mongod: Mongod, sizes: list[int], *, with_airflow: bool) -> Iterato
 
 
 def main() -> None:
-    """Measure, print the tables, and keep the figures."""
+    """Measure, print the tables, and store the figures."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("datasets", type=int, nargs="*", default=SIZES, help="numbers of datasets")
-    parser.add_argument("--airflow", action="store_true", help="run the DAG on an Airflow as well")
+    parser.add_argument("--airflow", action="store_true", help="also run the DAG on Airflow")
     arguments = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     history = History(FOLDER / RESULTS)
@@ -71,7 +71,9 @@ def main() -> None:
         for part in measured(mongod, list(arguments.datasets), with_airflow=arguments.airflow):
             console.print(part.table(before.get(part.title, {})))
             parts.append(part)
-    console.print(f"Kept in {history.add(description, parts)}. In brackets: the change since the run before.")
+    console.print(
+        f"Stored in {history.add(description, parts)}. In brackets: the change since the previous run."
+    )
     _remove_data()
 
 

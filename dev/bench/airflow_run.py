@@ -1,4 +1,4 @@
-"""A whole run of the DAG ``backfill`` on a real Airflow, over the same cache."""
+"""A complete run of the DAG ``backfill`` on a real Airflow, over the same cache."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from include.errors import ServiceError
 
 DAG_ID, SHARD_TASK = "backfill", "backfill_shard"
 
-#: As many as the machines of these figures have cores.
+#: The machines that were measured have two cores.
 SHARDS_AT_ONCE = 2
 
 
 def measure(world: World) -> Column:
-    """Trigger the DAG with its default parameters, and measure it from its start to its end.
+    """Trigger the DAG with its default parameters, and measure the run from start to end.
 
-    :raises ServiceError: if Airflow does not come up, or the run fails.
+    :raises ServiceError: if Airflow does not start, or the run fails.
     """
     folder = PROJECT_ROOT / FOLDER / "airflow"
     (folder / "logs").mkdir(parents=True)

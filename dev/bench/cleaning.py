@@ -1,7 +1,7 @@
-"""``python -m dev.bench.cleaning``: how fast a directory is cleaned, and in how much memory.
+"""``python -m dev.bench.cleaning``: measure the time and the memory of cleaning a directory.
 
-It creates empty files in ``.local/cleaning-bench`` and cleans them, each time in a new process. The figure to
-compare with is that of ``shutil.rmtree`` on as many files.
+It creates empty files in ``.local/cleaning-bench`` and cleans them, each time in a new process. For
+comparison, ``shutil.rmtree`` deletes the same number of files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = Path(".local") / "cleaning-bench"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Work on a number of folders, each with a number of files, and how often to measure it."""
+    """A way to delete ``folders`` with ``files`` files each, measured ``times`` times."""
 
     folders: int
     files: int
@@ -39,7 +39,7 @@ class Case:
 
     @property
     def all_files(self) -> int:
-        """The number of files in all folders together."""
+        """The total number of files."""
         return self.folders * self.files
 
     def make(self, directory: Path) -> None:
@@ -71,7 +71,7 @@ CASES = (
 
 
 def measure(work: Callable[[Path], object], directory: Path) -> tuple[float, float]:
-    """Do the work, and return how many seconds it took and by how many MB the process grew at most.
+    """Do the work, and return its seconds and the peak growth of the process in MB.
 
     :raises RuntimeError: if files are left.
     """
@@ -84,14 +84,14 @@ def measure(work: Callable[[Path], object], directory: Path) -> tuple[float, flo
 
 
 def _measured() -> dict[Case, list[tuple[float, float]]]:
-    """Measure each case ``times`` times, in turns, because the load of the machine changes."""
+    """Measure the cases in turns, because the load of the machine changes."""
     runs = [
         (case, FOLDER / f"{index}-{turn}")
         for turn in range(max(case.times for case in CASES))
         for index, case in enumerate(CASES)
         if turn < case.times
     ]
-    # All files first: on ext4, creating files is slow for minutes after many were deleted.
+    # Create all files first: on ext4, creating files is slow for minutes after many deletions.
     for case, directory in runs:
         case.make(directory)
     found: dict[Case, list[tuple[float, float]]] = {case: [] for case in CASES}

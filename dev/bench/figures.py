@@ -1,4 +1,4 @@
-"""The figures of a benchmark: shown in tables, kept in a file, and compared with those of the run before."""
+"""The figures of a benchmark: tables, files, and the change since the previous run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import Any
 from rich.table import Table
 
 _LIBRARIES = ("pymongo", "pymongoarrow", "numpy", "huggingface_hub")
-#: A change that is no more than noise is not shown.
+#: Tables do not show smaller changes, which are noise.
 _NOTABLE_CHANGE = 0.01
 
-#: The figures of a column, by what they tell. The text after a comma is the unit.
+#: The figures of a column, by label. The text after a comma in a label is the unit.
 Column = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one part of a benchmark has measured: the columns of a table, by their titles."""
+    """The figures of one part of a benchmark: the columns of a table, by title."""
 
     title: str
     columns: Mapping[str, Column]
 
     def table(self, before: Mapping[str, Column]) -> Table:
-        """Make the table, with the changes since the run before."""
+        """Return the table, with the changes since the previous run."""
         table = Table(title=self.title)
         table.add_column("")
         for title in self.columns:
@@ -55,16 +55,16 @@ def _cell(value: float | None, before: float | None, unit: str) -> str:
 
 
 class History:
-    """The figures of past runs: one JSON file for each, named by its time.
+    """The figures of past runs: one JSON file per run, named by its time.
 
-    :param folder: of the files, made if needed.
+    :param folder: the folder of the files, created if missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def last(self) -> dict[str, Any]:
-        """Return the figures of each part and column as they were measured last, by title."""
+        """Return the latest figures of each part and column, by title."""
         found: dict[str, Any] = {}
         for path in sorted(self._folder.glob("*.json")):
             for title, columns in json.loads(path.read_text(encoding="utf-8"))["figures"].items():
@@ -72,7 +72,7 @@ class History:
         return found
 
     def add(self, machine: str, parts: Sequence[Figures]) -> Path:
-        """Keep the figures of a run."""
+        """Store the figures of a run, and return the file."""
         now = datetime.now(UTC)
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{now:%Y-%m-%dT%H%M%SZ}.json"
@@ -86,7 +86,7 @@ class History:
 
 
 def machine(mongodb_version: str) -> str:
-    """Describe this machine and what runs on it."""
+    """Describe this machine and the versions of the software on it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return (

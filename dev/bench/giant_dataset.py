@@ -1,4 +1,4 @@
-"""One dataset with thousands of configs: planned in a time and a memory that grow no faster than it does."""
+"""One dataset with thousands of configs: time and memory grow in proportion to its size."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NAME = "user/giant"
 
 
 def measure(mongod: Mongod, configs: int) -> Column:
-    """Measure a backfill that finds the dataset up to date, and one that finds it at an old revision.
+    """Measure a backfill of an up-to-date dataset, and one of a dataset with a new revision.
 
-    Then, each of its artifacts, which are some 22 for each config with one split, needs a job.
+    With a new revision, each artifact of the dataset needs a job: some 22 for each config with one split.
     """
     release = load_release()
     old, new = "1" * 40, "2" * 40

@@ -1,7 +1,7 @@
-"""``python -m dev.bench.listing``: the time and the memory that listing the Hub takes.
+"""``python -m dev.bench.listing``: measure the time and the memory of listing the Hub.
 
-It lists a stand-in for the Hub with 500,000 datasets into the local MongoDB, each time in a new process:
-only the pages, without storing them; the whole; and the rest of a listing that was killed in the middle.
+It lists a stand-in for the Hub with 500,000 datasets, each time in a new process. It reads the pages without
+storing them, stores a whole listing in a local MongoDB, and continues a listing that was killed halfway.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _CARD = {
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A measured listing. ``memory`` is by how much the process grew at its peak; both sizes are in MB."""
+    """A measured listing. ``memory`` is the peak growth of the process; both sizes are in MB."""
 
     listed: int
     requests: int
@@ -62,7 +62,7 @@ class Measurement:
 
 
 def a_hub_of(datasets: int) -> HubState:
-    """Return a Hub. Its names are in order, so that the stand-in sorts them in no time."""
+    """Return a Hub. Its names are in order, so the stand-in sorts them quickly."""
     state = HubState()
     names = (f"user-{number // 5:06}/dataset-{number:06}" for number in range(datasets))
     state.put(
@@ -100,7 +100,7 @@ def _hub(url: str) -> Hub:
 
 
 def _kill_in_the_middle(mongod: Mongod, hub: HubServer, pages: int) -> None:
-    """Kill a process that lists the Hub, once it has requested half of the pages."""
+    """Start a process that lists the Hub, and kill it after half of the pages."""
     before = hub.state.requests
     process = multiprocessing.get_context("spawn").Process(target=list_whole, args=(mongod.uri, hub.url))
     process.start()
@@ -134,7 +134,7 @@ def _table(measurements: dict[str, Measurement]) -> Table:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description="Measure the time that listing the Hub takes.")
+    parser = argparse.ArgumentParser(description="Measure the time and the memory of listing the Hub.")
     parser.add_argument("--datasets", type=int, default=500_000)
     datasets = parser.parse_args().datasets
     console = Console(width=110)

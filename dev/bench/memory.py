@@ -1,4 +1,4 @@
-"""How much memory this process takes, for benchmarks."""
+"""The memory that this process uses, for benchmarks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def resident_megabytes() -> float:
-    """Return what it takes now."""
+    """Return the memory that the process uses now."""
     return _status("VmRSS")
 
 
 def peak_megabytes() -> float:
-    """Return the most that it has ever taken.
+    """Return the peak memory of the process.
 
-    (``getrusage`` begins with the peak of the program that started this one.)
+    (``getrusage`` includes the peak of the program that started this one.)
     """
     return _status("VmHWM")
 

@@ -1,4 +1,4 @@
-"""A backfill in one process, beside a bare read of the same entries."""
+"""A backfill in one process, compared with a bare read of the same entries."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class _CommandCounter(monitoring.CommandListener):
 
 
 def measure(world: World) -> Column:
-    """Measure a backfill of what the databases hold, in a process of its own because of the memory.
+    """Measure a backfill of the databases, in a separate process so that its memory can be measured.
 
-    The bare read is of the metadata of all entries, with pymongo and without doing anything with it. It is in
-    another process, whose memory does not count; its second pass counts.
+    The bare read reads the metadata of all entries with pymongo, and does nothing with it. It runs in another
+    process, so its memory does not count. It reads everything twice, and the second pass counts.
     """
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(1) as pool:

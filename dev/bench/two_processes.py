@@ -1,4 +1,4 @@
-"""Two shards in two processes at the same time, beside the same work in one process."""
+"""Two shards in two processes at the same time, compared with the same work in one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _start: Barrier
 
 
 def measure(world: World) -> Column:
-    """Measure both. The jobs that the first creates are removed again."""
+    """Measure both, each on the same queue."""
     with opened(world) as parts:
         listing_id = parts.list_hub()
         halves = parts.cache.shards(2)
@@ -39,7 +39,7 @@ def measure(world: World) -> Column:
 
 @dataclass(frozen=True, slots=True)
 class _Took:
-    """What it took: seconds from the common start to the last one's end, and of CPU time with MongoDB's."""
+    """The seconds from the common start to the last end, and the CPU seconds, MongoDB included."""
 
     seconds: float
     cpu_seconds: float
@@ -48,7 +48,7 @@ class _Took:
 def _took(
     client: MongoClient[dict[str, Any]], world: World, listing_id: str, shards: list[NameRange]
 ) -> _Took:
-    """Backfill shards, each in a process."""
+    """Backfill shards, each in its own process."""
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(len(shards))
     cpu_before = mongodb_cpu_seconds(client)
@@ -64,7 +64,7 @@ def _remember(barrier: Barrier) -> None:
 
 
 def _backfill(world: World, listing_id: str, shard: NameRange) -> tuple[float, float, float]:
-    """Return when it started and ended, and its CPU time."""
+    """Return the start, the end and the CPU time of a backfill, in seconds."""
     with opened(world) as parts:
         backfill = parts.backfill(listing_id)
         parts.client.admin.command("ping")
@@ -76,7 +76,7 @@ def _backfill(world: World, listing_id: str, shard: NameRange) -> tuple[float, f
 
 @contextmanager
 def _queue_restored(client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    """Put the queue back as it was, at the end."""
+    """Restore the queue at the end."""
     queue = client[QUEUE]
     before = {name: list(queue[name].find()) for name in queue.list_collection_names()}
     yield

@@ -1,4 +1,4 @@
-"""What is measured on: a generated cache and queue in a MongoDB of our own, and a Hub."""
+"""The services of a benchmark: a generated cache and queue in a local MongoDB, and a Hub."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CACHE, QUEUE = "bench_cache", "bench_queue"
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where the services are: enough for another process to find them."""
+    """The addresses of the services, for other processes."""
 
     mongod_port: int
     mongo_uri: str
@@ -44,7 +44,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a backfill is made of, in one process."""
+    """The stores and clients of a backfill, in one process."""
 
     client: MongoClient[Document]
     release: Release
@@ -58,7 +58,7 @@ class Parts:
         return HubLister(self.hub, self.maintenance.listings(), self.cache).whole().id
 
     def backfill(self, listing_id: str) -> Backfill:
-        """Make a backfill that uses a listing."""
+        """Return a backfill that uses a listing."""
         maintenance = self.maintenance.with_listing(listing_id)
         remover = Remover(self.cache, self.queue, ())
         return Backfill("bench", self.release, self.cache, self.queue, maintenance, self.hub, remover)
@@ -76,19 +76,19 @@ def generated_world(mongod: Mongod, datasets: int) -> Iterator[World]:
 
 @contextmanager
 def hosted_world(mongod: Mongod, state: HubState) -> Iterator[World]:
-    """Start the Hub of what the databases hold."""
+    """Start the Hub that belongs to the databases."""
     with HubProcess(state, FOLDER / "hub") as hub:
         yield World(mongod.port, mongod.uri, hub.url)
 
 
 def drop_databases(client: MongoClient[Document]) -> None:
-    """Remove what was measured before."""
+    """Drop the databases of the previous measurement."""
     for name in (CACHE, QUEUE, MAINTENANCE_DATABASE):
         client.drop_database(name)
 
 
 def mongodb_cpu_seconds(client: MongoClient[Document]) -> float:
-    """Return the CPU time that the server has taken since its start."""
+    """Return the CPU time that the server has used since its start."""
     usage = client.admin.command("serverStatus")["extra_info"]
     return float(usage["user_time_us"] + usage["system_time_us"]) / 1e6
 

@@ -45,7 +45,7 @@ class View:
         return table
 
     def examples(self, report: Report) -> Iterator[Text]:
-        """Return a few examples of what a run did, one line each."""
+        """Return a few examples of what a run did, one per line."""
         for field, label in self.samples.items():
             for line in report.get(field, [])[:SAMPLE_LINES]:
                 yield Text.assemble(f"{label:>10}  ", (line.replace("\n", " "), "dim"))
@@ -107,8 +107,8 @@ _CLEANING_SAMPLES = {"deleted_sample": "deleted", "error_sample": "failed", "war
 _METRICS_SAMPLES = {"largest_groups": "counted"}
 _MESSAGE_SAMPLES = {"posted_sample": "posted", "passed_over_sample": "passed", "error_sample": "failed"}
 
-#: The view of each action by its id, in the order in which a sample shows most: the errors are retried before
-#: the backfill, and what both leave is counted.
+#: The view of each action by its id, in the order in which ``make run`` runs them: errors are retried before
+#: the backfill, which would create their jobs too, and the counts come after both.
 VIEWS: Mapping[str, View] = {
     actions.BACKFILL_RETRYABLE_ERRORS.id: View("report", _backfill, _BACKFILL_SAMPLES),
     actions.BACKFILL.id: View("report", _backfill, _BACKFILL_SAMPLES),

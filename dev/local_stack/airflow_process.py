@@ -1,7 +1,7 @@
-"""Airflow's command, for the processes that fork others to parse the DAGs and to run their tasks.
+"""Airflow's command line, for the components that fork processes to parse DAGs and run tasks.
 
 It imports the packages that the DAGs use before it forks, because importing them takes longer than most
-tasks. It imports no code of this project, so that each task runs that code as it is then.
+tasks. It imports no code of this project, so each task runs the current code.
 """
 
 from __future__ import annotations

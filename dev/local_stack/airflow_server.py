@@ -1,4 +1,4 @@
-"""Airflow on one machine: its processes with a fresh database, and the REST API that they serve."""
+"""Airflow on one machine: its processes with a new database, and a client of its REST API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dev.local_stack.worker_name import WORKER_NAME, worker_name
 from include.errors import ServiceError
 
 USER = "admin"
-#: For where nobody changes the code of the DAGs meanwhile: by default, all of it is parsed every 30 seconds.
+#: For runs during which nobody changes the DAGs: by default, Airflow parses them every 30 seconds.
 PARSE_ONCE: Mapping[str, str] = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
 
 _COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ _COMPONENTS: Mapping[str, tuple[str, ...]] = {
 }
 _FORKING = ("scheduler", "dag-processor", "celery")
 _HEALTH_OF = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
-_ENDED = ("success", "failed")  # as states of a run
+_ENDED = ("success", "failed")  # the states of a run that has ended
 _TASKS_AT_ONCE = 3
 _START_SECONDS = 300
 _STOP_SECONDS = 5
@@ -43,11 +43,11 @@ _POLL_SECONDS = 0.5
 
 
 class AirflowServer(Server):
-    """Airflow at ``url``, where ``USER`` may do everything with ``password``.
+    """Airflow at ``url``, with the administrator ``USER`` and ``password``.
 
-    It has the DAGs of this project and runs what it is asked to; their schedules are off. What its processes
-    say is in ``log_folder``, a file each; what tasks say, in ``task_log_folder``. Unless ``environment`` says
-    otherwise, its database is a file, and its scheduler runs the tasks.
+    It has the DAGs of this project, with their schedules off. Each process logs to a file in ``log_folder``,
+    tasks log to ``task_log_folder``. By default, its database is a file, and its scheduler runs the tasks;
+    ``environment`` can change that.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class AirflowServer(Server):
     ) -> None:
         """Describe the server.
 
-        :param folder: where it keeps its database and the logs of tasks; it must be empty or not exist.
-        :param port: where the UI and the API are; a free one if not given.
-        :param workers: the names of the Celery workers to start as well. Tasks have them as their host.
-        :param triggerer: whether to start the triggerer, without which no task can wait for an approval.
-        :param environment: variables on top of, or in place of those that it sets, ``AIRFLOW__...`` mostly.
+        :param folder: for its database and the logs of tasks; it must be empty or not exist.
+        :param port: the port of the UI and the API; by default a free one.
+        :param workers: the names of Celery workers to start. They become the hostnames of tasks.
+        :param triggerer: whether to start the triggerer, which tasks need to wait for an approval.
+        :param environment: additional environment variables; they override the default ones.
         """
         port = port or free_port()
         self.url = f"http://{HOST}:{port}"
@@ -90,7 +90,7 @@ class AirflowServer(Server):
             f"Airflow's {name}",
             [sys.executable, "-m", module, *command],
             log_file=self.log_folder / f"airflow-{name}.log",
-            # All start at the same time, and ``start`` waits for them.
+            # ``AirflowServer.start`` starts all processes, and then waits for them.
             is_ready=lambda: True,
             environment={**self._environment, **(environment or {})},
         )
@@ -119,7 +119,7 @@ class AirflowServer(Server):
             "CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-            # While one process writes, the others wait: on a busy machine, longer than the usual seconds.
+            # While one process writes, the others wait. On a busy machine, the default timeout is too short.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db?timeout=60",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             "SCHEDULER__USE_JOB_SCHEDULE": "False",
@@ -133,16 +133,16 @@ class AirflowServer(Server):
         return self._folder / "password.json"
 
     def migrate(self) -> None:
-        """Make the database, which must be there before the start.
+        """Create the database. Call this before ``start``.
 
-        :raises ServiceError: if that fails.
+        :raises ServiceError: if the command fails.
         """
         self._folder.mkdir(parents=True)
         self._password_file.write_text(json.dumps({USER: self.password}), encoding="utf-8")
         self.run_command("db", "migrate")
 
     def run_command(self, *arguments: str) -> None:
-        """Run a command of Airflow to its end; what it says is in a file of ``log_folder``.
+        """Run an Airflow command and wait for its end. Its output goes to a file in ``log_folder``.
 
         :raises ServiceError: if it fails.
         """
@@ -162,9 +162,9 @@ class AirflowServer(Server):
             raise ServiceError(f"`airflow {' '.join(arguments)}` failed. {log_tail(log_file)}")
 
     def start(self) -> None:
-        """Start its processes, and wait until all are healthy.
+        """Start all processes, and wait until they are healthy.
 
-        :raises ServiceError: if one of them ends, or is not healthy in time.
+        :raises ServiceError: if a process ends, or is not healthy in time.
         """
         for process in self._all_processes():
             process.start()
@@ -173,7 +173,7 @@ class AirflowServer(Server):
             self.check()
             if time.monotonic() > deadline:
                 raise ServiceError(
-                    f"Airflow's {', '.join(unhealthy)} did not come up: see {self.log_folder}."
+                    f"Airflow's {', '.join(unhealthy)} did not become healthy: see {self.log_folder}."
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -197,29 +197,29 @@ class AirflowServer(Server):
         ]
 
     def check(self) -> None:
-        """Check that its processes run.
+        """Check that all processes are running.
 
-        :raises ServiceError: if one has ended.
+        :raises ServiceError: if a process has ended.
         """
         for process in self._all_processes():
             if not process.is_running:
-                raise ServiceError(f"{process.name} has ended by itself: see {process.log_file}.")
+                raise ServiceError(f"{process.name} ended unexpectedly: see {process.log_file}.")
 
     def stop(self) -> None:
-        """Stop its processes. Tasks that run have some seconds to finish."""
+        """Stop all processes. Running tasks have a few seconds to finish."""
         processes = self._all_processes()
         with ThreadPoolExecutor(len(processes)) as pool:
             list(pool.map(lambda process: process.stop(_STOP_SECONDS), processes))
 
     def kill_worker(self, name: str) -> None:
-        """Kill a worker with all its tasks, as if the power of its machine had failed."""
+        """Kill a worker and all its tasks with SIGKILL."""
         self._workers[name].kill()
 
     @contextmanager
     def api(self) -> Iterator[AirflowApi]:
         """Log in, and open a client of the REST API.
 
-        :raises ServiceError: if that fails.
+        :raises ServiceError: if the login or a request fails.
         """
         with _explained_errors(), httpx.Client(base_url=self.url, timeout=60, trust_env=False) as client:
             login = client.post("/auth/token", json={"username": USER, "password": self.password})
@@ -232,13 +232,13 @@ def _says_ready(worker_log: Path) -> bool:
 
 
 class AirflowApi:
-    """The part of Airflow's REST API that is needed to set up an action, run it, and see what it did."""
+    """The part of Airflow's REST API that sets up an action, runs it, and reads its results."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
     def create_connection(self, conn_id: str, **fields: Any) -> None:
-        """Create a Connection. Its ``extra`` is a JSON object."""
+        """Create a Connection; ``extra`` is a dictionary."""
         fields["extra"] = json.dumps(fields.get("extra", {}))
         self._post("/connections", {"connection_id": conn_id, **fields})
 
@@ -247,14 +247,14 @@ class AirflowApi:
         self._post("/variables", {"key": key, "value": value})
 
     def create_pool(self, name: str, slots: int, description: str) -> None:
-        """Create a pool: no more than ``slots`` of its tasks run at once."""
+        """Create a pool with a number of slots."""
         self._post("/pools", {"name": name, "slots": slots, "description": description})
 
     def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
-        """Wait until the DAG has been read from its file.
+        """Wait until Airflow has parsed the DAG.
 
         :param timeout: in seconds.
-        :raises ServiceError: if its file cannot be imported, or it is not there in time.
+        :raises ServiceError: if a file cannot be imported, or the DAG does not appear in time.
         """
         deadline = time.monotonic() + timeout
         while self._client.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.NOT_FOUND:
@@ -263,27 +263,28 @@ class AirflowApi:
                     "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
                 )
             if time.monotonic() > deadline:
-                raise ServiceError(f"Airflow has not read the DAG {dag_id} within {timeout:g} s.")
+                raise ServiceError(f"Airflow has not parsed the DAG {dag_id} within {timeout:g} s.")
             time.sleep(_POLL_SECONDS)
 
     def unpause(self, dag_id: str) -> None:
-        """Let the scheduler make and start runs of a DAG."""
+        """Unpause a DAG, so that the scheduler creates and starts its runs."""
         _checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
     def trigger(self, dag_id: str, **params: Any) -> str:
-        """Start a run by hand, as the form in the UI does, and return its id.
+        """Trigger a DAG, as the form in the UI does, and return the id of the run.
 
-        :param params: those that are not to have their default.
-        :raises ServiceError: if a parameter has a value that it may not have.
+        :param params: the parameters that differ from their default.
+        :raises ServiceError: if a parameter has an invalid value.
         """
         body = {"logical_date": None, "conf": params}
         run: str = self._post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
         return run
 
     def backfill(self, dag_id: str, first: str, last: str) -> None:
-        """Start a run for each interval of a range of dates, one after the other, as the form in the UI does.
+        """Create a backfill by date range, as the form in the UI does. Its runs run one after the other.
 
-        :param first: the earliest start of an interval, in ISO 8601; ``last``, the latest.
+        :param first: the earliest start of a data interval, in ISO 8601.
+        :param last: the latest start of a data interval, in ISO 8601.
         """
         dates = {"from_date": first, "to_date": last}
         self._post("/backfills", {"dag_id": dag_id, **dates, "max_active_runs": 1})
@@ -295,11 +296,10 @@ class AirflowApi:
     def while_running(
         self, dag_id: str, run_id: str, *, timeout: float = math.inf, interval: float = _POLL_SECONDS
     ) -> Iterator[None]:
-        """Yield, and look at a run again, until it has ended.
+        """Yield every ``interval`` seconds until a run has ended.
 
-        :param timeout: the most seconds to wait.
-        :param interval: the seconds between two looks.
-        :raises ServiceError: if the run has not ended in time, with the state of each of its tasks.
+        :param timeout: the maximum number of seconds to wait.
+        :raises ServiceError: if the run does not end in time; the message has the state of each task.
         """
         deadline = time.monotonic() + timeout
         while self.run(dag_id, run_id)["state"] not in _ENDED:
@@ -313,7 +313,7 @@ class AirflowApi:
             time.sleep(interval)
 
     def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
-        """Return the runs of a type (``manual``, ``scheduled``, ``backfill``), the oldest interval first."""
+        """Return the runs of a type (``manual``, ``scheduled``, ``backfill``), oldest data interval first."""
         found = self._get(f"/dags/{dag_id}/dagRuns?run_type={run_type}&order_by=logical_date")
         runs: list[dict[str, Any]] = found["dag_runs"]
         return runs
@@ -326,13 +326,13 @@ class AirflowApi:
         return tasks
 
     def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[dict[str, Any]]:
-        """Return the tries of a mapped task, in their order, each with its ``hostname`` and ``state``."""
+        """Return the tries of a mapped task in order, each with its ``hostname`` and ``state``."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries"
         tries: list[dict[str, Any]] = self._get(path)["task_instances"]
         return sorted(tries, key=lambda each: int(each["try_number"]))
 
     def result(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
-        """Return what a task returned; None if it did not get so far."""
+        """Return the value that a task returned, None if it has not returned."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         answer = self._client.get(f"/api/v2{path}", params={"deserialize": True})
         if answer.status_code == httpx.codes.NOT_FOUND:

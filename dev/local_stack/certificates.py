@@ -1,4 +1,4 @@
-"""A certificate for a server of this machine, so that a stand-in can speak https."""
+"""A certificate for a server on this machine, so that a stand-in can serve https."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dev.local_stack.ports import HOST
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The files of a certificate and of its private key, in PEM. Clients trust it by its own file."""
+    """The PEM files of a certificate and its private key. ``file`` is also the CA file of clients."""
 
     file: Path
     key_file: Path
 
 
 def self_signed_certificate(folder: Path) -> Certificate:
-    """Write a new certificate for this machine, valid for a day, to a folder."""
+    """Write a new certificate for this machine to a folder. It is valid for a day."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What the commands of the local stack have in common: how they show what they do, and how they end."""
+"""What the commands of the local stack share: how they show progress, and how they end."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from rich.markup import escape
 from dev.local_stack.keeper import keep
 from include.errors import ConfigurationError, ServiceError
 
-STOPPED = 130  # as shells call a program that Ctrl-C has ended
+STOPPED = 130  # the exit code of a program that Ctrl-C has ended, as shells report it
 
 console = Console(highlight=False)
 
 
 @contextmanager
 def step(done: str) -> Iterator[Callable[[str], None]]:
-    """Show that something is being done, and then that it is, with the seconds it took.
+    """Show that a step is running, and at its end that it is done, with its seconds.
 
-    Yields a function that shows something else in the meantime.
+    Yields a function that replaces the text while the step runs.
     """
     start = time.monotonic()
     with console.status(f"{done} ...") as status:
@@ -37,10 +37,10 @@ def step(done: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def fresh_folder(data: Path, *folders: str) -> Iterator[None]:
-    """Make a folder ready for a run of our own, which starts from nothing.
+    """Lock a folder for a run, and remove what the previous run left in it.
 
-    :param folders: those in it that a run before has left, and that are removed.
-    :raises ConfigurationError: if another run uses it.
+    :param folders: the names of the folders to remove.
+    :raises ConfigurationError: if another run uses the folder.
     """
     data.mkdir(parents=True, exist_ok=True)
     with (data / "lock").open("w") as lock:
@@ -57,10 +57,10 @@ def fresh_folder(data: Path, *folders: str) -> Iterator[None]:
 
 
 def run_command(work: Callable[[], bool]) -> int | None:
-    """Do the work of a command in a process of its own, of which nothing is left behind.
+    """Run a command in a child process, and stop every process that it leaves behind.
 
-    :param work: tells whether all went well.
-    :return: the exit code: 0, or 1 if it did not; None if a signal has ended it.
+    :param work: returns whether the command succeeded.
+    :return: the exit code: 0 for success, 1 for failure, None if a signal ended the command.
     """
     logging.basicConfig(
         format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)]
@@ -78,7 +78,7 @@ def _exit_code(work: Callable[[], bool]) -> int:
 
 
 def _clean_environment() -> None:
-    """Keep the caller's own Airflow out, and our servers away from a proxy."""
+    """Remove the settings of the caller's own Airflow, and reach our servers without a proxy."""
     for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
         del os.environ[name]
     for name in ("NO_PROXY", "no_proxy"):

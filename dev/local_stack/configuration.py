@@ -1,4 +1,4 @@
-"""The Connections, Variables and pool with which an Airflow for development finds its services."""
+"""The Connections, Variables and the pool of an Airflow for development."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dev.local_stack.airflow_server import AirflowApi
 from dev.local_stack.ports import HOST
 from dev.local_stack.sample_state import HUB_TOKEN
 
-#: The fields of Connections by their id, and the texts of Variables by their name.
+#: The fields of each Connection by its id, and the text of each Variable by its name.
 Connections = Mapping[str, Mapping[str, Any]]
 Variables = Mapping[str, str]
 
@@ -21,7 +21,7 @@ def service_connections(
     cache: str = settings.CACHE_DATABASE,
     queue: str = settings.QUEUE_DATABASE,
 ) -> Connections:
-    """Return the Connections to the databases and to the Hub stand-in, which every DAG requires."""
+    """Return the Connections that every DAG requires: the databases and the Hub stand-in."""
     return {
         settings.CACHE.id: _mongo_fields(mongod_port, cache),
         settings.QUEUE.id: _mongo_fields(mongod_port, queue),
@@ -40,7 +40,7 @@ def _mongo_fields(port: int, database: str) -> dict[str, Any]:
 
 
 def configure(api: AirflowApi, connections: Connections, variables: Variables, slots: int) -> None:
-    """Create Connections and Variables, and the pool of the shards with this number of slots."""
+    """Create the Connections, the Variables and the pool of the shards with ``slots`` slots."""
     api.create_pool(settings.POOL, slots, settings.POOL_DESCRIPTION)
     for conn_id, fields in connections.items():
         api.create_connection(conn_id, **fields)

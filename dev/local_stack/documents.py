@@ -43,15 +43,15 @@ class Shape:
 
 
 def utc_now() -> datetime:
-    """The present in UTC, without a time zone and without what MongoDB drops, the microseconds."""
+    """Return the current time in UTC, without a time zone, in whole milliseconds as MongoDB stores it."""
     now = datetime.now(UTC).replace(tzinfo=None)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def up_to_date_entries(release: Release, shape: Shape, since: datetime) -> list[Document]:
-    """Make the cache entries of a dataset with nothing to do: one for each expected artifact.
+    """Return the cache entries of an up-to-date dataset: one for each expected artifact.
 
-    :param since: the first step's ``updated_at``; each step comes a minute after the one before it.
+    :param since: the ``updated_at`` of the first step; each further step is a minute later.
     """
     places: Mapping[Level, list[tuple[str | None, str | None]]] = {
         Level.DATASET: [(None, None)],
@@ -84,7 +84,7 @@ def _entry(step: Step, shape: Shape, config: str | None, split: str | None, upda
 
 
 def as_error(entry: Document, code: str, failed_runs: int) -> None:
-    """Turn an entry into that of a job that failed with this error code."""
+    """Change an entry to that of a job that failed with this error code."""
     details = {"error": f"The job failed with {code}.", "cause_exception": code, "cause_traceback": []}
     entry.update(
         http_status=500,
@@ -106,7 +106,7 @@ def new_job(
     status: JobStatus = JobStatus.WAITING,
     priority: Priority = Priority.LOW,
 ) -> Document:
-    """Make a job. A started one was started a minute after its creation, and last seen a minute later."""
+    """Return a job. A started job started a minute after its creation; its heartbeat is a minute later."""
     place = {name: value for name, value in (("config", config), ("split", split)) if value is not None}
     document = {
         "type": step.name,
@@ -130,7 +130,7 @@ def new_job(
 
 
 def _raw(content: Document) -> RawBSONDocument:
-    """Encode once what stands in many entries."""
+    """Encode the content of many entries once."""
     return RawBSONDocument(bson.encode(content))
 
 
@@ -152,7 +152,7 @@ _OTHER_CONTENT = _raw(
 
 
 def _content(kind: str, shape: Shape, config: str | None) -> Mapping[str, Any]:
-    """Make what an entry holds: in full where maintenance reads it, and else something of a likely size."""
+    """Return the content of an entry: complete if maintenance reads it, otherwise of a realistic size."""
     if kind == "dataset-config-names":
         return {"config_names": [{"dataset": shape.name, "config": name} for name in shape.configs]}
     if config is None:
@@ -198,9 +198,9 @@ def _parquet_file(shape: Shape, config: str, split: str) -> Document:
 def create_indexes(
     cache_db: Database[Document], queue_db: Database[Document], release: Release | None = None
 ) -> None:
-    """Create the indexes that datasets-server has. Those that exist already are left alone.
+    """Create the indexes that datasets-server has, unless they exist.
 
-    :param release: the default one if not given; it decides what identifies a total of jobs.
+    :param release: decides which fields identify a total of jobs; by default, the default release.
     """
     blocked = (release or load_release()).queue_knows_blocked_datasets
     cache_indexes = [
@@ -212,7 +212,7 @@ def create_indexes(
         _index("error_code", "kind", "details.copied_from_artifact"),
         _index("http_status", "error_code", "kind", "updated_at"),
     ]
-    with ThreadPoolExecutor(2) as pool:  # mongod makes the indexes of one command on one core
+    with ThreadPoolExecutor(2) as pool:  # mongod builds the indexes of one command on one core
         list(pool.map(cache_db[CACHE].create_indexes, (cache_indexes[::2], cache_indexes[1::2])))
     cache_db[CACHE_TOTALS].create_indexes([_index("kind", "http_status", "error_code", unique=True)])
     queue_db[JOBS].create_indexes(
@@ -238,7 +238,7 @@ def _index(*fields: str, unique: bool = False) -> IndexModel:
 
 
 def write_totals(cache_db: Database[Document], queue_db: Database[Document], release: Release) -> None:
-    """Write the totals that datasets-server would have counted by now. No dataset is taken for blocked."""
+    """Write the totals as datasets-server counts them, without blocked datasets."""
     of_release = {"dataset_status": "normal"} if release.queue_knows_blocked_datasets else {}
     entries = _counts(
         cache_db[CACHE], {"kind": "kind", "http_status": "http_status", "error_code": "error_code"}
@@ -263,7 +263,7 @@ def _worker_size(difficulty: int) -> str:
 
 
 def _counts(collection: Collection[Document], fields: Mapping[str, str]) -> list[tuple[Document, int]]:
-    """Count the documents by some of their fields, which the counts have under the names given first."""
+    """Count the documents by some fields. ``fields`` maps the names in the counts to those fields."""
     key = {name: f"${field}" for name, field in fields.items()}
     groups = collection.aggregate([{"$group": {"_id": key, "count": {"$sum": 1}}}])
     return [(group["_id"], group["count"]) for group in groups]

@@ -1,4 +1,4 @@
-"""A cache of any size, as it is found before a backfill: for benchmarks."""
+"""A generated cache of any size before a backfill, for benchmarks."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def generate(
     up_to_date: float = 0.9,
     seed: int = 0,
 ) -> HubState:
-    """Fill two empty databases, with their indexes and totals, and return the Hub that they belong to.
+    """Fill two empty databases, with their indexes and totals, and return the Hub that belongs to them.
 
-    A dataset has 1 to 5 configs of 1 to 3 splits, which makes about 53 entries. The datasets that are not up
-    to date have one trouble each, and every trouble is as frequent. The same seed gives the same datasets.
+    A dataset has 1 to 5 configs with 1 to 3 splits, about 53 entries on average. Each dataset that is not up
+    to date has one trouble, and all troubles are equally frequent. The same seed makes the same datasets.
 
-    :param datasets: how many to make; what is in memory at a time does not grow with their entries.
-    :param up_to_date: the part of the datasets that have no trouble, from 0 to 1.
+    :param datasets: the number of datasets. Memory does not grow with their entries.
+    :param up_to_date: the share of the datasets without trouble, from 0 to 1.
     """
     generator = _Generator(release, random.Random(seed))  # noqa: S311 (no secret)
     troubles = generator.troubles(datasets, up_to_date)
@@ -85,7 +85,7 @@ def generate(
             _insert(queue_db[JOBS], jobs)
         for future in running:
             future.result()
-    # An index over documents that are there is made in a fraction of the time that it takes to keep it up.
+    # Building an index afterwards takes a fraction of the time of updating it with each insert.
     create_indexes(cache_db, queue_db, release)
     write_totals(cache_db, queue_db, release)
     return state
@@ -98,14 +98,14 @@ class _Generator:
         self._since = utc_now() - _AGE
 
     def troubles(self, datasets: int, up_to_date: float) -> dict[int, Trouble]:
-        """Choose the datasets that are not up to date, by number, and what is wrong with each."""
+        """Choose the datasets that are not up to date, by number, and the trouble of each."""
         numbers = self._random.sample(range(datasets), round(datasets * (1 - up_to_date)))
         return {number: Trouble(place % len(Trouble)) for place, number in enumerate(numbers)}
 
     def add_dataset(
         self, number: int, trouble: Trouble | None, entries: list[Document], jobs: list[Document]
     ) -> HubDataset:
-        """Append the entries and jobs of a dataset, and return what the Hub has of it."""
+        """Append the entries and jobs of a dataset, and return the dataset on the Hub."""
         shape = self._shape(number)
         own = up_to_date_entries(self._release, shape, self._since)
         sha = shape.revision
@@ -142,7 +142,7 @@ class _Generator:
         return f"{self._random.getrandbits(160):040x}"
 
     def _any_but_naming(self, entries: Sequence[Document]) -> Document:
-        """Choose an entry, but none that names configs or splits: without it, little would be expected."""
+        """Choose an entry, but none that lists configs or splits: without it, few artifacts are expected."""
         naming = {"dataset-config-names", "config-split-names"}
         return self._random.choice([entry for entry in entries if entry["kind"] not in naming])
 

@@ -1,4 +1,4 @@
-"""A stand-in for the Hub: the part of its HTTP API that maintenance uses, with datasets that a test chooses.
+"""A stand-in for the Hub: the part of its HTTP API that maintenance uses, with the datasets of a test.
 
 It runs in a thread of this process (``HubServer``), where changes to its state take effect at once, or as a
 separate process: ``python -m dev.local_stack.hub_server --port 8081 --state state.json``.
@@ -58,13 +58,12 @@ ALL_FIELDS = (*LISTED_FIELDS, "cardData", "createdAt", "siblings")
 class HubDataset:
     """A dataset of the Hub.
 
-    ``fault`` is how the request for this dataset fails: with a 503, with a 401 although the token is valid,
-    with the 403 of a disabled or of a gated dataset, with no answer for ``HubState.hang_seconds``, or with an
-    answer that drips for as long, byte by byte.
-    ``disabled`` is the flag in an answer that succeeds. A dataset with ``renamed_to`` is an old name, which
-    the Hub redirects and does not list.
-    ``fault_after_opening`` is how a request fails after it has opened a discussion, so that its answer is
-    lost.
+    ``fault`` is how a request for this dataset fails: with a 503, with a 401 although the token is valid,
+    with the 403 of a disabled or a gated dataset, without an answer for ``HubState.hang_seconds``, or with an
+    answer that arrives byte by byte over these seconds (``drip``).
+    ``disabled`` is the flag in a successful answer. A dataset with ``renamed_to`` is an old name: the Hub
+    redirects it, and does not list it.
+    ``fault_after_opening`` is how a request fails after it has opened a discussion: its answer is lost.
     """
 
     id: str
@@ -112,7 +111,7 @@ class HubDiscussion:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The maximum number of requests in a fixed window, and its length in seconds."""
+    """The maximum number of requests in a fixed window of ``window_seconds``."""
 
     requests: int
     window_seconds: int
@@ -122,9 +121,9 @@ class RateLimit:
 class HubState:
     """Everything that the stand-in knows and counts. A change takes effect in the next answer.
 
-    ``tokens`` maps each valid token to its user; None accepts any token, as that of ``anybody``.
-    ``listing_fault`` is how the listing never ends: its last page leads to the first, or it goes on with
-    empty pages. ``requests_by_route`` counts every request, refused ones included, by the names of the
+    ``tokens`` maps each valid token to its user; None accepts any token, for the user ``anybody``.
+    ``listing_fault`` is why the listing never ends: its last page leads to the first, or it goes on with
+    empty pages. ``requests_by_route`` counts every request, including refused ones, by the names of the
     routes in ``_Hub.application``: whoami, whoisthis, listing, dataset, discussions, …
     """
 
@@ -175,7 +174,7 @@ def load_state(path: Path) -> HubState:
 
 
 class _RefusedError(Exception):
-    """A request to answer with an error, which has a message for people and a code for programs."""
+    """A request that the Hub refuses, with a message for people and a code for programs."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -191,7 +190,7 @@ class _Window:
         self._used = 0
 
     def admit(self, limit: RateLimit) -> tuple[bool, dict[str, str]]:
-        """Count a request. Return whether it is within the limit, and the headers that say what is left."""
+        """Count a request. Return whether it is within the limit, and the rate limit headers."""
         now = time.monotonic()
         if now >= self._ends:
             self._ends, self._used = now + limit.window_seconds, 0
@@ -258,7 +257,7 @@ class _Hub:
             raise _RefusedError(401, "Invalid credentials in Authorization header")
 
     def _user(self, request: Request) -> str | None:
-        """Return the user whose token the request has, or None without a valid token."""
+        """Return the user of the token of a request, None without a valid token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             return None
@@ -286,8 +285,8 @@ class _Hub:
         dataset = self._state.datasets.get(name)
         authenticated = self._user(request) is not None
         if dataset is None or (dataset.private and not authenticated):
-            # Without a token, the Hub does not say whether it exists. Its 401 has no code, but clients take a
-            # 401 without a code as "not found" only over https: over http, it needs the code.
+            # Without a token, the Hub does not say whether a dataset exists: it answers 401 without a code.
+            # Clients treat that as "not found" only over https. Over http, they need the code.
             raise (
                 _RefusedError(404, "Repository not found", "RepoNotFound")
                 if authenticated
@@ -327,7 +326,7 @@ class _Hub:
         authenticated = self._user(request) is not None
         size = min(int(query.get("limit", state.page_size)), state.page_size)
         if "cursor" not in query or not self._listed_names:
-            # Sort once for all pages: with hundreds of thousands of datasets, it takes a while.
+            # Sort once for all pages: sorting hundreds of thousands of datasets takes a while.
             self._listed_names = sorted(state.datasets)
         names = self._listed_names
         place = bisect_right(names, _decode_cursor(query["cursor"])) if "cursor" in query else 0
@@ -405,7 +404,7 @@ def _too_many_requests() -> Response:
 
 
 def _fields(dataset: HubDataset, wanted: Sequence[str]) -> dict[str, Any]:
-    """Return the id of a dataset, and those of the wanted fields that it has."""
+    """Return the id of a dataset, and the wanted fields that it has."""
     fields = {
         "author": dataset.author,
         "cardData": dataset.card_data,
@@ -477,7 +476,7 @@ def _hub_date(date: datetime) -> str:
 
 
 def _server(state: HubState, certificate: Certificate | None = None) -> uvicorn.Server:
-    """Return the server. A request that hangs delays its end by a second at most."""
+    """Return the server. A hanging request delays its stop by at most a second."""
     return uvicorn.Server(
         uvicorn.Config(
             _Hub(state).application(),
@@ -493,7 +492,7 @@ def _server(state: HubState, certificate: Certificate | None = None) -> uvicorn.
 
 
 class HubServer(Server):
-    """The stand-in in a thread of this process. It answers at ``url`` once it is started."""
+    """The stand-in in a thread of this process, at ``url``."""
 
     def __init__(
         self, state: HubState | None = None, port: int = 0, certificate: Certificate | None = None
@@ -502,7 +501,7 @@ class HubServer(Server):
 
         :param state: by default, a Hub without datasets.
         :param port: by default (0), a free one.
-        :param certificate: with one, it speaks https.
+        :param certificate: serve https with this certificate; by default, serve http.
         """
         self.state = state or HubState()
         self._socket = socket.create_server((HOST, port))
@@ -513,31 +512,31 @@ class HubServer(Server):
         )
 
     def load(self, state: HubState) -> None:
-        """Replace everything in its state by another state."""
+        """Replace the whole state."""
         for name in HubState.__slots__:
             setattr(self.state, name, getattr(state, name))
 
     def start(self) -> Self:
-        """Start it, and wait until it answers. It can be started once."""
+        """Start it, and wait until it answers. It cannot be started twice."""
         self._thread.start()
         while not self._server.started:
             time.sleep(0.005)
         return self
 
     def stop(self) -> None:
-        """Stop it. From then on, connections are refused."""
+        """Stop it. It then refuses connections."""
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
 
 
 class HubProcess(Server):
-    """The stand-in as a separate process, at ``url``. Later changes to the state do not reach it."""
+    """The stand-in as a separate process, at ``url``. It does not see later changes to the state."""
 
     def __init__(self, state: HubState, folder: Path, port: int | None = None) -> None:
         """Prepare the server.
 
-        :param folder: where its state and its log go; created if missing.
+        :param folder: for its state and its log; created if missing.
         :param port: by default, a free one.
         """
         port = port or free_port()

@@ -1,4 +1,4 @@
-"""Work in a process of its own, of whose descendants none is left behind, whatever ends it."""
+"""Work in a child process that leaves no process behind, no matter how it ends."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 
 _STOP_SECONDS = 5
 _POLL_SECONDS = 0.1
-_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>, as the next
+_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>, like the next one
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
 
 
 def keep(work: Callable[[], int], *, on_signal: Callable[[], None]) -> int | None:
-    """Do the work in a child process, and in the end stop every process that descends from it.
+    """Do the work in a child process, and stop all of its descendants at the end.
 
-    A signal that is turned into an exception may get lost, or leave a lock behind: it hits the work anywhere.
-    So this process does nothing but wait for one. SIGINT, SIGTERM and SIGHUP (not under nohup) end the child
-    at once, and the servers that it started end with it, because the system tells them.
+    A signal handler that raises an exception can interrupt the work anywhere: the exception may get lost, or
+    leave a lock behind. So this process only waits for signals. SIGINT, SIGTERM and SIGHUP (except under
+    nohup) end the child at once. The servers that it started end with it, because Linux signals them.
 
-    :param work: it gives the child's exit code, with which the child raises SystemExit.
-    :param on_signal: called when one of the signals has come.
-    :return: the child's exit code; None if a signal has ended it.
+    :param work: returns the exit code of the child.
+    :param on_signal: called after one of the signals.
+    :return: the exit code of the child, None if a signal ended it.
     """
     signals = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -36,7 +36,7 @@ def keep(work: Callable[[], int], *, on_signal: Callable[[], None]) -> int | Non
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     child = os.fork()
     if child == 0:
-        os.setsid()  # Ctrl-C is for the parent alone.
+        os.setsid()  # Ctrl-C reaches only the parent.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         sys.exit(work())
@@ -51,7 +51,7 @@ def keep(work: Callable[[], int], *, on_signal: Callable[[], None]) -> int | Non
 
 
 def _reap() -> dict[int, int]:
-    """Return the exit codes of the children that have ended since the last time."""
+    """Return the exit codes of the children that have ended since the last call."""
     exit_codes = {}
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -60,9 +60,9 @@ def _reap() -> dict[int, int]:
 
 
 def _stop_descendants() -> None:
-    """Wait for those that are ending, and kill them if they take too long.
+    """Wait until all descendants have ended, and kill them if they take too long.
 
-    A process whose parent has ended becomes our own child, so that in the end all of them have been.
+    A process whose parent has ended becomes our own child, so every descendant becomes one.
     """
     deadline = time.monotonic() + _STOP_SECONDS
     while children := _children():

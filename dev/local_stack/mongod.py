@@ -1,4 +1,4 @@
-"""A MongoDB server of our own, as a replica set of one member."""
+"""A local MongoDB server, a replica set of one member."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _ALREADY_INITIALIZED = 23
 def find_mongod(executable: Path | None = None) -> Path:
     """Find the mongod of this machine.
 
-    :param executable: taken if given; else the environment variable MONGOD, else the one that a wheel of
-        requirements brings, else the one on PATH.
-    :raises ConfigurationError: if there is none, or the one that was named does not exist.
+    :param executable: use this one. By default, use the one that the environment variable MONGOD names, the
+        one in the installed wheel, or the one on PATH, in this order.
+    :raises ConfigurationError: if there is none, or the named one does not exist.
     """
     named = executable or (Path(os.environ["MONGOD"]) if os.environ.get("MONGOD") else None)
     if named is not None:
         if not named.is_file():
-            raise ConfigurationError(f"There is no mongod at {named}: name one that exists (MONGOD=...).")
+            raise ConfigurationError(f"There is no mongod at {named}: set MONGOD to an existing one.")
         return named
     on_path = shutil.which("mongod")
     found = _mongod_of_wheel() or (Path(on_path) if on_path else None)
     if found is None:
         raise ConfigurationError(
-            "No mongod is installed for this machine. Name one (MONGOD=/path/to/mongod make run), "
-            "or use docker-compose.yaml, which brings its own."
+            "There is no mongod for this machine. Name one (MONGOD=/path/to/mongod make run), "
+            "or use docker-compose.yaml, which has its own."
         )
     return found
 
@@ -59,10 +59,10 @@ def _mongod_of_wheel() -> Path | None:
 
 
 class Mongod(Server):
-    """A MongoDB server on 127.0.0.1, primary of its replica set once it is started.
+    """A MongoDB server on 127.0.0.1, the primary of its replica set once it has started.
 
-    ``uri`` has the credentials, if there are any. ``start`` and ``stop`` may be called again and again, and
-    the data stay; they also stay if the next server on the same folder has another port.
+    ``uri`` includes the credentials, if there are any. The server can be stopped and started again. It keeps
+    its data, even if the next server on the same folder has another port.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Mongod(Server):
     ) -> None:
         """Describe the server.
 
-        :param data_dir: its folder, made if needed.
-        :param port: a free one if not given.
-        :param log_file: ``mongod.log`` in its folder if not given.
-        :param cache_gigabytes: how much memory the storage engine takes, 0.25 at least.
-        :param auth: user and password that clients need from then on; the user may do everything.
+        :param data_dir: the folder of its data, created if missing.
+        :param port: by default a free one.
+        :param log_file: by default ``mongod.log`` in its folder.
+        :param cache_gigabytes: the memory of the storage engine, at least 0.25.
+        :param auth: the user and password that clients need. The user has the role root.
         :raises ConfigurationError: if there is no mongod.
         """
         self.host = HOST
@@ -96,7 +96,7 @@ class Mongod(Server):
             *("--replSet", REPLICA_SET),
             *("--oplogSize", str(_OPLOG_MEGABYTES)),
             *("--wiredTigerCacheSizeGB", str(cache_gigabytes)),
-            # Nobody could take over, so that waiting for somebody who does would only delay the end.
+            # There is no other member to take over: waiting for one would only delay the stop.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             "--nounixsocket",
@@ -108,19 +108,19 @@ class Mongod(Server):
 
     @property
     def uri(self) -> str:
-        """How clients reach it."""
+        """The URI for clients."""
         credentials = "{}:{}@".format(*(quote(part, safe="") for part in self._auth)) if self._auth else ""
         return f"mongodb://{credentials}{self.host}:{self.port}/?directConnection=true"
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None where it does not run."""
+        """The process id of the server, None if it does not run."""
         return self._process.pid
 
     def start(self) -> None:
         """Start it, and wait until it accepts writes.
 
-        :raises ServiceError: if it does not come up.
+        :raises ServiceError: if it does not start.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
         if self._auth:
@@ -133,7 +133,7 @@ class Mongod(Server):
             raise ServiceError(f"mongod on port {self.port} cannot be set up: {error}") from error
 
     def stop(self) -> None:
-        """Stop it; the data stay."""
+        """Stop it, and keep its data."""
         self._process.stop()
 
     @property
@@ -141,7 +141,7 @@ class Mongod(Server):
         return self._data_dir / "replica-set.key"
 
     def _make_key_file(self) -> None:
-        """Make the secret that the members of a replica set with users share; mongod insists on its mode."""
+        """Create the key file that a replica set with users needs; mongod checks its permissions."""
         if not self._key_file.exists():
             self._key_file.touch(mode=0o600)
             self._key_file.write_text(secrets.token_hex(64), encoding="utf-8")
@@ -173,7 +173,7 @@ class Mongod(Server):
                 self._become_primary(client)
             return
         user, password = self._auth
-        # mongod lets a local client in without credentials as long as it has no user.
+        # mongod accepts a local client without credentials until the first user exists.
         with self._anonymous() as client:
             self._become_primary(client)
             client.admin.command("createUser", user, pwd=password, roles=["root"])
@@ -194,7 +194,7 @@ class Mongod(Server):
         except OperationFailure as error:
             if error.code != _ALREADY_INITIALIZED:
                 raise
-            # The data were written under another port: without this, mongod finds no member that it is.
+            # The data are from another port: mongod would not find itself among the members.
             config = client["local"]["system.replset"].find_one() or {}
             config |= {"members": members, "version": config["version"] + 1}
             client.admin.command("replSetReconfig", config, force=True)

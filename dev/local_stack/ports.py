@@ -1,4 +1,4 @@
-"""Ports of this machine's loopback interface."""
+"""Ports on the loopback interface of this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 def is_free(port: int) -> bool:
     """Return whether a server could listen on this port now."""
     with socket.socket() as probe:
-        # As servers do, so that a port is not called taken for the connections that it had a moment ago.
+        # Servers set this too: recent connections do not make a port taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -30,7 +30,7 @@ def is_listening(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Return a port on which no server listens."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -38,9 +38,9 @@ def free_port() -> int:
 
 
 def claim(preferred: int, what: str) -> int:
-    """Return the preferred port if it is free, and otherwise another one, which a log line tells of.
+    """Return the preferred port if it is free, otherwise log a warning and return another one.
 
-    :param what: who is to listen there, for the log line.
+    :param what: the server that will listen there, for the warning.
     """
     if is_free(preferred):
         return preferred

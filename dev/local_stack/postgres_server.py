@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, from the package of Debian: the database of a larger Airflow."""
+"""A local PostgreSQL server from the Debian package: the database of an Airflow with Celery workers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from include.errors import ConfigurationError, ServiceError
 
 DEBIAN_PACKAGE = "postgresql"
 USER = "airflow"
-DATABASE = "postgres"  # the one that each server has
+DATABASE = "postgres"  # exists on every server
 
 _PROGRAMS = Path("/usr/lib/postgresql")
-_SYSTEM_USER = "postgres"  # made by the package
-#: PostgreSQL does not run as root. The capability lets it into a folder below one of root's own.
+_SYSTEM_USER = "postgres"  # created by the package
+#: PostgreSQL refuses to run as root. The capability lets it enter a folder inside a folder of root.
 _AS_SYSTEM_USER = (
     *("setpriv", f"--reuid={_SYSTEM_USER}", f"--regid={_SYSTEM_USER}", "--clear-groups"),
     *("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=keep"),
@@ -26,22 +26,22 @@ _AS_SYSTEM_USER = (
 
 
 def find_postgres_programs() -> Path | None:
-    """Find the folder with the programs of the newest PostgreSQL of this machine, None without one."""
+    """Return the folder with the programs of the newest PostgreSQL on this machine, None without one."""
     versions = [path.parent for path in _PROGRAMS.glob("*/bin") if (path / "postgres").is_file()]
     newest = max(versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
     return newest / "bin" if newest else None
 
 
 class PostgresServer(Server):
-    """A PostgreSQL server on 127.0.0.1 with an empty database, which ``USER`` reaches without a password.
+    """A PostgreSQL server on 127.0.0.1 with an empty database. ``USER`` needs no password.
 
-    It is made for tests: what it has not yet written is lost if the machine stops.
+    It is for tests only: it does not wait for the disk, so a crash of the machine can lose data.
     """
 
     def __init__(self, folder: Path, *, log_file: Path) -> None:
         """Describe the server.
 
-        :param folder: where it keeps its data; it must be empty or not exist.
+        :param folder: for its data; it must be empty or not exist.
         :raises ConfigurationError: if PostgreSQL is not installed.
         """
         programs = find_postgres_programs()
@@ -66,13 +66,13 @@ class PostgresServer(Server):
 
     @property
     def address(self) -> str:
-        """How clients reach the database: user, host, port and name."""
+        """The address of the database for clients: user, host, port and name."""
         return f"{USER}@{HOST}:{self.port}/{DATABASE}"
 
     def start(self) -> None:
-        """Make its database, start it, and wait until it answers.
+        """Create the database, start the server, and wait until it answers.
 
-        :raises ServiceError: if it does not come up.
+        :raises ServiceError: if it does not start.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._as_user:
@@ -82,7 +82,7 @@ class PostgresServer(Server):
         self._process.start()
 
     def stop(self) -> None:
-        """Stop it; the data stay."""
+        """Stop it, and keep its data."""
         self._process.stop()
 
     def _make_database(self) -> None:
@@ -106,7 +106,7 @@ class PostgresServer(Server):
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
             )
         if made.returncode:
-            raise ServiceError(f"PostgreSQL's database cannot be made: see {self._log_file}.")
+            raise ServiceError(f"PostgreSQL's database cannot be created: see {self._log_file}.")
 
     def _answers(self) -> bool:
         options = ("--quiet", "--host", HOST, "--port", str(self.port))

@@ -31,7 +31,7 @@ def _die_with_parent() -> None:
 
 
 def _frozen(process: psutil.Process) -> list[psutil.Process]:
-    """Stop a process and then its descendants, each before its children are listed, so that none escapes."""
+    """Suspend a process, then its descendants. A suspended process cannot start another child."""
     with suppress(psutil.NoSuchProcess):
         process.suspend()
         return [process, *(each for child in process.children() for each in _frozen(child))]
@@ -39,7 +39,7 @@ def _frozen(process: psutil.Process) -> list[psutil.Process]:
 
 
 class Server(ABC):
-    """What can be started and stopped; ``with`` does both."""
+    """A server that can be started and stopped; ``with`` does both."""
 
     @abstractmethod
     def start(self) -> object:
@@ -47,7 +47,7 @@ class Server(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop it. Harmless where nothing runs."""
+        """Stop it, if it runs."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -60,10 +60,10 @@ class Server(ABC):
 
 
 class ServerProcess(Server):
-    """A child process that is ready once ``is_ready`` says so, and whose output goes to a log file.
+    """A server that runs as a child process, and writes its output to a log file.
 
-    It leads a process group of its own, so that ``stop`` ends its children too. It is also ended when the
-    thread that started it ends, however that happens (Linux ties it to the thread, not to the process).
+    It has its own process group, so ``stop`` ends its children too. Linux also ends it when the thread that
+    started it ends for any reason (the thread, not the process).
     """
 
     def __init__(
@@ -77,10 +77,11 @@ class ServerProcess(Server):
     ) -> None:
         """Describe the process.
 
-        :param name: what the errors call it.
-        :param log_file: where its output is appended; the folder is made if needed.
-        :param is_ready: asked again and again after the start, until it is true; it must not raise.
-        :param environment: variables on top of those of this process.
+        :param name: its name in error messages.
+        :param log_file: the file to append its output to; the folder is created if missing.
+        :param is_ready: returns whether the server is ready. It is called until it returns true, and must not
+            raise.
+        :param environment: environment variables in addition to those of this process.
         """
         self.name = name
         self.log_file = log_file
@@ -91,19 +92,19 @@ class ServerProcess(Server):
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has neither ended nor been stopped."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """Its process id, None where it was not started."""
+        """The process id, None if it was not started."""
         return self._process.pid if self._process else None
 
     def start(self, timeout: float = 60) -> None:
         """Start it and wait until it is ready.
 
         :param timeout: in seconds.
-        :raises ServiceError: if it ends, or is not ready in time; its log's last lines are in the message.
+        :raises ServiceError: if it ends, or is not ready in time. The message has the last lines of its log.
         """
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
@@ -124,19 +125,19 @@ class ServerProcess(Server):
             raise
 
     def stop(self, timeout: float = 20) -> None:
-        """Ask it to end, wait, and kill what is left of it and its children. Harmless where nothing runs."""
+        """Terminate it, wait, and kill what is left of its process group."""
         process, self._process = self._process, None
         if process is None:
             return
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout)
-        with suppress(ProcessLookupError):  # Nobody of the group is left.
+        with suppress(ProcessLookupError):  # No process of the group is left.
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def kill(self) -> None:
-        """Kill it and all its descendants, in whatever group, as if the power of their machine had failed."""
+        """Kill it and all its descendants, in any process group, with SIGKILL."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -157,6 +158,6 @@ class ServerProcess(Server):
 
 
 def log_tail(log_file: Path) -> str:
-    """Return the last lines of a log, for an error."""
+    """Return the last lines of a log, for an error message."""
     lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join([f"The last lines of {log_file}:", *lines[-_LOG_TAIL_LINES:]])

@@ -1,4 +1,4 @@
-"""A Redis server of our own, from the package of Debian: the broker of Celery."""
+"""A local Redis server from the Debian package: the broker of Celery."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DEBIAN_PACKAGE = "redis-server"
 
 
 def find_redis_program() -> Path | None:
-    """Find the redis-server of this machine, None without one."""
+    """Return the redis-server of this machine, None without one."""
     found = shutil.which("redis-server")
     return Path(found) if found else None
 
 
 class RedisServer(Server):
-    """A Redis server on 127.0.0.1, at ``url``. What it holds ends with it."""
+    """A Redis server on 127.0.0.1, at ``url``. It keeps its data only in memory."""
 
     def __init__(self, *, log_file: Path) -> None:
         """Describe the server.

@@ -1,4 +1,4 @@
-"""``make run``: everything on one machine, with a sample state, and a run of each action on it."""
+"""``make run``: start everything on one machine, with sample datasets, and run each action."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _PORT = 8080
 _POLL_SECONDS = 0.5
 
 
-# What is run, and how it is shown
+# The actions
 
 
 def run_action(api: AirflowApi, dag_id: str, view: View) -> bool:
-    """Run an action, show what it did, and return whether it succeeded."""
+    """Run an action, show its report, and return whether it succeeded."""
     with step(f"{dag_id} triggered and finished") as tell:
         api.wait_for_dag(dag_id)
         run_id = api.trigger(dag_id)
@@ -75,12 +75,12 @@ def _progress(api: AirflowApi, dag_id: str, run_id: str) -> str:
     return f"{done} of {len(tasks)} tasks done, {', '.join(running) or 'the next one starts'}"
 
 
-# What is set up
+# The services
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the DAGs talk to, started and filled with the sample state."""
+    """The services of the DAGs, started and filled with the sample."""
 
     mongod: Mongod
     s3: S3Server
@@ -89,14 +89,14 @@ class Services:
     storage: Path
 
     def fill(self) -> None:
-        """Replace what they hold by the sample."""
+        """Replace their data with the sample."""
         with MongoClient[dict[str, Any]](self.mongod.uri) as client:
             databases = client[settings.CACHE_DATABASE], client[settings.QUEUE_DATABASE]
             self.hub.load(fill(*databases, self.assets, self.s3.client(), BUCKET, load_release()))
         fill_directories(self.storage)
 
     def introduce(self, api: AirflowApi) -> None:
-        """Create the Connections, the Variables and the pool with which Airflow finds them."""
+        """Create the Connections, the Variables and the pool for these services."""
         connections = {
             **service_connections(self.mongod.port, self.hub.url),
             settings.HUB_BOT.id: {
@@ -123,11 +123,12 @@ class Services:
 
 
 def start_services(data: Path, stack: ExitStack) -> Services:
-    """Start what the DAGs talk to, until the end of the stack, and fill it with the sample.
+    """Start the services of the DAGs, and fill them with the sample.
 
     :param data: the folder of all data.
+    :param stack: stops the services at its end.
     :raises ConfigurationError: if there is no mongod.
-    :raises ServiceError: if a server does not come up.
+    :raises ServiceError: if a server does not start.
     """
     logs = data / "logs"
     with step("MongoDB started"):
@@ -146,13 +147,13 @@ def start_services(data: Path, stack: ExitStack) -> Services:
 
 
 def _start_all(data: Path, port: int, stack: ExitStack, *, once: bool) -> tuple[AirflowServer, Services]:
-    """Start everything. Airflow's database, which takes longest, is made in the meantime."""
+    """Start everything. Airflow creates its database, the slowest step, in parallel."""
     environment = PARSE_ONCE if once else None
     airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port, environment=environment)
     with ThreadPoolExecutor(1) as pool:
         migration = pool.submit(airflow.migrate)
         services = start_services(data, stack)
-        with step("Airflow's database made"):
+        with step("Airflow's database created"):
             migration.result()
     stack.callback(airflow.stop)
     with step("Airflow started (UI, scheduler, DAG processor, triggerer)"):
@@ -161,13 +162,14 @@ def _start_all(data: Path, port: int, stack: ExitStack, *, once: bool) -> tuple[
 
 
 def run(data: Path, port: int, *, once: bool) -> bool:
-    """Set everything up, run the actions, and then, unless it is for once, keep everything up for ever.
+    """Start everything, run each action, and keep everything running until Ctrl-C.
 
-    :param data: the folder of all data; what a run before left there is removed.
-    :param port: of Airflow's UI; another one is taken if it is not free.
+    :param data: the folder of all data; the data of a previous run are removed.
+    :param port: the port of Airflow's UI; if it is taken, another one.
+    :param once: stop after the actions.
     :return: whether every action succeeded.
     :raises ConfigurationError: if there is no mongod, or the folder is in use.
-    :raises ServiceError: if a server does not come up, or ends.
+    :raises ServiceError: if a server does not start, or ends.
     """
     find_mongod()
     with fresh_folder(data, "airflow", "assets", "mongod", "storage"), ExitStack() as stack:
@@ -177,7 +179,7 @@ def run(data: Path, port: int, *, once: bool) -> bool:
                 services.introduce(api)
             outcomes = [run_action(api, dag_id, view) for dag_id, view in VIEWS.items()]
         if not all(outcomes):
-            console.print(f"The logs of its tasks are in {airflow.task_log_folder}.", soft_wrap=True)
+            console.print(f"The logs of the tasks are in {airflow.task_log_folder}.", soft_wrap=True)
         if not once:
             _show_addresses(airflow, services)
         while not once:
@@ -200,17 +202,20 @@ def _show_addresses(airflow: AirflowServer, services: Services) -> None:
 def main() -> None:
     """Run from the command line.
 
-    The exit code is 0 if all went well, 1 if an action or a server failed, 130 if it was stopped too early.
+    The exit code is 0 if every action succeeded, 1 if an action or a server failed, 130 if the command was
+    stopped too early.
     """
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop after the actions")
     parser.add_argument(
         "--data", type=Path, default=_DATA, help="the folder of all data (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=_PORT, help="of Airflow's UI (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=_PORT, help="the port of Airflow's UI (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     exit_code = run_command(partial(run, arguments.data, arguments.port, once=arguments.once))
-    if exit_code is None:  # A signal is the only way to end what stays up.
+    if exit_code is None:  # Without --once, only a signal ends the command.
         exit_code = STOPPED if arguments.once else 0
     sys.exit(exit_code)
 

@@ -1,4 +1,4 @@
-"""An S3 server: moto's, as a process of its own. What it holds ends with it."""
+"""A local S3 server: moto, in a separate process. It keeps its objects only in memory."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class S3Server(Server):
     def __init__(self, port: int | None = None, *, log_file: Path | None = None) -> None:
         """Describe the server.
 
-        :param port: a free one if not given.
-        :param log_file: a file of the folder for temporary files if not given.
+        :param port: by default a free one.
+        :param log_file: by default a file in the folder for temporary files.
         """
         self.port = port or free_port()
         self._process = ServerProcess(
@@ -40,11 +40,11 @@ class S3Server(Server):
 
     @property
     def endpoint_url(self) -> str:
-        """How clients reach it."""
+        """The URL for clients."""
         return f"http://{HOST}:{self.port}"
 
     def client(self) -> S3Client:
-        """Make a boto3 client of it."""
+        """Return a boto3 client of this server."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint_url,
@@ -54,7 +54,7 @@ class S3Server(Server):
         )
 
     def create_bucket(self, name: str) -> None:
-        """Create an empty bucket; one that is there stays as it is."""
+        """Create a bucket, unless it exists."""
         self.client().create_bucket(Bucket=name)
 
     def start(self) -> None:
@@ -65,5 +65,5 @@ class S3Server(Server):
         self._process.start()
 
     def stop(self) -> None:
-        """Stop it; its objects are gone."""
+        """Stop it. Its objects are lost."""
         self._process.stop()

@@ -1,4 +1,4 @@
-"""Directories to clean: those of production, each with some old and some new files of workers."""
+"""Directories to clean, as in production, each with some old and some new files of workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AGE_OF_OLD_FILES = timedelta(days=4)
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """A directory to clean, with the files in it that were last used days ago and those in use."""
+    """A directory to clean. ``old_files`` were last used days ago, ``new_files`` are in use."""
 
     name: str
     folder: str
@@ -67,13 +67,13 @@ _DIRECTORIES = (
     ),
 )
 
-#: The number of old files, and that of new files, by the name of the directory.
+#: The numbers of old and of new files, by the name of the directory.
 OLD_FILES = {directory.name: len(directory.old_files) for directory in _DIRECTORIES}
 NEW_FILES = {directory.name: len(directory.new_files) for directory in _DIRECTORIES}
 
 
 def cleanings(root: Path) -> list[dict[str, Any]]:
-    """Return what the Variable ``datasets_server_directory_cleaning`` lists for these directories."""
+    """Return the entries of the Variable ``datasets_server_directory_cleaning`` for these directories."""
     return [
         {
             "name": directory.name,

@@ -1,4 +1,4 @@
-"""What ``make run`` shows: three hundred datasets, most up to date, some with every trouble there is."""
+"""The sample of ``make run``: 300 datasets, most of them up to date, and a few with each trouble."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ DATASETS = 300
 #: The block list that belongs to the sample.
 BLOCKED_DATASETS = "open-crawl/clickbait,spam-farm/*"
 
-HUB_TOKEN = "hf_local_maintenance"  # noqa: S105 (known to the stand-in alone)
+HUB_TOKEN = "hf_local_maintenance"  # noqa: S105 (only the stand-in knows it)
 BOT_NAME = "parquet-converter"
-BOT_TOKEN = "hf_local_bot"  # noqa: S105 (likewise)
+BOT_TOKEN = "hf_local_bot"  # noqa: S105 (only the stand-in knows it)
 
 CACHED_ASSETS_PREFIX = "cached-assets"
 
 _LOCK_SECONDS = 600
-_IMAGE = b"\xff\xd8\xff\xd9"  # the shortest that may be called a JPEG
+_IMAGE = b"\xff\xd8\xff\xd9"  # the shortest JPEG
 _USERS = (
     HubUser("pro-user", is_pro=True, plan="pro"),
     HubUser("enterprise-org", plan="enterprise", is_enterprise=True),
@@ -100,7 +100,7 @@ _CONFIGS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 
 @dataclass(slots=True)
 class _Sample:
-    """A dataset: up to date when it is made, and then brought into trouble."""
+    """A dataset. It is up to date until a function below adds a trouble."""
 
     release: Release
     shape: Shape
@@ -113,7 +113,7 @@ class _Sample:
         return next(entry for entry in self.entries if entry["kind"] == kind)
 
     def change_on_hub(self, **changes: object) -> None:
-        """Let the Hub say something else of it: new values of fields of HubDataset."""
+        """Change fields of the dataset on the Hub."""
         self.on_hub = [replace(dataset, **changes) for dataset in self.on_hub]  # type: ignore[arg-type]
 
     def add_job(
@@ -141,7 +141,7 @@ class _Sample:
         )
 
 
-# What is wrong with some of them
+# The troubles
 
 
 def _has_new_revision(sample: _Sample) -> None:
@@ -257,14 +257,14 @@ def _forbids_discussions(sample: _Sample) -> None:
 
 
 def _nothing(sample: _Sample) -> None:
-    """Nothing is wrong: it is there for its name."""
+    """Add no trouble: the dataset is in the sample for its name."""
 
 
-# Who has which trouble
+# The datasets with each trouble
 
 
 class Outcome(StrEnum):
-    """What a backfill with BLOCKED_DATASETS does to a dataset."""
+    """What a backfill with BLOCKED_DATASETS does with a dataset."""
 
     UNTOUCHED = "untouched"
     BACKFILLED = "backfilled"
@@ -272,7 +272,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-#: By outcome and trouble, the datasets that have it. All others are up to date.
+#: The datasets with each trouble, by outcome. All others are up to date.
 CASES: Mapping[Outcome, Mapping[Callable[[_Sample], None], tuple[str, ...]]] = {
     Outcome.BACKFILLED: {
         _has_new_revision: (
@@ -331,11 +331,11 @@ CASES: Mapping[Outcome, Mapping[Callable[[_Sample], None], tuple[str, ...]]] = {
         _has_malformed_entry: ("city-data/sensor-readings",),
     },
 }
-#: Removed all the same where the release does not support its tag.
+#: A backfill removes it if the release does not support its tag.
 _TAGGED = "art-shed/life-drawings"
-#: The bot has opened a discussion there already.
+#: The bot has already opened a discussion on it.
 _GREETED = "greeted-team/corpus"
-#: These are up to date, and have assets: they must keep them when those of similar names are removed.
+#: Up-to-date datasets with assets, which they must keep when datasets with similar names are removed.
 _BYSTANDERS = (
     "squad/other",
     "user/data2",
@@ -347,7 +347,7 @@ _BYSTANDERS = (
 
 
 def datasets_by_outcome(release: Release) -> dict[Outcome, frozenset[str]]:
-    """Name the datasets of the sample that a backfill with BLOCKED_DATASETS brings to each outcome."""
+    """Return the datasets of the sample by the outcome of a backfill with BLOCKED_DATASETS."""
     named = {outcome: {name for names in CASES[outcome].values() for name in names} for outcome in Outcome}
     named[Outcome.UNTOUCHED].update(_plain_names(DATASETS - sum(map(len, named.values()))))
     if release.unsupported_tags:
@@ -364,10 +364,10 @@ def fill(
     bucket: str,
     release: Release,
 ) -> HubState:
-    """Replace what the databases hold by the sample, add its assets, and return the Hub that belongs to it.
+    """Replace the data of the databases with the sample, add its assets, and return its Hub.
 
     :param assets_root: the folder of the assets.
-    :param bucket: where the cached assets are, below CACHED_ASSETS_PREFIX.
+    :param bucket: the bucket of the cached assets, which are below CACHED_ASSETS_PREFIX.
     """
     samples = _samples(release)
     _fill_databases(cache_db, queue_db, release, samples)
@@ -397,7 +397,7 @@ def _samples(release: Release) -> list[_Sample]:
 
 
 def _plain_names(count: int) -> list[str]:
-    """Choose names of which the cases say nothing."""
+    """Return names of datasets without a trouble."""
     taken = {name for cases in CASES.values() for names in cases.values() for name in names}
     namespaced = (f"{namespace}/{topic}" for topic, namespace in product(_TOPICS, _NAMESPACES))
     return list(islice((name for name in chain(_CANONICAL, namespaced) if name not in taken), count))
@@ -418,7 +418,7 @@ def _greeting() -> HubDiscussion:
     return HubDiscussion(
         num=1,
         title="[bot] Conversion to Parquet",
-        description="The data of this dataset are now also there as Parquet files.",
+        description="The data of this dataset are now also available as Parquet files.",
         author=BOT_NAME,
         created_at="2024-01-18T11:05:32.000Z",
         status="closed",
@@ -444,7 +444,7 @@ def _fill_databases(
 
 
 def _locks(jobs: Iterable[Document]) -> list[Document]:
-    """Make the locks that crashed workers left on some of the jobs that wait again."""
+    """Return the locks that crashed workers left on some of the waiting jobs."""
     waiting = {job["unicity_id"]: None for job in jobs if job["status"] == JobStatus.WAITING}
     return [
         {"_id": unicity_id, "owner": f"worker-{number}", "ttl": _LOCK_SECONDS, "updated_at": utc_now()}

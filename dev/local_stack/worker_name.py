@@ -1,4 +1,4 @@
-"""How a worker calls its host: two of them on one machine would have the same name otherwise."""
+"""The hostname of a worker: without this, two workers on one machine would have the same name."""
 
 from __future__ import annotations
 

@@ -26,5 +26,5 @@ def test_a_backfill_survives_the_kill_of_a_worker(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=900)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "yes  both runs have the same end" in done.stdout
+    assert "yes  both runs have the same result" in done.stdout
     assert processes_naming(tmp_path) == []

@@ -1,1 +1,1 @@
-"""A backfill on two Celery workers, of which one is killed in the middle."""
+"""A backfill on two Celery workers, one of which is killed in the middle."""

@@ -1,8 +1,8 @@
-"""``make test-distributed``: a backfill ends as it should, though one of its two workers is killed.
+"""``make test-distributed``: a backfill survives the kill of one of its two workers.
 
-It starts what docker-compose.yaml has as containers as processes of this machine, runs a backfill of 5,000
-datasets over two Celery workers, puts the databases back and runs it again; this time, one worker is killed
-with all its tasks in the middle of its shards. Both runs must have the same end.
+It starts the services of docker-compose.yaml as processes on this machine, and runs a backfill of 5,000
+datasets on two Celery workers. Then it restores the databases, runs the backfill again, and kills one worker
+with all its tasks in the middle of its shards. Both runs must have the same result.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _DATA = PROJECT_ROOT / ".local" / "distributed"
 
 
 def run(data: Path) -> bool:
-    """Do both runs, show what happened, and return whether all is as it should be.
+    """Do both runs, show what happened, and return whether every check succeeded.
 
-    :param data: the folder of all data; what a run before left there is removed.
+    :param data: the folder of all data; the data of a previous run are removed.
     :raises ConfigurationError: if a program is missing, or the folder is in use.
-    :raises ServiceError: if a server does not come up, or a run does not end.
+    :raises ServiceError: if a server does not start, or a run does not end.
     """
     check_programs()
     find_mongod()
     with fresh_folder(data, *FOLDERS), started(data) as stack:
         stack.api.wait_for_dag("backfill")
-        with step("A run that nothing disturbs"):
+        with step("A run without a kill"):
             first = undisturbed(stack)
-        with step("A run with a worker killed in the middle"):
+        with step("A run with a kill of a worker"):
             second, kill = with_a_kill(stack, first.jobs)
     console.print()
     console.print(_shards(first, second, kill))
@@ -55,21 +55,21 @@ def _findings(first: FinishedRun, second: FinishedRun, kill: Kill) -> dict[str, 
     retried = [second.shards[shard] for shard in kill.written]
     return {
         "both runs succeeded": first.state == second.state == "success",
-        "both workers took shards, in both runs": all(
+        "both workers ran shards, in both runs": all(
             {each.worker for tries in run.shards for each in tries} == set(WORKERS) for run in (first, second)
         ),
-        "the shards of the killed worker were done by the other one": all(
+        "the other worker did the shards of the killed one": all(
             tries[0].worker == kill.worker and tries[-1].worker != kill.worker for tries in retried
         ),
         f"jobs were created, and {REMOVALS} datasets removed": (
             sum(first.jobs) > 0 and first.end.cached_datasets == DATASETS - REMOVALS
         ),
-        "both runs have the same end": first.end == second.end,
+        "both runs have the same result": first.end == second.end,
     }
 
 
 def _shards(first: FinishedRun, second: FinishedRun, kill: Kill) -> Table:
-    table = Table("shard", "nothing disturbs it", "a worker is killed", title="Who did the shards")
+    table = Table("shard", "without a kill", "with a kill", title="The workers of the shards")
     table.add_column("jobs", justify="right")
     table.add_column("at the kill", justify="right")
     for shard, jobs in enumerate(first.jobs):
@@ -88,12 +88,12 @@ def _tries(run: FinishedRun, shard: int) -> str:
 
 def _runs(first: FinishedRun, second: FinishedRun, kill: Kill) -> Table:
     table = Table("", title="The two runs")
-    table.add_column("nothing disturbs it", justify="right")
-    table.add_column("a worker is killed", justify="right")
+    table.add_column("without a kill", justify="right")
+    table.add_column("with a kill", justify="right")
     runs = (first, second)
     rows = {
         "duration": [f"{run.seconds:.1f} s" for run in runs],
-        "a worker was killed after": ["", f"{kill.after_seconds:.1f} s"],
+        "kill after": ["", f"{kill.after_seconds:.1f} s"],
         "tries of shards": [f"{sum(map(len, run.shards))}" for run in runs],
         "jobs at the end": [f"{run.end.jobs:,}" for run in runs],
         "cache entries at the end": [f"{run.end.entries:,}" for run in runs],
@@ -107,7 +107,7 @@ def _runs(first: FinishedRun, second: FinishedRun, kill: Kill) -> Table:
 def main() -> None:
     """Run from the command line.
 
-    The exit code is 0 if all is as it should be, 1 if not, 130 if it was stopped.
+    The exit code is 0 if every check succeeded, 1 if not, 130 if the command was stopped.
     """
     parser = argparse.ArgumentParser(prog="make test-distributed", description=__doc__)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""A backfill that nothing disturbs, and one in whose middle a worker is killed."""
+"""A backfill without a kill, and a backfill during which a worker is killed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BATCH_SIZE = 25
 
 _SHARD_TASK = "backfill_shard"
 _RUN_SECONDS = 600
-#: Between two looks for the end of a run, and for the middle of a shard, which lasts some seconds.
+#: How often to look for the end of a run, and for the middle of a shard, which takes a few seconds.
 _END_POLL_SECONDS = 1
 _MIDDLE_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """An attempt at a shard: by which worker, and how it ended."""
+    """A try of a shard: its worker, and its state at the end."""
 
     worker: str
     state: str
@@ -35,7 +35,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """The kill of a worker; ``written`` has its unfinished shards, each with the jobs it had written."""
+    """The kill of a worker; ``written`` has its unfinished shards with the number of jobs written."""
 
     worker: str
     after_seconds: float
@@ -44,7 +44,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """How a run ended; ``shards`` and ``jobs`` have the tries of each shard and the jobs it has created."""
+    """The result of a run; ``shards`` has the tries of each shard, ``jobs`` the number of jobs it created."""
 
     state: str
     seconds: float
@@ -55,10 +55,10 @@ class FinishedRun:
 
 
 class Run:
-    """A run of the backfill, from the state before it on."""
+    """A run of the backfill."""
 
     def __init__(self, stack: Stack) -> None:
-        """Put the state back, and start the run."""
+        """Restore the initial state, and start the run."""
         self._stack = stack
         stack.put_back()
         self.started_at = datetime.now(UTC)
@@ -66,19 +66,19 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """For how long it has run."""
+        """The time since the start."""
         return (datetime.now(UTC) - self.started_at).total_seconds()
 
     def while_running(self, interval: float) -> Iterator[None]:
-        """Yield, and look at the run again after some seconds, until it has ended.
+        """Yield every ``interval`` seconds until the run has ended.
 
-        :raises ServiceError: if it takes too long.
+        :raises ServiceError: if the run takes too long.
         """
         timeout = _RUN_SECONDS - self.seconds
         return self._stack.api.while_running(DAG, self.id, timeout=timeout, interval=interval)
 
     def running_shards(self) -> dict[int, str]:
-        """Return the shards that run now, each with its worker."""
+        """Return the running shards, each with its worker."""
         return {
             task["map_index"]: task["hostname"]
             for task in self._stack.api.tasks(DAG, self.id)
@@ -93,7 +93,7 @@ class Run:
         return jobs.count_documents(in_range(names) | {"created_at": {"$gte": self.started_at}})
 
     def finish(self) -> FinishedRun:
-        """Wait for its end, and look at what it did."""
+        """Wait for the end of the run, and return its result."""
         for _ in self.while_running(_END_POLL_SECONDS):
             pass
         seconds = self.seconds
@@ -113,15 +113,15 @@ class Run:
 
 
 def undisturbed(stack: Stack) -> FinishedRun:
-    """Do a run that nothing disturbs."""
+    """Do a run without a kill."""
     return Run(stack).finish()
 
 
 def with_a_kill(stack: Stack, all_jobs: Sequence[int]) -> tuple[FinishedRun, Kill]:
-    """Do a run in whose middle a worker is killed.
+    """Do a run, and kill a worker in the middle of a shard.
 
-    :param all_jobs: the number of jobs that each shard creates if nothing disturbs it.
-    :raises ServiceError: if it could not be killed in the middle of a shard.
+    :param all_jobs: the number of jobs that each shard creates without a kill.
+    :raises ServiceError: if the kill came too late.
     """
     run = Run(stack)
     victim = _wait_for_the_middle(run, all_jobs)
@@ -136,7 +136,7 @@ def with_a_kill(stack: Stack, all_jobs: Sequence[int]) -> tuple[FinishedRun, Kil
 
 
 def _wait_for_the_middle(run: Run, all_jobs: Sequence[int]) -> str:
-    """Wait until shards run on all workers, and one has written some of its jobs; return its worker."""
+    """Wait until all workers run shards and a shard has written some of its jobs; return its worker."""
     for _ in run.while_running(_MIDDLE_POLL_SECONDS):
         running = run.running_shards()
         if set(running.values()) == set(WORKERS):

@@ -1,4 +1,4 @@
-"""The processes: what docker-compose.yaml has as containers, and two workers of it."""
+"""The processes: the services of docker-compose.yaml, with two workers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ FOLDERS = ("airflow", "end", "hub", "postgres", "start")
 
 
 def check_programs() -> None:
-    """Check that the programs of Debian's packages are there.
+    """Check that PostgreSQL and Redis are installed.
 
-    :raises ConfigurationError: naming all packages that are missing.
+    :raises ConfigurationError: naming the missing Debian packages.
     """
     found = {
         postgres_server.DEBIAN_PACKAGE: postgres_server.find_postgres_programs(),
@@ -40,12 +40,12 @@ def check_programs() -> None:
     }
     missing = [package for package, program in found.items() if program is None]
     if missing:
-        raise ConfigurationError(f"Packages of Debian are missing: apt-get install {' '.join(missing)}")
+        raise ConfigurationError(f"Debian packages are missing: apt-get install {' '.join(missing)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """All that runs, and the state before a run, which can be put back."""
+    """The running services, and the initial state, which can be restored."""
 
     api: AirflowApi
     airflow: AirflowServer
@@ -55,7 +55,7 @@ class Stack:
     present: StateFolder
 
     def put_back(self) -> None:
-        """Make databases and storages what they were before the first run."""
+        """Restore the databases and storages to the state before the first run."""
         self.mongod.stop()
         self.present.copy_from(self.start)
         self.mongod.start()
@@ -63,9 +63,9 @@ class Stack:
 
 @contextmanager
 def started(data: Path) -> Iterator[Stack]:
-    """Start everything, with the state before a run.
+    """Start everything, with the initial state.
 
-    :raises ServiceError: if a server does not come up.
+    :raises ServiceError: if a server does not start.
     """
     logs = data / "logs"
     start, present = StateFolder(data / "start"), StateFolder(data / "end")
@@ -89,7 +89,7 @@ def started(data: Path) -> Iterator[Stack]:
             hub = stack.enter_context(HubProcess(state, data / "hub"))
             stack.callback(mongod.stop)
             mongod.start()
-            with step("Airflow's database made"):
+            with step("Airflow's database created"):
                 migration.result()
         client = stack.enter_context(MongoClient[dict[str, Any]](mongod.uri))
         stack.callback(airflow.stop)
@@ -112,7 +112,7 @@ def _options(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
         "CORE__EXECUTOR": "CeleryExecutor",
         "CORE__PARALLELISM": SLOTS,
         "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.address}",
-        # By default, a dead task is noticed after five minutes, and one that is lost on its way after ten.
+        # By default, Airflow notices a dead task after five minutes, and a task lost in the queue after ten.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 2,
         "SCHEDULER__TASK_QUEUED_TIMEOUT": 60,

@@ -1,4 +1,4 @@
-"""Databases and storages: as they are before a run, and afterwards in a form that can be compared."""
+"""The databases and storages before a run, and after it in a form that can be compared."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ASSETS, CACHED_ASSETS = STORAGES = ("assets", "cached-assets")
 
 DATASETS = 5_000
 UP_TO_DATE = 0.7
-#: One of so many datasets is no longer supported. It has files, and so has the next one, which keeps them.
+#: One of this many datasets is no longer supported. It has files; so has the next dataset, which keeps them.
 _DATASETS_PER_REMOVAL = 100
 REMOVALS = DATASETS // _DATASETS_PER_REMOVAL
 
@@ -47,7 +47,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """A folder with the data of a MongoDB, and the storages."""
+    """A folder with the data of a MongoDB and the storages."""
 
     path: Path
 
@@ -61,13 +61,13 @@ class StateFolder:
         return (self.path / name).absolute()
 
     def copy_from(self, other: StateFolder) -> None:
-        """Become as the other one is. Nothing may be running on either."""
+        """Become a copy of another folder. No server may be running on either."""
         shutil.rmtree(self.path, ignore_errors=True)
         shutil.copytree(other.path, self.path)
 
 
 def make_start(folder: StateFolder, log_file: Path) -> HubState:
-    """Generate the state before a run, and return the Hub that belongs to it."""
+    """Generate the initial state, and return the Hub that belongs to it."""
     release = load_release()
     with Mongod(folder.mongod, log_file=log_file) as mongod, MongoClient[Document](mongod.uri) as client:
         cache, queue = client[CACHE_DATABASE], client[QUEUE_DATABASE]
@@ -100,10 +100,10 @@ def _add_file(root: Path, dataset: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EndState:
-    """What a run has left, without the times and the ids that differ from run to run.
+    """The state after a run, without the times and ids that differ from run to run.
 
-    ``parts`` has by name the documents of a collection, or the files of a storage, as sorted lines. The cache
-    entries, which are many and which a backfill never changes, are one line with MongoDB's digest of them.
+    ``parts`` has, by name, the documents of a collection or the files of a storage, as sorted lines. There
+    are many cache entries, and a backfill never changes them: they are one line with a digest by MongoDB.
     """
 
     entries: int
@@ -112,20 +112,20 @@ class EndState:
     parts: Mapping[str, tuple[str, ...]]
 
     def differences(self, other: EndState) -> list[str]:
-        """Tell where the other state differs: a line for each part, with the first line that only one has."""
+        """Return a line for each part that differs, with an example."""
         found = []
         for name in sorted(self.parts.keys() | other.parts.keys()):
             one, two = self.parts.get(name, ()), other.parts.get(name, ())
             if one != two:
                 only_one, only_two = Counter(one) - Counter(two), Counter(two) - Counter(one)
-                sample = next(iter([*only_one, *only_two]), "the same lines in another order")
-                counts = f"{only_one.total()} only in the one, {only_two.total()} only in the other"
+                sample = next(iter([*only_one, *only_two]), "the same lines in a different order")
+                counts = f"{only_one.total()} only in the first, {only_two.total()} only in the second"
                 found.append(f"{name}: {counts}: {sample}")
         return found
 
 
 def read_end(folder: StateFolder, client: MongoClient[Document]) -> EndState:
-    """Read what a run has left."""
+    """Read the state after a run."""
     cache, queue, maintenance = (
         client[name] for name in (CACHE_DATABASE, QUEUE_DATABASE, MAINTENANCE_DATABASE)
     )
@@ -136,7 +136,7 @@ def read_end(folder: StateFolder, client: MongoClient[Document]) -> EndState:
         "totals of the jobs": _lines(queue, JOB_TOTALS),
         "jobs by worker size": _lines(queue, WORKER_SIZES),
         "locks": _lines(queue, LOCKS, keep_id=True),
-        # The name of the run is in them.
+        # They contain the token of the run.
         "removal candidates": _lines(maintenance, "removalCandidates", without=frozenset({"run"})),
         "unfinished rebuilds": _lines(maintenance, "unfinishedRebuilds", keep_id=True),
         "leases": _lines(maintenance, "leases"),
@@ -161,7 +161,7 @@ def _lines(
 
 
 def _jobs(queue: Database[Document]) -> tuple[str, ...]:
-    """Return the jobs of each dataset in the order of their creation, in which they will be taken."""
+    """Return the jobs of each dataset in the order of their creation, in which workers take them."""
     jobs = queue[JOBS].find().sort({"dataset": 1, "created_at": 1, "_id": 1})
     return tuple(_line(job, _TIMES | {"_id"}) for job in jobs)
 

@@ -20,12 +20,12 @@ def test_a_difference_says_where_how_many_and_what() -> None:
     one, other = end_state(jobs=("a", "b", "b"), locks=("x",)), end_state(jobs=("a", "b"), locks=("x",))
 
     assert one != other
-    assert one.differences(other) == ["jobs: 1 only in the one, 0 only in the other: b"]
+    assert one.differences(other) == ["jobs: 1 only in the first, 0 only in the second: b"]
 
 
 def test_the_order_of_jobs_is_a_difference() -> None:
     one, other = end_state(jobs=("a", "b")), end_state(jobs=("b", "a"))
 
     assert one.differences(other) == [
-        "jobs: 0 only in the one, 0 only in the other: the same lines in another order"
+        "jobs: 0 only in the first, 0 only in the second: the same lines in a different order"
     ]
