@@ -1,11 +1,11 @@
 """Retry the errors that are worth retrying.
 
-A run takes the datasets with a cache entry whose error code is one to retry, and brings them up to date as
-the DAG `backfill` does, with the same tasks.
+A run selects the datasets with a cache entry that has an error code to retry, and brings them up to date
+with the tasks of the DAG `backfill`.
 
 **When it runs.** Every ten minutes. While another run, of this DAG or of `backfill`, writes to the datasets,
 a scheduled run is skipped, and the log of `list_shards` says so; any other run waits there, without occupying
-a worker. Run it by hand after an incident, when many entries have an error that is no longer true. In
+a worker. Run it by hand after an incident, when many entries have an error whose cause is gone. In
 Airflow's *backfill* by date range, each run takes the datasets with such an entry updated in its data
 interval.
 

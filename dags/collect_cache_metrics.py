@@ -4,7 +4,7 @@ Other programs read the counts by kind, HTTP status and error code in `cacheTota
 them with each entry that they write; after a crash, they stay wrong until a run of this DAG.
 
 **When it runs.** Every three hours. Run it by hand when the counts look wrong, such as after an incident. In
-Airflow's *backfill* by date range it is skipped, because it can only count what is there now.
+Airflow's *backfill* by date range it is skipped, because it can only count the current entries.
 
 {parameters}
 

@@ -5,7 +5,7 @@ worker size in `workerTypeJobCounts`, to know how many workers are needed. After
 wrong until a run of this DAG.
 
 **When it runs.** Every ten minutes. Run it by hand when the counts look wrong, such as after an incident. In
-Airflow's *backfill* by date range it is skipped, because it can only count what is there now.
+Airflow's *backfill* by date range it is skipped, because it can only count the current jobs.
 
 {parameters}
 

@@ -1,4 +1,4 @@
-"""The seven actions of the maintenance. All that lists them reads this module, which imports no Airflow."""
+"""The seven actions of maintenance. Every list of actions comes from this module, which imports no Airflow."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ ACTIONS = (
     SKIP,
 )
 
-#: None of the seven, but a DAG beside them.
+#: Not an action, but also a DAG.
 CHECK_CONNECTIONS = Action(
     "check-connections", None, "Check every Connection and Variable, and report what to fix."
 )

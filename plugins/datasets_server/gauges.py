@@ -1,4 +1,4 @@
-"""Counts as gauges of Airflow's own metrics (StatsD or OpenTelemetry), where these are enabled."""
+"""Counts as gauges of Airflow's metrics (StatsD or OpenTelemetry), if they are enabled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def send_gauges(counts: Iterable[Counts]) -> None:
     """Send a gauge for each group: ``datasets_server.cache.entries`` and so on, with the group as tags.
 
     Null becomes the text ``none``, and the gauge of a group that no longer exists becomes 0. Plain StatsD has
-    no tags: there, the name has the group, ``datasets_server.cache.entries.dataset-info.200.none``.
+    no tags, so the name contains the group: ``datasets_server.cache.entries.dataset-info.200.none``.
     """
     in_name = _is_plain_statsd()
     for each in counts:
@@ -32,7 +32,7 @@ def send_gauges(counts: Iterable[Counts]) -> None:
 
 
 def _is_plain_statsd() -> bool:
-    """Return whether Airflow drops the tags, which would make one gauge of all groups."""
+    """Return whether Airflow drops the tags, so that all groups would share one gauge."""
     with_tags = ("statsd_datadog_enabled", "statsd_influxdb_enabled")
     return conf.getboolean("metrics", "statsd_on") and not any(
         conf.getboolean("metrics", option) for option in with_tags

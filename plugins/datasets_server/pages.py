@@ -1,4 +1,4 @@
-"""The page of a DAG in the UI, with a table of its parameters, which the README has too."""
+"""The page of a DAG in the UI, with a table of its parameters, which docs/actions.md has too."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def _valid_values(schema: Mapping[str, Any]) -> str:
 
 
 def _escaped(description: str | None) -> str:
-    """Return a description, which is plain text in the form, as Markdown."""
+    """Return a description, which is plain text, as Markdown."""
     return (description or "").replace("*", r"\*")

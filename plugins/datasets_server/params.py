@@ -1,8 +1,8 @@
 """The parameters of the DAGs: title, description, default and limits of each.
 
-Airflow's form, the table in the page of each DAG and the tables of the README are made from these, so each
-description is plain text that is clear in a form and in a table. Each function returns new objects, because
-Airflow changes the values of the objects that it gets.
+Airflow's form, the page of each DAG and the tables in docs/actions.md use them, so each description is plain
+text that is clear in a form and in a table. Each function returns new objects, because Airflow changes the
+values of the objects that it gets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow.sdk import Param
 from include.actions.clean_directory.rule import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 from include.planning.dataset_state import Priority
 
-#: If ``shards`` is empty, there is one shard per so many cache entries.
+#: If ``shards`` is empty, there is one shard for this number of cache entries.
 ENTRIES_PER_SHARD = 250_000
 
 _LIMITS = "Limits"

@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-#: Arguments of every task: if a service fails, it is tried again for half an hour; if the configuration is
-#: wrong, the task fails at once.
+#: Arguments of every task: if a service fails, Airflow retries the task for half an hour; if the
+#: configuration is wrong, the task fails at once.
 RETRIES: dict[str, Any] = {
     "retries": 5,
     "retry_delay": timedelta(seconds=30),

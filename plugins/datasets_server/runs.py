@@ -1,4 +1,4 @@
-"""What the tasks of a run have in common: its token, its turn to write, its error limit and how it ends."""
+"""What the tasks of a run share: its token, its right to write, its error limit and its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
-#: Under this key, the first task of a run keeps the token of the run, and hands it to the others.
+#: The key under which the first task of a run stores the token of the run.
 KEY = "run_token"
 
 logger = logging.getLogger(__name__)
@@ -31,16 +31,15 @@ Result = dict[str, Any]
 
 
 def run_token(context: Context) -> str:
-    """Return a random text that no other run has, of this Airflow or of any other one.
+    """Return the token of the run: a random text that no other run has, not even of another Airflow.
 
-    The tasks of a run hold the right to write by it, and keep in our own database what they leave for one
-    another under it. Two Airflows with one schedule give their runs the same run_id, so that would not do.
+    The token identifies the run as the holder of the right to write, and in what its tasks store in our own
+    database. The run_id cannot do this: two Airflows with one schedule give their runs the same run_id.
 
-    The first task of the run makes the token, and hands it to the others through XCom. It also keeps it in
-    its task state, which Airflow stores with the run: that is still there when the task is tried again or
-    cleared, unlike its XComs. An Airflow whose database was copied makes tokens of its own, except for the
-    runs that had begun before: there, of two attempts of the same task, only the one that took the right to
-    write last may write.
+    The first task of the run makes the token, and passes it to the others through XCom. It also stores it in
+    its task state, which Airflow keeps, unlike XComs, when it retries or clears the task. An Airflow with a
+    copied database makes its own tokens, except for runs that began before the copy. If both Airflows then
+    attempt the same task, only the attempt that took the right to write last may write.
 
     :raises ConfigurationError: if the first task has not made the token.
     """
@@ -67,7 +66,7 @@ def turn(
     skip_if_busy: bool = False,
     by_last_task: bool = False,
 ) -> Iterator[RightToWrite]:
-    """Hold the right to do some work, which only one run at a time has, of all Airflows on the same database.
+    """Hold the right to do some work. Only one run at a time has it, of all Airflows on the same database.
 
     :param work: the name of the work.
     :param skip_if_busy: skip this task while another run has the right, instead of waiting.
@@ -91,7 +90,7 @@ def turn(
 
 def end_turn(maintenance: MaintenanceStore, work: str, context: Context) -> None:
     """Give back the right to do some work, if the run has it."""
-    with suppress(ConfigurationError):  # Without a token, it never had it.
+    with suppress(ConfigurationError):  # A run without a token never had the right.
         _lease(maintenance, work, context).release()
 
 
@@ -108,7 +107,7 @@ def _lease(maintenance: MaintenanceStore, work: str, context: Context) -> Lease:
 def within_error_limit(result: Result, error_limit: int, context: Context, what: str) -> Result:
     """Return the result of a task, if it has at most ``error_limit`` errors.
 
-    :param result: has the fields ``failed`` and ``error_sample``. It is in XCom in any case.
+    :param result: has the fields ``failed`` and ``error_sample``. It is in XCom even if the task fails.
     :param what: what failed, in the plural.
     :raises ServiceError: if it has more errors.
     """
@@ -123,13 +122,13 @@ def within_error_limit(result: Result, error_limit: int, context: Context, what:
 
 def results(context: Context, task_id: str) -> list[Result]:
     """Return the results of a task, one for each mapped instance that has one."""
-    # A list of task ids makes Airflow return a list, even where there is one instance.
+    # With a list of task ids, Airflow always returns a list.
     found = context["ti"].xcom_pull(task_ids=[task_id])
     return [result for result in found if result]
 
 
 def seconds_since_start(context: Context) -> float:
-    """Return how long the run has taken until now."""
+    """Return the duration of the run so far."""
     start = context["dag_run"].start_date
     return (datetime.now(UTC) - start).total_seconds() if start else 0.0
 
@@ -137,9 +136,9 @@ def seconds_since_start(context: Context) -> float:
 def end_run(context: Context, report: Result) -> Result:
     """Log the report of a run and return it, if every task of the run succeeded.
 
-    The last task of a run calls this, because Airflow lets a run end as its last task does.
+    The last task of a run calls this, because a run succeeds or fails with its last task.
 
-    :raises AirflowFailException: if a task failed. The report is in XCom in any case.
+    :raises AirflowFailException: if a task failed. The report is in XCom even then.
     """
     logger.info("%s", as_text(report))
     context["ti"].xcom_push("return_value", report)
@@ -157,6 +156,6 @@ def fail_if_a_task_failed(context: Context) -> None:
     failed = sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
     if failed:
         raise AirflowFailException(
-            f"Not everything was done, because {', '.join(failed)} failed. Their logs say why. Clear them to"
+            f"The run is incomplete, because {', '.join(failed)} failed. Their logs say why. Clear them to"
             " run them again."
         )

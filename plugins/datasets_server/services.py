@@ -1,4 +1,4 @@
-"""What the operators work with: the release and the stores, opened and closed together."""
+"""The release and the stores that operators use, opened and closed together."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Services:
         return HubHook().hub(self.release, settings.BLOCKED_DATASETS.read())
 
     def remover(self, right: RightToWrite) -> Remover:
-        """Return what removes datasets as long as it has the right to write."""
+        """Return a remover of datasets, which checks the right to write."""
         return Remover(self.cache, self.queue, AssetsHook().storages(), right)
 
 
 @contextmanager
 def open_services() -> Iterator[Services]:
-    """Open the databases, and explain each error of MongoDB until they are closed.
+    """Open the databases, and explain every error of MongoDB while they are open.
 
     :raises ConfigurationError: if a Variable or a Connection is wrong.
     :raises ServiceError: if a database fails.

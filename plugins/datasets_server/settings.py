@@ -19,12 +19,12 @@ from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_rel
 
 PREFIX = "datasets_server_"
 
-#: The pool of the shards. In an Airflow without it, they stay scheduled for ever.
+#: The pool of the shards. Without it, they stay scheduled for ever.
 POOL = "datasets_server"
 POOL_SLOTS = 4
 POOL_DESCRIPTION = "Limits how many shards of a backfill run at the same time, over all DAGs."
 
-#: Where a Connection leaves them out.
+#: The defaults if a Connection leaves them out.
 CACHE_DATABASE = "datasets_server_cache"
 QUEUE_DATABASE = "datasets_server_queue"
 HUB_ENDPOINT = "https://huggingface.co"
@@ -35,7 +35,7 @@ class ConnectionSpec:
     """An Airflow Connection.
 
     ``replaces`` has the environment variables of the CronJob that this replaces, each with its default.
-    ``needed_for`` names what requires the Connection; None if everything does.
+    ``needed_for`` names what requires the Connection; None if it is always required.
     """
 
     id: str
@@ -111,16 +111,16 @@ class Setting(Generic[Value]):
     replaces: tuple[str, ...] = ()
 
     def read(self) -> Value:
-        """Return the value of the Variable, or of its default where it is not set.
+        """Return the value of the Variable, or its default if it is not set.
 
-        :raises ConfigurationError: naming the Variable, its text, and the texts that are valid.
+        :raises ConfigurationError: naming the Variable, its text, and the valid texts.
         """
-        from airflow.sdk import Variable  # here because the names are of use without Airflow, too
+        from airflow.sdk import Variable  # here, because the names are also used without Airflow
 
         return self.check(str(Variable.get(self.name, default=self.default)))
 
     def check(self, text: str) -> Value:
-        """Return the value that a text of the Variable stands for.
+        """Return the value of a text of the Variable.
 
         :raises ConfigurationError: as :meth:`read`.
         """
@@ -162,7 +162,7 @@ def _parse_revision(text: str) -> str:
 
 
 def _parse_days(text: str) -> timedelta:
-    # MongoDB counts the seconds of an index that expires documents with 31 bits.
+    # MongoDB stores the seconds of a TTL index in 31 bits.
     if not text.strip().isdecimal() or not 1 <= int(text) <= 24_000:
         raise ConfigurationError("It may hold a number of days from 1 to 24000.")
     return timedelta(days=int(text))
@@ -242,7 +242,7 @@ METRICS_HISTORY_DAYS = Setting(
     "The number of days for which the history of the collected metrics is kept.",
     _parse_days,
 )
-#: The environment variables of the one directory that the CronJob cleans, each with its key in the Variable.
+#: The environment variables of the directory that the CronJob cleans, each with its key in the Variable.
 DIRECTORY_CLEANING_KEYS: Mapping[str, str] = MappingProxyType(
     {
         "DIRECTORY_CLEANING_CACHE_DIRECTORY": "directory",

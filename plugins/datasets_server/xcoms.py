@@ -1,4 +1,4 @@
-"""What one task of a backfill passes to the next through XCom, as an object that JSON can hold."""
+"""What the tasks of a backfill pass to each other through XCom, as JSON objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ListingReference:
 
     @classmethod
     def to(cls, listing: HubListing | None, requests: int, warnings: Sequence[str] = ()) -> Self:
-        """Refer to a listing, or to none."""
+        """Return the reference to a listing, or to none."""
         listing_id, listed = (listing.id, listing.listed) if listing else (None, None)
         return cls(listing_id, listed, requests, tuple(warnings))
 
@@ -47,7 +47,7 @@ class Shard:
 
     :param first: the first name; None for no bound.
     :param end: the name after the last one; None for no bound.
-    :param selected: take only the names that are kept for the run, not all cached datasets.
+    :param selected: take only the names that the run has stored, not all cached datasets.
     """
 
     first: str | None

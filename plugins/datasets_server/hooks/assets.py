@@ -1,4 +1,4 @@
-"""The storages of assets and cached assets, from the Variables that name their places."""
+"""The storages of assets and cached assets, from the Variables that locate them."""
 
 from __future__ import annotations
 

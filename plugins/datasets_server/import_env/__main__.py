@@ -24,9 +24,9 @@ from include.errors import ConfigurationError
 
 
 def import_env(path: Path, console: Console, confirm: Callable[[], bool]) -> bool:
-    """Show what a file sets, and set either all of it or, without a confirmation, nothing.
+    """Show what a file sets, and set all of it, or nothing without a confirmation.
 
-    :return: whether all of it is set now.
+    :return: whether everything is set now.
     :raises ConfigurationError: if the file has an invalid value, or Airflow's database cannot be used.
     """
     env = read_env_file(path)
@@ -49,7 +49,7 @@ def import_env(path: Path, console: Console, confirm: Callable[[], bool]) -> boo
     except SQLAlchemyError as error:
         raise ConfigurationError(
             f"Airflow's database cannot be used ({type(error).__name__}). Start this Airflow first, or set"
-            " AIRFLOW_HOME to that of another one."
+            " AIRFLOW_HOME to the folder of another one."
         ) from error
     console.print(f"{len(to_write)} set. Trigger the DAG check-connections to test them.")
     return True

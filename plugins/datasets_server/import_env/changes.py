@@ -91,7 +91,7 @@ class VariableChange:
 
 @dataclass(frozen=True, slots=True)
 class PoolCreation:
-    """The pool of the shards, which never run without it. An existing one is left as it is."""
+    """The pool of the shards, which never run without it. An existing pool stays as it is."""
 
     name: str
 

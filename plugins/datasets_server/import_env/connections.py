@@ -1,6 +1,6 @@
 """The fields of each Connection, from the environment variables that it replaces."""
 
-# ruff: noqa: AIR311 - the Connection of airflow.sdk is for tasks, and these are of a command's.
+# ruff: noqa: AIR311 - the Connection of airflow.sdk is for tasks; a command uses Airflow's models.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _INVALID_URI = (
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a Connection holds."""
+    """The fields of a Connection."""
 
     host: str | None = None
     port: int | None = None
@@ -50,10 +50,10 @@ class Fields:
 
 
 def updated_fields(spec: ConnectionSpec, present: Fields | None, env: Mapping[str, str]) -> Fields | None:
-    """Return the fields that the environment variables make of the present ones.
+    """Return the present fields, changed by the environment variables.
 
     :param present: None if there is no such Connection yet.
-    :return: None if no environment variable is about this Connection.
+    :return: None if no environment variable belongs to this Connection.
     :raises ConfigurationError: if one of them has an invalid value.
     """
     given = {name: env[name] or default for name, default in spec.replaces.items() if name in env}
@@ -111,10 +111,10 @@ _UPDATES: Mapping[str, Callable[[Fields, Mapping[str, str]], Fields]] = {
 
 
 def mongo_fields(uri: str) -> Fields:
-    """Return the fields of a Connection to the MongoDB of a URI.
+    """Return the fields of a Connection to the MongoDB at a URI.
 
-    Several hosts stay together with their ports, as ``a:27017,b:27017``. The database becomes the schema.
-    With a login, it also becomes the option ``authSource``, unless the URI sets that.
+    The host field keeps several hosts with their ports, as ``a:27017,b:27017``. The database becomes the
+    schema. With a login, it also becomes the option ``authSource``, unless the URI sets that.
 
     :raises ValueError: if the URI is not valid; the error does not show it, because it holds a password.
     """
@@ -147,7 +147,7 @@ def _options(query: str) -> dict[str, Any]:
     for name, text in parse_qsl(query):
         key = "authSource" if name.lower() == "authsource" else name
         value = {"true": True, "false": False}.get(text, int(text) if text.isdecimal() else text)
-        # An option may come more than once: readPreferenceTags.
+        # An option may occur more than once: readPreferenceTags.
         options[key] = [*_as_list(options[key]), value] if key in options else value
     return options
 

@@ -29,14 +29,14 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def parse_env(text: str) -> dict[str, str]:
-    """Parse ``KEY=VALUE`` lines as python-dotenv does; of a key that comes twice, the last line counts.
+    """Parse ``KEY=VALUE`` lines as python-dotenv does; the last line with a key counts.
 
-    As for the CronJob, ``${VAR}`` and ``${VAR:-default}`` in a value are expanded, here from the lines above.
-    The environment of this process is not used: it is Airflow's, not the CronJob's, and a name that they
-    happen to share would silently get another value.
+    ``${VAR}`` and ``${VAR:-default}`` in a value are expanded, as for the CronJob, but only from the lines
+    above. The environment of this process belongs to Airflow, not to the CronJob: a variable with the same
+    name would silently set another value.
 
-    :raises ConfigurationError: naming the number of each line that cannot be read or expanded, but nothing of
-        what it holds, which may be secret.
+    :raises ConfigurationError: naming the number of each line that cannot be read or expanded, but not its
+        text, which may be secret.
     """
     values: dict[str, str] = {}
     problems: list[str] = []

@@ -1,4 +1,4 @@
-"""What a person should know about an import beside the changes themselves."""
+"""What a person should know about an import, apart from its changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def known_names() -> set[str]:
 
 
 def notes(env: Mapping[str, str], changes: Sequence[Change], session: Session) -> Iterator[str]:
-    """Yield a line for what the import leaves out, what has no effect, and what is still missing."""
+    """Yield a line for each variable that is not set or has no effect, and for each missing Connection."""
     for name, replacement in settings.REPLACED_OTHERWISE.items():
         if name in env:
             yield f"Not set: {name} ({replacement})."

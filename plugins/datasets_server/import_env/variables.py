@@ -15,10 +15,10 @@ IMPORTED_DIRECTORY = "imported"
 
 
 def updated_text(setting: Setting[object], present: str | None, env: Mapping[str, str]) -> str | None:
-    """Return the text that the environment variables make of the present one.
+    """Return the present text, changed by the environment variables.
 
     :param present: None if there is no such Variable yet.
-    :return: None if no environment variable is about this Variable.
+    :return: None if no environment variable belongs to this Variable.
     :raises ConfigurationError: if one of them has an invalid value.
     """
     if setting is settings.DIRECTORY_CLEANING:
@@ -31,7 +31,7 @@ def updated_text(setting: Setting[object], present: str | None, env: Mapping[str
 
 
 def _with_imported_directory(present: str, env: Mapping[str, str]) -> str | None:
-    """Put the one directory of the CronJob into the list, which may have others."""
+    """Add the directory of the CronJob to the list, which may have others."""
     given: dict[str, Any] = {key: env[name] for name, key in DIRECTORY_CLEANING_KEYS.items() if env.get(name)}
     if not given:
         return None

@@ -1,7 +1,7 @@
 """The tasks of a backfill: list the Hub, cut the cache into shards, backfill each, remove datasets, report.
 
-What one task passes to the next goes through XCom if it is small, and else through our own database, under
-the token of the run.
+A task passes small results to the next one through XCom, and large ones through our own database, under the
+token of the run.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class ListHubOperator(CachedDatasetsOperator):
 
     def _listing(self, lister: HubLister, selection: Selection) -> ListingReference:
         requests = lister.hub.requests
-        # A run over the whole cache is there to find everything out; others may come every few minutes.
+        # A run over the whole cache always lists the Hub; others may run every few minutes.
         recent = None if selection.is_everything else lister.recent()
         if recent is not None:
             self.log.info("The run uses the listing of the Hub of %s again.", recent.begun_at)
@@ -124,7 +124,7 @@ class ListHubOperator(CachedDatasetsOperator):
             warning = _warning_or_stop(error, self.untrusted_listing)
             self.log.warning("%s", warning)
             return ListingReference.to(None, lister.hub.requests, [warning])
-        requests += listing.requests  # includes those of earlier attempts that were cut short
+        requests += listing.requests  # includes those of earlier, interrupted attempts
         self.log.info("The Hub lists %s datasets, after %s requests.", f"{listing.listed:,}", requests)
         return ListingReference.to(listing, requests)
 
@@ -150,12 +150,12 @@ class ListShardsOperator(CachedDatasetsOperator):
 
     While another run writes to the datasets, this one waits or is skipped.
 
-    Returns a list with the fields of a :class:`datasets_server.xcoms.Shard` each.
+    Returns a list of objects with the fields of :class:`datasets_server.xcoms.Shard`.
 
     :param shards: the number of shards; None for one per ``ENTRIES_PER_SHARD`` cache entries. (templated)
     :param scheduled_if_busy: whether a scheduled run waits or is skipped while another run writes. A run by
         hand or of a date range waits, because no other run would do its work.
-    :param preview: write nothing; then it does not matter whether another run writes. (templated)
+    :param preview: write nothing, and do not wait for another run. (templated)
     """
 
     template_fields: Sequence[str] = (*CachedDatasetsOperator.template_fields, "shards", "preview")
@@ -214,7 +214,7 @@ class ListShardsOperator(CachedDatasetsOperator):
 
 
 class BackfillShardOperator(BaseOperator):
-    """Backfills the datasets of one shard. It removes none, but keeps their names for RemoveDatasetsOperator.
+    """Backfills the datasets of one shard, and stores which ones RemoveDatasetsOperator is to remove.
 
     Returns the fields of :class:`include.actions.backfill.report.BackfillSummary`.
 
@@ -322,7 +322,7 @@ def _names(shard: Shard, services: Services, run: str) -> Iterator[str]:
     """Return the names of the datasets in a shard, each once."""
     if shard.selected:
         return services.maintenance.selected(run, shard.names)
-    # A dataset whose rebuild was cut short may no longer be in the cache.
+    # A dataset whose rebuild was interrupted may no longer be in the cache.
     unfinished = set(services.maintenance.unfinished_rebuilds(shard.names))
     cached = services.cache.dataset_names(shard.names)
     return chain(unfinished, (name for name in cached if name not in unfinished))
@@ -331,7 +331,7 @@ def _names(shard: Shard, services: Services, run: str) -> Iterator[str]:
 def _turn(
     services: Services, context: Context, *, preview: bool, skip_if_busy: bool = False
 ) -> AbstractContextManager[RightToWrite]:
-    """Hold the right to write to the datasets, which a preview does not need."""
+    """Hold the right to write to the datasets, unless this is a preview."""
     if preview:
         return nullcontext(UNRESTRICTED)
     return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy)
@@ -382,7 +382,7 @@ def _list_for_approval(shown: Sequence[RemovalCandidate], number: int) -> str:
 class RemoveDatasetsOperator(BaseOperator):
     """Removes the datasets that the shards of the run found to be unsupported.
 
-    Where the Hub's answer is old, as after an approval, it asks the Hub again, and spares the datasets that
+    If the Hub's answer is old, as after an approval, the task asks the Hub again, and keeps the datasets that
     the Hub now supports.
 
     Returns the fields of :class:`include.actions.backfill.report.RemovalSummary`.

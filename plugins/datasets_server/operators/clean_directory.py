@@ -36,8 +36,9 @@ class ListCleaningsOperator(BaseOperator):
     ``names`` of entries. The operator reads them itself, because a template would turn the pattern ``[12]``
     into a list.
 
-    Returns a list with the fields of a :class:`include.actions.clean_directory.rule.DirectoryCleaning` each.
-    If there is nothing to clean, the task is skipped, and with it the others.
+    Returns a list of objects with the fields of
+    :class:`include.actions.clean_directory.rule.DirectoryCleaning`.
+    If there is nothing to clean, this task and the next ones are skipped.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -118,7 +119,7 @@ class CleanDirectoryOperator(BaseOperator):
 class CleaningReportOperator(BaseOperator):
     """Reports what the tasks of a run did, and fails if one of them failed.
 
-    Returns the report of :func:`include.actions.clean_directory.cleaning_report`.
+    Returns the report of :func:`include.actions.clean_directory.report.cleaning_report`.
 
     :param list_task_id: the task that lists the cleanings.
     :param clean_task_id: the mapped task that cleans.

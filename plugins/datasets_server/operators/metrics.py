@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class CollectMetricsOperator(BaseOperator):
     """Base class of the operators that collect metrics.
 
-    In Airflow's backfill by date range, the task is skipped, because it can only count what is there now.
+    In Airflow's backfill by date range, the task is skipped, because it can only count the current data.
 
     Returns the report of :func:`include.actions.collect_metrics.metrics_report`.
 
@@ -85,4 +85,6 @@ class CollectQueueMetricsOperator(CollectMetricsOperator):
 def _skip_if_of_the_past(context: Context) -> None:
     if interval := covered_interval(context, "backfill"):
         start, end = interval
-        raise AirflowSkipException(f"Nothing is counted: the counts are of now, not of {start} to {end}.")
+        raise AirflowSkipException(
+            f"Nothing is counted: the current counts are not those of {start} to {end}."
+        )

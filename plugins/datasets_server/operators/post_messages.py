@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: The work that only one run at a time may do.
 POSTING = "post-messages"
-#: A run by hand without ``updated_from`` covers so much time before ``updated_to``.
+#: A run by hand without ``updated_from`` covers this time before ``updated_to``.
 DEFAULT_PERIOD = timedelta(days=1)
 
 
