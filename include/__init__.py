@@ -1,1 +1,1 @@
-"""What datasets-server maintenance does, in plain Python: nothing below this package knows Airflow."""
+"""What datasets-server maintenance does, in plain Python without Airflow."""

@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut items into lists of ``size`` (the last one may be shorter), as they come."""
+    """Yield the items in lists of ``size``; the last list may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def batched_by_weight(weights: Mapping[Item, int], most: int) -> Iterator[list[Item]]:
-    """Cut items into lists that weigh ``most`` at most; one that weighs more is alone."""
+    """Yield the items in lists that weigh at most ``most``; a heavier item is alone in its list."""
     batch: list[Item] = []
     total = 0
     for item, weight in weights.items():
@@ -45,9 +45,9 @@ def batched_by_weight(weights: Mapping[Item, int], most: int) -> Iterator[list[I
 def read_ahead(
     items: Iterable[Item], read: Callable[[Item], Read], readers: int = 1
 ) -> Iterator[tuple[Item, Read]]:
-    """Yield each item with what is read for it; the next ones are read while the caller works on this one.
+    """Yield each item with what ``read`` returns for it, and read the next items in the meantime.
 
-    :param readers: how many are read at the same time.
+    :param readers: the number of items to read at the same time.
     """
     with ThreadPoolExecutor(readers, thread_name_prefix="read-ahead") as pool:
         ahead: deque[tuple[Item, Future[Read]]] = deque()
@@ -62,10 +62,10 @@ def read_ahead(
 
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """Collect garbage seldom, and only among the objects that are created from now on.
+    """Collect garbage rarely, and only among objects created from now on.
 
-    A batch creates some ten thousand tuples that live until its end and form no cycle. To go through them
-    again and again, and through everything that Airflow has imported, took a quarter of the reading time.
+    A batch creates tens of thousands of tuples that live until its end and form no cycle. Searching them and
+    all objects of Airflow for cycles took a quarter of the reading time.
     """
     thresholds = gc.get_threshold()
     gc.freeze()
@@ -78,7 +78,7 @@ def rare_garbage_collection() -> Iterator[None]:
 
 
 class Progress:
-    """Logs the progress every ten seconds: how much is done, of how much if that is known, and the rate."""
+    """Logs the progress every ten seconds: the number done, the total if known, and the rate."""
 
     def __init__(
         self, what: str, total: int | None = None, clock: Callable[[], float] = time.monotonic
@@ -90,7 +90,7 @@ class Progress:
         self._done = 0
 
     def advance(self, by: int) -> None:
-        """Add what was done since the previous call."""
+        """Add the number done since the previous call."""
         self._done += by
         now = self._clock()
         if now - self._logged >= SECONDS_BETWEEN_PROGRESS_LINES:

@@ -1,4 +1,4 @@
-"""The three ways in which maintenance can fail. They differ in what helps."""
+"""The three kinds of failures, by what to do about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service permits, found out by trying without leaving a trace."""
+"""The rights on a service, tested without leaving a trace."""
 
 from __future__ import annotations
 

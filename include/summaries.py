@@ -1,4 +1,4 @@
-"""What an action did: counts and a few examples, small enough for XCom, added up over its tasks."""
+"""What an action did: counts and a few examples, small enough for XCom. Those of tasks add up."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The actions, each a module named after it: they bring the other rooms together."""
+"""The actions: one module for each, named after it. They use the other packages of include/."""

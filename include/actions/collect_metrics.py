@@ -11,7 +11,7 @@ from include.summaries import SAMPLE_SIZE
 
 
 def metrics_report(counts: Sequence[Counts], seconds: float, *, dry_run: bool) -> dict[str, Any]:
-    """Return the report of a collection, as a JSON object; that of a dry run says what it would write."""
+    """Return the report of a collection, as a JSON object; for a dry run, what it would write."""
     groups = [(count, each, labels) for each in counts for labels, count in each.labelled()]
     return {
         "dry_run": dry_run,

@@ -16,7 +16,7 @@ from include.errors import DatasetError
 from include.hub.bot import HubBot, Opening
 from include.summaries import Summary, add_to_sample
 
-#: Parallel requests hide the time that the Hub takes; with more of them, its rate limit would be the limit.
+#: Parallel requests hide the latency of the Hub; more of them would only reach its rate limit.
 HUB_THREADS = 8
 DATASETS_AT_A_TIME = 100
 MESSAGES_SHOWN = 3
@@ -61,10 +61,10 @@ class MessageTemplate:
 
 @dataclass(slots=True)
 class MessageSummary(Summary):
-    """What happened to the candidates: each is counted in ``candidates``, and in one of the next fields.
+    """What happened to the candidates: ``candidates`` counts each, and so does one of the other counts.
 
     ``posted`` counts the discussions, in a dry run those that a run would open. ``passed_over`` counts by
-    reason. ``postponed`` counts the datasets beyond the maximum of messages.
+    reason. ``postponed`` counts the datasets beyond the maximum number of messages.
     """
 
     candidates: int = 0

@@ -74,7 +74,7 @@ _TOTAL_FIELDS = ("kind", "http_status", "error_code")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which cached datasets a run is about: those that meet all that is given.
+    """Which cached datasets a run is about: those that meet every given condition.
 
     ``names`` are names or shell wildcards (``org/*``; a star matches a slash too); without any, every name is
     selected. The other conditions select the datasets with an entry that meets them all: it was updated from

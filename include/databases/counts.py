@@ -16,7 +16,7 @@ Group = tuple[str | int | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many things there are in each group, and the groups that had a count but are gone.
+    """The number of things in each group, and the groups that had a count but no longer exist.
 
     ``name`` says what is counted, such as ``cache.entries``; ``fields`` name the parts of a group.
     """

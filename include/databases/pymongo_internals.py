@@ -1,4 +1,4 @@
-"""All that this project uses of pymongo and bson and that is not public.
+"""Every private name of pymongo and bson that this project uses.
 
 tests/integration/databases/test_pymongo_internals.py guards it: it fails if another version of pymongo
 changes these names or what they do.

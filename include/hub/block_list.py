@@ -13,7 +13,7 @@ from include.errors import ConfigurationError
 class BlockList:
     """Blocked datasets: names, or ``namespace/pattern``, with shell wildcards.
 
-    Only ``*`` has a restriction: it cannot stand for namespaces.
+    ``*`` is allowed only after the slash.
     """
 
     patterns: tuple[str, ...] = ()

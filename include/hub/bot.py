@@ -43,8 +43,8 @@ class Opening(StrEnum):
 class HubBot:
     """Opens discussions as a bot. Several threads may use it at the same time.
 
-    The Hub is the record of what the bot has done: it is asked before each attempt, and again if an answer is
-    lost. So a bot that was killed at any point can simply start again.
+    The Hub is the record of what the bot has done. The bot asks the Hub before each attempt, and again if an
+    answer is lost. So it can be killed at any point, and simply start again.
 
     :param endpoint: the Hub's address, for example ``https://huggingface.co``.
     :param name: the bot's user name.
@@ -164,5 +164,5 @@ def _reason_to_pass_over(error: HfHubHTTPError) -> Opening | None:
     message = error.response.headers.get("X-Error-Message", "").lower()
     if "discussions" in message and "disabled" in message:
         return Opening.NO_DISCUSSIONS
-    # By the status alone: huggingface_hub takes a 401, as with a revoked token, for an unknown dataset.
+    # Only by the status: huggingface_hub treats a 401, as with a revoked token, as an unknown dataset.
     return {403: Opening.FORBIDDEN, 404: Opening.GONE, 410: Opening.GONE}.get(error.response.status_code)

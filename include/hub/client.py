@@ -128,7 +128,7 @@ class Hub:
     def _reason_of_refusal(self, error: HfHubHTTPError) -> str | None:
         """Return why a dataset is unsupported, if the Hub says so by refusing the request.
 
-        ``huggingface_hub`` also takes a 401, as by an expired token or from a proxy, for an unknown dataset.
+        ``huggingface_hub`` also treats a 401, as with an expired token or a proxy, as an unknown dataset.
         """
         status = error.response.status_code
         if isinstance(error, DisabledRepoError) and status == 403:

@@ -17,9 +17,9 @@ _of_this_thread = local()
 def within(seconds: float, request: Callable[[], Answer]) -> Answer:
     """Make a request, and return its answer.
 
-    The timeouts of the HTTP client are for each single step, so that a server which sends a byte now and then
-    could hold a task for ever. Another thread makes the request, and is left behind if it is late: it ends
-    with its connection, or with the process.
+    The timeouts of the HTTP client apply to each single step, so a server that sends a byte now and then
+    could block a task for ever. Another thread makes the request. If the answer is late, the thread is left
+    behind: it ends with its connection, or with the process.
 
     :raises ReadTimeout: after these seconds.
     """
@@ -30,7 +30,7 @@ def within(seconds: float, request: Callable[[], Answer]) -> Answer:
     try:
         answer, error = requester.answers.get(timeout=seconds)
     except Empty:
-        del _of_this_thread.requester  # Its late answer must not be taken for that to the next request.
+        del _of_this_thread.requester  # Its late answer must not become the answer to the next request.
         raise ReadTimeout(f"timed out: no complete answer within {seconds:g} s") from None
     if error is not None:
         raise error
@@ -38,12 +38,12 @@ def within(seconds: float, request: Callable[[], Answer]) -> Answer:
 
 
 class _Requester:
-    """A thread for the requests of one other: a new one for each would cost as much time as the request."""
+    """A thread that makes the requests of another one: a new thread for each takes as long as a request."""
 
     def __init__(self) -> None:
         self.requests: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self.answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        # The thread must not refer to this object, whose end is its end.
+        # The thread must not refer to this object, because it ends when this object is deleted.
         Thread(
             target=_make_requests, args=(self.requests, self.answers), name="hub-requests", daemon=True
         ).start()
@@ -58,5 +58,5 @@ def _make_requests(
     for request in iter(requests.get, None):
         try:
             answers.put((request(), None))
-        except BaseException as error:  # noqa: BLE001 (whoever waits for the answer gets it)
+        except BaseException as error:  # noqa: BLE001 (passed to the waiting thread)
             answers.put((None, error))

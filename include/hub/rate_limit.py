@@ -1,4 +1,4 @@
-"""The Hub's rate limit: a client waits as the Hub asks, with all of its threads."""
+"""The Hub's rate limit: all threads of a client wait as long as the Hub says."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 class RateLimitGate:
-    """Lets the requests of a client through, and holds them all back when the rate limit refuses one.
+    """Makes the requests of a client, and holds all of them back when the rate limit refuses one.
 
-    Several threads may use it at the same time: if one is refused, the others would be refused too.
+    Several threads may use it: if the Hub refuses one, it would refuse the others too.
 
     :param sleep: waits for a number of seconds.
     """
@@ -75,5 +75,5 @@ def _seconds_to_wait(response: Response) -> float:
         seconds = float(limit.reset_in_seconds)
     else:
         seconds = float(retry_after) if retry_after.isdigit() else _DEFAULT_WAIT_SECONDS
-    # A random part of a second, because otherwise the same task would wake last in every window.
+    # Add a random part of a second: otherwise the same task would always wake last.
     return min(seconds, MAX_WAIT_SECONDS) + 1.0 + random.random()  # noqa: S311 (no secret)

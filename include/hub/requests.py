@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 REQUEST_TIMEOUT_SECONDS = 30.0
 #: For a whole request. A page of the listing has megabytes, and may be requested several times.
 REQUEST_DEADLINE_SECONDS = 120.0
-#: After this many, it is the Hub that fails, and not a few of its datasets.
+#: After this many failures, the Hub fails, not a few of its datasets.
 FAILURES_IN_A_ROW = 20
 
 _TOO_MANY_REQUESTS = 429
@@ -27,7 +27,7 @@ _SERVER_ERROR = 500
 
 
 class HubUnavailableError(ServiceError):
-    """The Hub fails all the time: there is no use in asking about more datasets now."""
+    """The Hub fails all the time: do not ask about more datasets now."""
 
 
 class HubRequests:

@@ -107,7 +107,7 @@ class SupportRules:
         return Supported(info.revision)
 
     def proven_revision(self, info: DatasetInfo) -> str | None:
-        """Return the revision of a dataset that is supported whatever its author is, otherwise None."""
+        """Return the revision if the dataset is supported with any author, otherwise None."""
         if info.private or info.disabled or self._reason_against(info.name, info):
             return None
         return info.revision

@@ -1,7 +1,7 @@
 """The plan of one dataset: which jobs to create and which to delete to bring its cache up to date.
 
 This is the heart of a backfill, and it is pure: the state of a dataset and its revision on the Hub go in, and
-the plan comes out. The README's section "How a plan is made" has the rules in words.
+the plan comes out. The section "How a plan is made" of docs/actions.md has the rules in words.
 
 The rules for an entry that is up to date stand twice, on purpose: here, for one dataset, and as arrays in
 ``include/planning/screening.py``, which is many times as fast. Change both together. This module decides: the

@@ -64,7 +64,7 @@ def backfill_report(
     listing_requests: int = 0,
     dry_run: bool,
 ) -> dict[str, Any]:
-    """Return the report of a run, as a JSON object; that of a dry run says what it would do.
+    """Return the report of a run, as a JSON object; for a dry run, what it would do.
 
     :param listing_requests: how many requests it took to check the token and to list the Hub.
     """

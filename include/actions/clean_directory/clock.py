@@ -12,8 +12,8 @@ _OWNER_ALONE = 0o600
 def file_system_time(folder: int) -> int:
     """Return the time of the file system of an open folder, in nanoseconds since 1970.
 
-    That is the time of a file that was just created there. On a network file system it is the time of the
-    server, whatever the clock of this machine says.
+    It is the time of a file that was just created there. On a network file system, it is the time of the
+    server instead of this machine's.
 
     :raises OSError: if no file can be created in the folder.
     """

@@ -19,8 +19,8 @@ ATTEMPTS_TO_EMPTY = 3
 class Deletion:
     """Deletes paths, or in a dry run counts them.
 
-    It reads the entries of a folder as they come and deletes each before it reads the next, so that a folder
-    is never in memory. It counts what it deletes and what it cannot delete in ``summary``.
+    It deletes each entry of a folder before it reads the next one, so a folder is never in memory as a whole.
+    It counts what it deletes and what it cannot delete in ``summary``.
     """
 
     summary: CleaningSummary
@@ -41,7 +41,7 @@ class Deletion:
             elif not self._delete_folder(entry.name, path, parent, status, depth):
                 return False
         except (FileNotFoundError, NotADirectoryError):
-            pass  # it is gone already, or another thing has taken its place
+            pass  # it is already gone, or something else has taken its place
         except OSError as error:
             self.count_failure(path, error.strerror)
             return False

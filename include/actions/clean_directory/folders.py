@@ -1,4 +1,4 @@
-"""Folders that are held open, so that no symbolic link can lead what is done in them elsewhere."""
+"""Folders that are held open, so no symbolic link can redirect an operation in them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-#: A folder that lies more than this many folders below a match is left: each level holds two files open.
+#: Folders nested more deeply below a match stay, because each level needs two open files.
 MAX_DEPTH = 200
 TOO_DEEP = f"folders are nested more than {MAX_DEPTH} deep"
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: To name what is in a folder takes the right to search it; to list it takes the right to read it as well.
+#: Opening an entry needs the right to search its folder; listing the folder needs the right to read it too.
 _TO_SEARCH = _FOLDER | os.O_PATH
 _TO_LIST = _FOLDER | os.O_RDONLY
 
@@ -21,7 +21,7 @@ _TO_LIST = _FOLDER | os.O_RDONLY
 def opened_directory(path: str, *, create: bool) -> Iterator[int]:
     """Open a directory by its resolved path, folder after folder, and yield its file descriptor.
 
-    So none of the folders on the way can have become a symbolic link since the path was resolved.
+    This fails if a folder on the way has become a symbolic link since the path was resolved.
 
     :param path: absolute, with no symbolic link in it.
     :param create: create the folders that are missing.
@@ -64,7 +64,7 @@ def opened(name: str, parent: int) -> Iterator[int]:
 
 def _open(name: str, parent: int) -> int:
     try:
-        # Looking into a folder must not renew it. Only its owner and root may ask for that.
+        # Looking into a folder must not renew it. Only its owner and root can use this flag.
         return os.open(name, _TO_LIST | os.O_NOATIME, dir_fd=parent)
     except PermissionError:
         return os.open(name, _TO_LIST, dir_fd=parent)

@@ -13,10 +13,10 @@ from include.batches import Progress
 
 
 def judged_status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return the status that tells how old a path is, or None if the path is left, however old it is.
+    """Return the status that tells how old a path is, or None if the path always stays.
 
-    Files and folders are judged by their own status, and a symbolic link to a file by that of the file. Left
-    are links to anything else or to nothing, FIFOs, sockets and devices: other programs wait at them.
+    Files and folders are judged by their own status, and a symbolic link to a file by that of the file. Other
+    links stay, and so do FIFOs, sockets and devices, on which other programs wait.
 
     :raises FileNotFoundError: if the path is gone.
     """
@@ -29,7 +29,7 @@ def judged_status(entry: os.DirEntry[str]) -> os.stat_result | None:
 def _status_of_linked_file(link: os.DirEntry[str]) -> os.stat_result | None:
     try:
         status = link.stat()
-    except OSError:  # it leads nowhere, or where we may not look
+    except OSError:  # it leads nowhere, or into a folder that we may not search
         return None
     return status if stat.S_ISREG(status.st_mode) else None
 
@@ -38,7 +38,7 @@ def _status_of_linked_file(link: os.DirEntry[str]) -> os.stat_result | None:
 class Judge:
     """Judges paths by their last access, in nanoseconds since 1970.
 
-    A path is due if its last access is not before ``start`` (None: however early) and before ``end``.
+    A path is due if its last access is at or after ``start`` (None: no bound) and before ``end``.
     """
 
     start: int | None

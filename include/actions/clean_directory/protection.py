@@ -1,4 +1,4 @@
-"""The directories that must not be cleaned: those that are needed, protected, or of other users."""
+"""The directories that must not be cleaned: system folders, homes, protected ones, and those of others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SYSTEM_TREES = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin"),
     *("/sys", "/usr", "/var/lib", "/var/log", "/var/mail", "/var/run", "/var/spool"),
 )
-#: The fewest parts that the path of a directory has, and those below folders of users and services.
+#: The minimum number of parts in the path of a directory, in general and below folders of users and services.
 _FEWEST_PARTS = 2
 _FEWEST_PARTS_WITH_OWNER = 3
 _TREES_WITH_OWNERS = frozenset({"home", "opt", "var"})
@@ -23,7 +23,7 @@ _ROOT = 0  # the user
 
 
 def refuse_harmful(given: str, directory: str) -> None:
-    """Refuse a directory whose loss would do harm, whoever asks for it.
+    """Refuse a directory whose loss would do harm.
 
     :param given: the directory as it was configured.
     :param directory: the same directory, normalized or resolved.
@@ -37,14 +37,14 @@ def check_allowed(directory: str, roots: Sequence[str], protected: Iterable[str]
 
     Symbolic links are resolved in all paths. The directory need not exist.
 
-    The user who runs the task must own the directory, or be in its group and that group may write to it: so
-    Kubernetes shares a volume. Root may own it, too: what others may delete there, root has let them. And if
-    root runs the task, anyone may own it: the folders of the workers are not root's, so only the roots say
-    which of them to clean.
+    The user who runs the task must own the directory, or be in its group, which may write to it: this is how
+    Kubernetes shares a volume. Root may own it too, because root decides what others can delete there. If
+    root runs the task, any user may own it: root does not own the folders of the workers, so only ``roots``
+    limits what is cleaned.
 
     :param directory: absolute.
     :param roots: the absolute paths of folders that may be cleaned, with all below them.
-    :param protected: the absolute paths that must be kept; so must all below them, and whatever contains one.
+    :param protected: the absolute paths that must be kept, with everything below them and the folders above.
     :raises ConfigurationError: with the reason, or for a path that is not absolute.
     """
     real = _resolved(directory)
