@@ -1,4 +1,4 @@
-"""The seven actions of maintenance. Every list of actions comes from this module, which imports no Airflow."""
+"""The seven actions of maintenance. All lists of actions come from this module, which imports no Airflow."""
 
 from __future__ import annotations
 

@@ -142,7 +142,10 @@ def test_a_run_of_a_backfill_by_date_range_is_skipped(
 
     assert finished.state == "success"
     assert finished.tasks == {"report": "skipped"}
-    assert "the counts are of now, not of 2026-01-01 00:00:00+00:00 to 2026-01-02" in capsys.readouterr().out
+    assert (
+        "can only count the current data, not that of 2026-01-01 00:00:00+00:00 to 2026-01-02"
+        in capsys.readouterr().out
+    )
     assert not databases.cache[CACHE_TOTALS].find_one()
     assert not databases.queue[JOB_TOTALS].find_one()
 

@@ -86,5 +86,5 @@ def _skip_if_of_the_past(context: Context) -> None:
     if interval := covered_interval(context, "backfill"):
         start, end = interval
         raise AirflowSkipException(
-            f"Nothing is counted: the current counts are not those of {start} to {end}."
+            f"Nothing is counted: a run can only count the current data, not that of {start} to {end}."
         )
