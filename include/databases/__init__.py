@@ -1,1 +1,1 @@
-"""The only room that knows MongoDB: the cache, the queue, and our own database."""
+"""The only package that knows MongoDB: the cache, the queue, and our own database."""
