@@ -1,4 +1,4 @@
-# Needs git, make and Python 3.11 or newer; writes to .venv and .local alone.
+# Needs git, make and Python 3.11 or newer; writes only to .venv and .local.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ LISTS := requirements/production.in requirements/containers.in requirements/deve
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-# Airflow takes settings and connections from the environment: keep those of the caller's own Airflow out.
+# Airflow reads settings and Connections from the environment: remove those of the caller's own Airflow.
 unexport $(filter AIRFLOW%,$(.VARIABLES))
 export AIRFLOW_HOME := $(CURDIR)/$(LOCAL)/airflow
 export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
@@ -24,17 +24,17 @@ run check test lint types unit-tests all-tests test-distributed bench format doc
 export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(LOCAL)/cache/hypothesis
-# Airflow is many processes: without compiled modules, each of them would spend seconds on compiling its own.
+# Airflow has many processes: without compiled modules, each process would compile them for seconds.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(LOCAL)/cache/bytecode
 unexport PYTHONDONTWRITEBYTECODE
 
-# More than two cores have, because much of the time tests wait for servers.
+# More workers than cores, because tests often wait for servers.
 WORKERS ?= 3
 APT := apt-get install python3-venv libcurl4
 step = @printf '\n── %s\n' '$(1)'
 need = @$(1) >/dev/null 2>&1 || { echo '$(2)' >&2; exit 1; }
 or_stop = || { echo 'Stopped: $(1). The lines above say why.' >&2; exit 1; }
-# Of each target, what it says comes in one piece; but that of a line with + comes at once.
+# Print the output of each target in one piece, except for lines with +, which print at once.
 at_the_same_time = $(MAKE) --jobs --keep-going --output-sync=target
 compile = $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --annotation-style line \
 	--custom-compile-command 'make requirements' $(if $(UPGRADE),--upgrade)
@@ -44,7 +44,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(READY) ## Start the local stack and Airflow (ONCE=1: one backfill, then stop; MONGOD=/path: another mongod)
+run: $(READY) ## Start the local stack and Airflow, run each action (ONCE=1: then stop; MONGOD=/path: another mongod)
 	@python -m dev.local_stack.run $(if $(ONCE),--once)
 
 .PHONY: check
@@ -73,15 +73,15 @@ all-tests: $(READY) ## Run all tests
 	+@pytest --numprocesses=$(WORKERS) --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-distributed
-test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the ends
+test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the results
 	@python -m dev.local_stack.distributed
 
 .PHONY: bench
-bench: $(READY) ## Measure how fast a large backfill is (DATASETS="2000 100000": of these sizes; DAG=1: and a run on Airflow)
+bench: $(READY) ## Measure the speed of a large backfill (DATASETS="2000 100000": these sizes; DAG=1: also a run on Airflow)
 	@python -m dev.bench $(DATASETS) $(if $(DAG),--airflow)
 
 .PHONY: import-env
-# The Airflow of make run, unless another is named.
+# The Airflow of make run, unless the caller names another one.
 import-env: private export AIRFLOW_HOME := $(CURDIR)/$(LOCAL)/run/airflow
 import-env: $(READY) ## Turn ENV_FILE=/path into Connections and Variables of the Airflow of make run (YES=1: do not ask)
 	$(if $(ENV_FILE),,$(error Name the file: make import-env ENV_FILE=/path/to/.env))
@@ -93,14 +93,14 @@ format: $(READY) ## Format the code, and fix what the linter can fix
 	@ruff format .
 
 .PHONY: docs
-docs: $(READY) ## Write the tables of README.md and docs/actions.md that are made from the DAGs
+docs: $(READY) ## Write the tables of README.md and docs/actions.md from the DAGs
 	@python -m dev.docs
 
 .PHONY: setup
-setup: $(READY) ## Install the pinned packages into .venv (the other targets do so by themselves)
+setup: $(READY) ## Install the pinned packages into .venv (the other targets do this too)
 
 .PHONY: requirements
-requirements: $(UV) ## Compile the pinned package lists anew (UPGRADE=1: with newer indirect packages)
+requirements: $(UV) ## Compile the pinned package lists (UPGRADE=1: with newer indirect packages)
 	@echo 'Compiling the package lists ...'
 	@$(compile) requirements/production.in --output-file requirements.txt
 	@$(compile) requirements/containers.in --constraints requirements.txt --output-file requirements/containers.txt
@@ -118,11 +118,11 @@ $(READY): requirements/development.txt | $(UV)
 
 $(UV):
 	$(call need,$(PYTHON) -c 'import sys; assert sys.hexversion >= 0x030B0000',Python 3.11 or newer is needed: make PYTHON=/path/to/python3)
-	$(call need,$(PYTHON) -c 'import ensurepip',$(PYTHON) cannot make virtual environments: $(APT))
+	$(call need,$(PYTHON) -c 'import ensurepip',$(PYTHON) cannot create virtual environments: $(APT))
 ifeq ($(shell uname -sm),Linux x86_64)
 	$(call need,$(PYTHON) -c 'import ctypes; ctypes.CDLL("libcurl.so.4")',MongoDB cannot start without libcurl: $(APT))
 endif
-	@echo 'Making the virtual environment $(VENV) ...'
-	@$(PYTHON) -m venv --clear $(VENV) $(call or_stop,making $(VENV) failed)
+	@echo 'Creating the virtual environment $(VENV) ...'
+	@$(PYTHON) -m venv --clear $(VENV) $(call or_stop,creating $(VENV) failed)
 	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements/development.in)" \
 		$(call or_stop,installing uv failed)
