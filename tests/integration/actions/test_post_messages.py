@@ -216,7 +216,7 @@ class TestOpenDiscussion:
         with pytest.raises(ServiceError, match=r"rate limit of the Hub at .* does not end"):
             bot_at(hub_server.url, lambda _: None).open_discussion("user/data", "Title", "Text")
 
-    def test_an_answer_that_never_ends_is_an_error_of_the_dataset(
+    def test_an_answer_that_comes_too_slowly_is_an_error_of_the_dataset(
         self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("include.hub.bot.REQUEST_DEADLINE_SECONDS", 0.3)

@@ -247,7 +247,7 @@ class TestFailures:
         with pytest.raises(DatasetError, match=r"^the Hub did not answer: .*timed out"):
             hub(shared_hub, release).support("user/data")
 
-    def test_an_answer_that_never_ends_is_an_error_of_the_dataset(
+    def test_an_answer_that_comes_too_slowly_is_an_error_of_the_dataset(
         self, shared_hub: HubServer, release: Release, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("include.hub.client.REQUEST_DEADLINE_SECONDS", 0.3)

@@ -48,7 +48,7 @@ def test_a_request_that_fails_raises_its_own_error() -> None:
         within(30, fail)
 
 
-def test_a_request_whose_answer_never_ends_fails_at_the_deadline(dripping_server: str) -> None:
+def test_a_request_whose_answer_comes_too_slowly_fails_at_the_deadline(dripping_server: str) -> None:
     began = time.monotonic()
 
     with pytest.raises(httpx2.ReadTimeout, match=r"^timed out: no complete answer within 0\.3 s$"):
