@@ -40,7 +40,7 @@ class RateLimitGate:
     def ask(self, request: Callable[[], Answer]) -> Answer:
         """Make a request. If the rate limit refuses it, wait as long as the Hub says, and try again.
 
-        :raises HfHubHTTPError: with status 429, if the request is still refused after ``MAX_WAIT_SECONDS``;
+        :raises HfHubHTTPError: with status 429, if it would have to wait longer than ``MAX_WAIT_SECONDS``;
             any other error of the request at once.
         """
         waited = 0.0
@@ -49,9 +49,12 @@ class RateLimitGate:
             try:
                 return request()
             except HfHubHTTPError as error:
-                if error.response.status_code != _TOO_MANY_REQUESTS or waited >= MAX_WAIT_SECONDS:
+                if error.response.status_code != _TOO_MANY_REQUESTS:
                     raise
-                self._close(_seconds_to_wait(error.response))
+                seconds = _seconds_to_wait(error.response)
+                if waited + seconds > MAX_WAIT_SECONDS:
+                    raise
+                self._close(seconds)
 
     def _wait_until_open(self) -> float:
         seconds = max(0.0, self._opens_at - time.monotonic())
@@ -76,4 +79,4 @@ def _seconds_to_wait(response: Response) -> float:
     else:
         seconds = float(retry_after) if retry_after.isdigit() else _DEFAULT_WAIT_SECONDS
     # Add a random part of a second: otherwise the same task would always wake last.
-    return min(seconds, MAX_WAIT_SECONDS) + 1.0 + random.random()  # noqa: S311 (no secret)
+    return seconds + 1.0 + random.random()  # noqa: S311 (no secret)
