@@ -19,7 +19,7 @@ export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
-run check test lint types unit-tests all-tests test-distributed bench format docs import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+run check test lint types unit-tests all-tests test-faults test-distributed bench format docs import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
@@ -71,6 +71,10 @@ unit-tests: $(READY) ## Run the unit tests
 .PHONY: all-tests
 all-tests: $(READY) ## Run all tests
 	+@pytest --numprocesses=$(WORKERS) --no-loadscope-reorder $(ARGS)
+
+.PHONY: test-faults
+test-faults: $(READY) ## Run the tests of faults of the services, the slow ones too
+	@pytest -m 'slow_fault or not slow_fault' tests/faults $(ARGS)
 
 .PHONY: test-distributed
 test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the results

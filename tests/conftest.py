@@ -19,7 +19,7 @@ from dev.local_stack.s3_server import S3Server
 
 TESTS = Path(__file__).parent
 #: The folders in the order in which workers start on them: the longest chains first, the small tests last.
-ORDER = ("e2e", "dags", "integration", "unit")
+ORDER = ("e2e", "dags", "faults", "integration", "unit")
 
 
 def folder(item: pytest.Item) -> str:
@@ -33,14 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
     """Gives the tests of some folders to one worker each, and all others to the next free worker.
 
-    The end-to-end tests start an Airflow each, and two of them at a time would only slow each other down. The
-    tests of the DAGs share the Airflow of their process, which takes as long to start as many of them do to
-    run.
+    The end-to-end tests start an Airflow each, which those of a file share. The tests of the DAGs share the
+    Airflow of their process, which takes as long to start as many of them do to run, and the tests of faults
+    share their servers.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         first = nodeid.removeprefix("tests/").partition("/")[0]
-        return first if first in ("e2e", "dags") else nodeid
+        if first == "e2e":
+            return "e2e alone" if "test_distributed" in nodeid else "e2e"
+        return first if first in ("dags", "faults") else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:

@@ -16,7 +16,7 @@ from typing import Any
 from pymongo import MongoClient
 from rich.console import Console
 
-from dev.bench import airflow_run, giant_dataset, one_process, two_processes
+from dev.bench import airflow_run, giant_dataset, one_process, two_processes, under_load
 from dev.bench.figures import Column, Figures, History, machine
 from dev.bench.world import FOLDER, generated_world
 from dev.local_stack.mongod import Mongod
@@ -45,6 +45,10 @@ def measured(mongod: Mongod, sizes: list[int], *, with_airflow: bool) -> Iterato
         if with_airflow:
             console.print(f"The DAG over {title} ...")
             yield Figures("The DAG backfill on Airflow", {title: airflow_run.measure(world)})
+
+    console.print("A backfill beside workers and webhooks ...")
+    with generated_world(mongod, under_load.DATASETS, up_to_date=0) as world:
+        yield Figures("A backfill beside workers and webhooks", under_load.measure(world))
 
     columns = {}
     for configs in GIANT_CONFIGS:

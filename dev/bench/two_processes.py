@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from dev.bench.figures import Column
-from dev.bench.world import QUEUE, World, mongodb_cpu_seconds, opened
+from dev.bench.world import World, mongodb_cpu_seconds, opened, queue_restored
 from include.databases.name_ranges import ALL_NAMES, NameRange
 
 _start: Barrier
@@ -24,9 +22,9 @@ def measure(world: World) -> Column:
     with opened(world) as parts:
         listing_id = parts.list_hub()
         halves = parts.cache.shards(2)
-        with _queue_restored(parts.client):
+        with queue_restored(parts.client):
             one = _took(parts.client, world, listing_id, [ALL_NAMES])
-        with _queue_restored(parts.client):
+        with queue_restored(parts.client):
             two = _took(parts.client, world, listing_id, halves)
     return {
         "one process, s": one.seconds,
@@ -72,15 +70,3 @@ def _backfill(world: World, listing_id: str, shard: NameRange) -> tuple[float, f
         start, cpu_before = time.monotonic(), time.process_time()
         backfill.run(parts.cache.dataset_names(shard))
         return start, time.monotonic(), time.process_time() - cpu_before
-
-
-@contextmanager
-def _queue_restored(client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    """Restore the queue at the end."""
-    queue = client[QUEUE]
-    before = {name: list(queue[name].find()) for name in queue.list_collection_names()}
-    yield
-    for name, documents in before.items():
-        queue[name].delete_many({})
-        if documents:
-            queue[name].insert_many(documents)

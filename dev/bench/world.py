@@ -17,7 +17,7 @@ from dev.local_stack.hub_server import HubProcess, HubState
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.sample_state import HUB_TOKEN
 from include.actions.backfill.hub_listing import HubLister
-from include.actions.backfill.pipeline import Backfill
+from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
@@ -57,19 +57,31 @@ class Parts:
         """List the Hub, and return the listing's id."""
         return HubLister(self.hub, self.maintenance.listings(), self.cache).whole().id
 
-    def backfill(self, listing_id: str) -> Backfill:
+    def backfill(self, listing_id: str, options: BackfillOptions | None = None) -> Backfill:
         """Return a backfill that uses a listing."""
         maintenance = self.maintenance.with_listing(listing_id)
         remover = Remover(self.cache, self.queue, ())
-        return Backfill("bench", self.release, self.cache, self.queue, maintenance, self.hub, remover)
+        return Backfill(
+            "bench",
+            self.release,
+            self.cache,
+            self.queue,
+            maintenance,
+            self.hub,
+            remover,
+            options or BackfillOptions(),
+        )
 
 
 @contextmanager
-def generated_world(mongod: Mongod, datasets: int) -> Iterator[World]:
-    """Generate a cache with 90 % of its datasets up to date, and start its Hub."""
+def generated_world(mongod: Mongod, datasets: int, up_to_date: float = 0.9) -> Iterator[World]:
+    """Generate a cache, and start its Hub.
+
+    :param up_to_date: the part of the datasets that are up to date, from 0 to 1.
+    """
     with MongoClient[Document](mongod.uri) as client:
         drop_databases(client)
-        state = generate(client[CACHE], client[QUEUE], datasets, load_release())
+        state = generate(client[CACHE], client[QUEUE], datasets, load_release(), up_to_date)
     with hosted_world(mongod, state) as world:
         yield world
 
@@ -107,3 +119,15 @@ def opened(world: World, *listeners: CommandListener) -> Iterator[Parts]:
             MaintenanceStore(client[MAINTENANCE_DATABASE]),
             Hub(world.hub_url, HUB_TOKEN, release, BlockList()),
         )
+
+
+@contextmanager
+def queue_restored(client: MongoClient[dict[str, Any]]) -> Iterator[None]:
+    """Put the queue back as it was, at the end."""
+    queue = client[QUEUE]
+    before = {name: list(queue[name].find()) for name in queue.list_collection_names()}
+    yield
+    for name, documents in before.items():
+        queue[name].delete_many({})
+        if documents:
+            queue[name].insert_many(documents)

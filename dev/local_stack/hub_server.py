@@ -17,7 +17,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -227,6 +227,7 @@ class _Hub:
                 self._route("discussion", "GET", discussions + "/{num:int}", self._discussion),
                 self._route("dataset", "GET", "/api/datasets/{dataset:path}", self._dataset),
                 Route("/_requests", self._requests),
+                Route("/_revisions", self._set_revisions, methods=["POST"]),
             ]
         )
 
@@ -392,6 +393,13 @@ class _Hub:
         """Return the counts, for a test that runs the stand-in as a separate process."""
         return JSONResponse({"total": self._state.requests, "by_route": dict(self._state.requests_by_route)})
 
+    async def _set_revisions(self, request: Request) -> Response:
+        """Give datasets new revisions, for a test that runs the stand-in as a separate process."""
+        datasets = self._state.datasets
+        for name, sha in (await request.json()).items():
+            datasets[name] = replace(datasets[name], sha=sha)
+        return Response(status_code=204)
+
 
 async def _drip(content: bytes, seconds: float) -> AsyncIterator[bytes]:
     for byte in content:
@@ -491,6 +499,11 @@ def _server(state: HubState, certificate: Certificate | None = None) -> uvicorn.
     )
 
 
+def set_revisions(hub_url: str, revisions: Mapping[str, str]) -> None:
+    """Give datasets of a stand-in new revisions."""
+    httpx2.post(f"{hub_url}/_revisions", json=dict(revisions)).raise_for_status()
+
+
 class HubServer(Server):
     """The stand-in in a thread of this process, at ``url``."""
 
@@ -531,7 +544,7 @@ class HubServer(Server):
 
 
 class HubProcess(Server):
-    """The stand-in as a separate process, at ``url``. It does not see later changes to the state."""
+    """The stand-in as a separate process, at ``url``. Only ``set_revisions`` changes its state later on."""
 
     def __init__(self, state: HubState, folder: Path, port: int | None = None) -> None:
         """Prepare the server.

@@ -58,6 +58,28 @@ def _mongod_of_wheel() -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def mongod_command(
+    data_dir: Path, port: int, executable: Path | None = None, cache_gigabytes: float = 0.25
+) -> list[str | Path]:
+    """Return the command that starts a member of the replica set.
+
+    :raises ConfigurationError: if there is no mongod.
+    """
+    return [
+        find_mongod(executable),
+        *("--dbpath", data_dir),
+        *("--bind_ip", HOST),
+        *("--port", str(port)),
+        *("--replSet", REPLICA_SET),
+        *("--oplogSize", str(_OPLOG_MEGABYTES)),
+        *("--wiredTigerCacheSizeGB", str(cache_gigabytes)),
+        # Waiting for somebody who takes over would only delay the end.
+        *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
+        *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        "--nounixsocket",
+    ]
+
+
 class Mongod(Server):
     """A MongoDB server on 127.0.0.1, the primary of its replica set once it has started.
 
@@ -89,17 +111,7 @@ class Mongod(Server):
         self._data_dir = data_dir
         self._auth = auth
         command = [
-            find_mongod(executable),
-            *("--dbpath", data_dir),
-            *("--bind_ip", self.host),
-            *("--port", str(self.port)),
-            *("--replSet", REPLICA_SET),
-            *("--oplogSize", str(_OPLOG_MEGABYTES)),
-            *("--wiredTigerCacheSizeGB", str(cache_gigabytes)),
-            # There is no other member to take over: waiting for one would only delay the stop.
-            *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
-            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            "--nounixsocket",
+            *mongod_command(data_dir, self.port, executable, cache_gigabytes),
             *(("--keyFile", self._key_file) if auth else ()),
         ]
         self._process = ServerProcess(
@@ -135,6 +147,10 @@ class Mongod(Server):
     def stop(self) -> None:
         """Stop it, and keep its data."""
         self._process.stop()
+
+    def kill(self) -> None:
+        """Kill it, as if the power of its machine had failed; ``start`` starts it again."""
+        self._process.kill()
 
     @property
     def _key_file(self) -> Path:

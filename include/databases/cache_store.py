@@ -21,6 +21,8 @@ from include.databases.mongo import (
     NO_LIMIT_BUT_THE_REPLY_SIZE,
     Session,
     in_transactions,
+    resumed,
+    retried,
 )
 from include.databases.name_ranges import ALL_NAMES, NameRange, cut, in_range
 from include.databases.owed_counts import CountMove, OwedCounts
@@ -68,6 +70,7 @@ _LISTS_AND_SIZES = {
     "content.dataset_info.dataset_size": 1,
 }
 
+#: Few enough for one reply of the server.
 _NAMES_PER_REPLY = 10_000
 _TOTAL_FIELDS = ("kind", "http_status", "error_code")
 
@@ -117,7 +120,7 @@ class CacheStore:
 
         Every name falls in exactly one range.
         """
-        return cut(self.entry_count(), count, self._name_at)
+        return retried(lambda: cut(self.entry_count(), count, self._name_at))
 
     def _name_at(self, position: int, query: Document) -> str | None:
         found = self._entries.find(query, {"_id": 0, "dataset": 1}).sort("dataset").skip(position).limit(1)
@@ -133,11 +136,11 @@ class CacheStore:
         return [document["_id"] for document in self._entries.aggregate(sample)]
 
     def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
-        """Yield the names of the cached datasets in a range, each once, in the order of the index."""
+        """Yield the names of the cached datasets in a range, each once, in their order, from the index."""
         return self._names_where(in_range(names))
 
     def selected_names(self, selection: Selection) -> Iterator[str]:
-        """Yield the names of the selected datasets, each once.
+        """Yield the names of the selected datasets, each once, in their order.
 
         Indexes answer this: (dataset, kind, http_status) for names without wildcards; (http_status,
         error_code, kind, updated_at) for times, skipping over its first fields; for error codes alone, the
@@ -147,7 +150,14 @@ class CacheStore:
         return (name for name in names if selection.has_name(name))
 
     def _names_where(self, query: Document) -> Iterator[str]:
-        pipeline = [{"$match": query}, {"$group": {"_id": "$dataset"}}]
+        return resumed(partial(self._names_after, query))
+
+    def _names_after(self, query: Document, last: str | None) -> Iterator[str]:
+        pipeline: list[Document] = [
+            {"$match": query if last is None else {"$and": [query, {"dataset": {"$gt": last}}]}},
+            {"$group": {"_id": "$dataset"}},
+            {"$sort": {"_id": 1}},  # without it, the names of some queries would come in no order
+        ]
         for document in self._entries.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
             yield document["_id"]
 
@@ -218,7 +228,7 @@ class CacheStore:
         :raises ServiceError: if the right is lost.
         """
         removed = in_transactions(self._database.client, partial(self._remove_some, names), right)
-        self._owed.pay()
+        self._owed.pay_soon()
         return removed
 
     def _remove_some(self, names: Sequence[str], session: Session) -> int:
@@ -243,7 +253,7 @@ class CacheStore:
         if not dry_run:
             self._owed.pay()  # else it would be added to counts that have it already
         stored = totals.stored()
-        return [totals.replace(stored, self._count_entries(), dry_run=dry_run)]
+        return [totals.replace(stored, retried(self._count_entries), dry_run=dry_run)]
 
     def _count_entries(self) -> dict[Group, int]:
         """Count the entries in one pass over the index of these fields, without reading any entry.

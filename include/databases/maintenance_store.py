@@ -18,7 +18,7 @@ from include.batches import batched
 from include.databases.counts import Counts
 from include.databases.lease import Lease
 from include.databases.listing_store import ListingStore
-from include.databases.mongo import Session, in_transaction
+from include.databases.mongo import Session, in_transaction, resumed, retried
 from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 
@@ -130,8 +130,13 @@ class MaintenanceStore:
         return ranges_between(bounds)
 
     def selected(self, run: str, names: NameRange = ALL_NAMES) -> Iterator[str]:
-        """Yield the datasets of a run, in a range of names."""
-        for document in self._selected.find({"run": run} | in_range(names), {"_id": 0, "dataset": 1}):
+        """Yield the datasets that a run is about, in a range of names, in their order."""
+        return resumed(partial(self._selected_after, {"run": run} | in_range(names)))
+
+    def _selected_after(self, query: Document, last: str | None) -> Iterator[str]:
+        if last is not None:
+            query = {"$and": [query, {"dataset": {"$gt": last}}]}
+        for document in self._selected.find(query, {"_id": 0, "dataset": 1}).sort("dataset"):
             yield document["dataset"]
 
     def add_removal_candidates(
@@ -189,8 +194,7 @@ class MaintenanceStore:
 
     def unfinished_rebuilds(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Yield the datasets whose rebuild was interrupted: they are removed, and may lack jobs."""
-        for document in self._rebuilds.find(in_range(names)):
-            yield document["_id"]
+        yield from retried(lambda: [document["_id"] for document in self._rebuilds.find(in_range(names))])
 
     def _write(self, write: Callable[[Session], object], right: RightToWrite) -> None:
         in_transaction(self._database.client, write, right)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import AutoReconnect, CursorNotFound, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.server_description import ServerDescription
 from pymongo.write_concern import WriteConcern
@@ -33,6 +35,14 @@ NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
 #: How many documents one transaction writes: few enough that it ends before others want the same ones.
 DOCUMENTS_PER_TRANSACTION = 500
 
+#: For how long an operation is retried while no server of the replica set can answer it.
+RETRIED_FOR_SECONDS = 60.0
+_FIRST_DELAY_SECONDS = 0.1
+_LONGEST_DELAY_SECONDS = 2.0
+#: What a server answers, beside "I am not the primary", if another attempt may succeed: a host that it cannot
+#: reach, a network that fails, a time limit of its own, and a majority that is not known yet.
+_PASSING_CODES = frozenset({6, 7, 89, 134, 262, 9001})
+
 Document = dict[str, Any]
 
 _NOT_ALLOWED = 13
@@ -49,6 +59,62 @@ def keep_memory_of_replies() -> None:
     limit. It is never touched, so that it takes no memory itself.
     """
     bytearray(31 * 2**20)
+
+
+def retried(operation: Callable[[], Result]) -> Result:
+    """Call an operation that may be repeated, again while MongoDB elects a primary or restarts.
+
+    The driver retries a command once, and never the next batch of a cursor, which dies with its server.
+
+    :param operation: a read as a whole, from the query to the last document, or a write that changes nothing
+        the second time.
+    :raises PyMongoError: what the operation raises, if another attempt would not help, or if attempts have
+        failed for ``RETRIED_FOR_SECONDS``.
+    """
+    failed_first_at: float | None = None
+    delay = _FIRST_DELAY_SECONDS
+    while True:
+        try:
+            return operation()
+        except PyMongoError as error:
+            now = time.monotonic()
+            failed_first_at = failed_first_at or now
+            if not _is_passing(error) or now + delay > failed_first_at + RETRIED_FOR_SECONDS:
+                raise
+            logger.warning("MongoDB fails, retry in %.1f s: %s", delay, error)
+        time.sleep(delay)
+        delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
+
+
+def _is_passing(error: PyMongoError) -> bool:
+    return (
+        isinstance(error, AutoReconnect | CursorNotFound)
+        or error.has_error_label("RetryableWriteError")
+        or (isinstance(error, OperationFailure) and error.code in _PASSING_CODES)
+    )
+
+
+def resumed(names_after: Callable[[str | None], Iterator[str]]) -> Iterator[str]:
+    """Yield sorted names from a cursor. If it fails, as when its server goes, another one goes on from there.
+
+    :param names_after: yields the names after a given one, or all of them, in their order. It must be a
+        generator, which asks MongoDB only for its first name.
+    :raises PyMongoError: as :func:`retried`.
+    """
+    last: str | None = None
+    names = names_after(last)
+
+    def following() -> str | None:
+        nonlocal names
+        try:
+            return next(names, None)
+        except PyMongoError:
+            names = names_after(last)
+            raise
+
+    while (name := retried(following)) is not None:
+        yield name
+        last = name
 
 
 def in_transaction(
@@ -71,7 +137,7 @@ def in_transaction(
         right.check(session)
         return write(session)
 
-    if not _knows_transactions(client):
+    if not retried(partial(_knows_transactions, client)):
         logger.warning("This MongoDB is no replica set: the writes of a batch are made one by one.")
         return write_by_right(None)
     with client.start_session() as session:
@@ -80,7 +146,7 @@ def in_transaction(
 
 def once_in_transaction(client: MongoClient[dict[str, Any]], write: Callable[[Session], Result]) -> Result:
     """Do as ``in_transaction``, but raise an error if another program has written to the same documents."""
-    if not _knows_transactions(client):
+    if not retried(partial(_knows_transactions, client)):
         return write(None)
     majority = WriteConcern("majority")
     with client.start_session() as session, session.start_transaction(ReadConcern("snapshot"), majority):

@@ -9,10 +9,12 @@ A program that dies in between leaves the record, and the next one pays.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any
 
 from bson import ObjectId
@@ -20,12 +22,19 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from include.databases.mongo import MAINTENANCE_DATABASE, Session, in_transaction, once_in_transaction
+from include.databases.mongo import (
+    MAINTENANCE_DATABASE,
+    Session,
+    in_transaction,
+    once_in_transaction,
+    retried,
+)
 
 Document = dict[str, Any]
 
 COLLECTION = "owedCounts"
 RECORDS_AT_A_TIME = 1_000
+SECONDS_BETWEEN_PAYMENTS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class OwedCounts:
     def __init__(self, database: Database[Document]) -> None:
         self._database = database
         self._records = database.client[MAINTENANCE_DATABASE][COLLECTION]
+        self._paid_at = -inf
 
     def owe(self, moves: Iterable[CountMove], session: Session) -> None:
         """Record moves, in the transaction that makes them necessary."""
@@ -87,13 +97,21 @@ class OwedCounts:
         if records:
             self._records.insert_many(records, session=session)
 
+    def pay_soon(self) -> None:
+        """Pay, if the last time is ``SECONDS_BETWEEN_PAYMENTS`` ago: for a batch, it would take too long.
+
+        Whoever writes batches pays at the end. If not, as when it is killed, the next program pays.
+        """
+        if time.monotonic() - self._paid_at >= SECONDS_BETWEEN_PAYMENTS:
+            self.pay()
+
     def pay(self) -> None:
         """Move the counts by all that is owed to them, whoever has recorded it.
 
         It first tries to pay everything at once. If a worker moves one of the counts at the same moment, it
         pays each count in a transaction of its own, which is so short that it hardly ever meets a worker.
         """
-        while debts := self._debts():
+        while debts := retried(self._debts):
             try:
                 once_in_transaction(self._database.client, partial(self._pay, debts))
             except PyMongoError as error:
@@ -103,6 +121,7 @@ class OwedCounts:
                     raise
                 for debt in debts:
                     in_transaction(self._database.client, partial(self._pay, [debt]))
+        self._paid_at = time.monotonic()
 
     def _debts(self) -> list[_Debt]:
         by_count: dict[str, list[Document]] = defaultdict(list)

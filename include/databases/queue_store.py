@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from bson import ObjectId
+from pymongo.cursor import Cursor
 from pymongo.database import Database
 
 from include.databases.counts import CountCollection, Counts, Group
@@ -19,6 +20,7 @@ from include.databases.mongo import (
     Session,
     in_transaction,
     in_transactions,
+    retried,
 )
 from include.databases.owed_counts import CountMove, OwedCounts
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
@@ -62,6 +64,9 @@ class JobChanges:
     created: int = 0
     deleted: int = 0
 
+    def __add__(self, other: JobChanges) -> JobChanges:
+        return JobChanges(self.created + other.created, self.deleted + other.deleted)
+
 
 class QueueStore:
     """Reads, creates and deletes jobs, for many datasets at a time, and keeps their counts right.
@@ -96,6 +101,11 @@ class QueueStore:
                 errors[document["dataset"]] = DatasetError(f"malformed job {document['_id']}: {error!r}")
         return {**jobs, **errors}
 
+    def pending_job_ids(self, names: Sequence[str]) -> set[ObjectId]:
+        """Read the ids of the waiting and the started jobs of some datasets."""
+        found = self._jobs.find({"dataset": {"$in": names}}, {"_id": 1})
+        return {document["_id"] for document in found}
+
     def with_pending_jobs(self, names: Sequence[str]) -> set[str]:
         """Return the datasets among ``names`` that have waiting or started jobs; an index answers this."""
         return set(self._jobs.distinct("dataset", {"dataset": {"$in": names}}))
@@ -111,7 +121,8 @@ class QueueStore:
 
         If not all of them are committed, a new plan finds what is missing. A job that a worker has started
         since the plan was made is left alone, and a job that another program has created since then is not
-        created again. At the end, the counts are moved.
+        created again, or ours is withdrawn. The counts are moved every few seconds:
+        ``pay_owed_counts`` moves them at the end.
 
         :param also: writes something else to the same server, in the last transaction.
         :param right: checked in each transaction.
@@ -121,8 +132,9 @@ class QueueStore:
         for writes in self._transactions(plans, priority):
             write = partial(self._apply, writes, also if writes.is_last else None)
             done = in_transaction(self._database.client, write, right)
-            changes = JobChanges(changes.created + done.created, changes.deleted + done.deleted)
-        self._owed.pay()
+            withdrawn = self._withdraw_duplicates(done.created, right)
+            changes += JobChanges(len(done.created) - withdrawn, done.deleted)
+        self._owed.pay_soon()
         return changes
 
     def _transactions(self, plans: Sequence[Plan], priority: Priority) -> Iterator[_JobWrites]:
@@ -139,63 +151,106 @@ class QueueStore:
             ]
             yield _JobWrites(deleted[start:end], documents, is_last=end >= total)
 
-    def _apply(
-        self, writes: _JobWrites, also: Callable[[Session], None] | None, session: Session
-    ) -> JobChanges:
-        deleted = []
-        if writes.deleted_ids:
-            deleted = self._delete_waiting({"_id": {"$in": writes.deleted_ids}}, session)
-        created = self._not_yet_pending(writes.new_jobs, session)
+    def _apply(self, writes: _JobWrites, also: Callable[[Session], None] | None, session: Session) -> _Done:
+        """Write the jobs of a transaction.
+
+        What workers want too, the waiting jobs, is deleted last, so that no worker waits for the rest.
+        """
+        deleted = self._waiting({"_id": {"$in": writes.deleted_ids}}, session) if writes.deleted_ids else []
+        created = self._not_yet_pending(writes.new_jobs, deleted, session)
         if created:
             self._jobs.insert_many(created, session=session)
         self._owed.owe(self._moves(created, deleted, session), session)
         if also is not None:
             also(session)
-        return JobChanges(len(created), len(deleted))
+        self._delete(deleted, session)
+        return _Done(created, len(deleted))
 
-    def _not_yet_pending(self, new_jobs: Sequence[Document], session: Session) -> list[Document]:
+    def _not_yet_pending(
+        self, new_jobs: Sequence[Document], deleted: Sequence[Document], session: Session
+    ) -> list[Document]:
         """Leave out the new jobs that another program has created since the plan was made."""
         if not new_jobs:
             return []
-        query = {"unicity_id": {"$in": [job["unicity_id"] for job in new_jobs]}}
-        pending = {_artifact(job) for job in self._jobs.find(query, _ARTIFACT_FIELDS, session=session)}
+        found = self._pending_like(new_jobs, session)
+        deleted_ids = {job["_id"] for job in deleted}
+        pending = {_artifact(job) for job in found if job["_id"] not in deleted_ids}
         # insert_many adds an _id to each document: a transaction that is tried again must have new ones.
         return [dict(job) for job in new_jobs if _artifact(job) not in pending]
 
-    def remove(self, names: Sequence[str], right: RightToWrite = UNRESTRICTED) -> int:
+    def _pending_like(self, jobs: Sequence[Document], session: Session) -> Cursor[Document]:
+        """Find the pending jobs of the artifacts of some jobs; some may only have the same unicity id."""
+        query = {"unicity_id": {"$in": [job["unicity_id"] for job in jobs]}}
+        return self._jobs.find(query, _ARTIFACT_FIELDS, session=session)
+
+    def _withdraw_duplicates(self, created: Sequence[Document], right: RightToWrite) -> int:
+        """Delete those of our new jobs that another program has created too, while ours were not yet visible.
+
+        :return: their number.
+        """
+        if not retried(partial(self._duplicates, created, None)):
+            return 0
+        return in_transaction(self._database.client, partial(self._withdraw, created), right)
+
+    def _withdraw(self, created: Sequence[Document], session: Session) -> int:
+        ids = [job["_id"] for job in self._duplicates(created, session)]
+        withdrawn = self._waiting({"_id": {"$in": ids}}, session)
+        self._owed.owe(self._moves([], withdrawn, session), session)
+        self._delete(withdrawn, session)
+        return len(withdrawn)
+
+    def _duplicates(self, created: Sequence[Document], session: Session) -> list[Document]:
+        if not created:
+            return []
+        ours = {job["_id"] for job in created}
+        others = {_artifact(job) for job in self._pending_like(created, session) if job["_id"] not in ours}
+        return [job for job in created if _artifact(job) in others]
+
+    def remove(
+        self,
+        names: Sequence[str],
+        right: RightToWrite = UNRESTRICTED,
+        deletable: Set[ObjectId] | None = None,
+    ) -> int:
         """Delete the waiting jobs of some datasets and release their locks.
 
         Started jobs are left to their workers. A transaction deletes some hundred jobs; the counts follow.
 
         :param right: checked in each transaction.
+        :param deletable: the ids of the jobs that may be deleted; by default, all.
         :return: the number of jobs deleted.
         :raises ServiceError: if the right is lost.
         """
-        removed = in_transactions(self._database.client, partial(self._remove, names), right)
-        self._owed.pay()
+        query: Document = {"dataset": {"$in": names}}
+        if deletable is not None:
+            query["_id"] = {"$in": list(deletable)}
+        removed = in_transactions(self._database.client, partial(self._remove, query), right)
+        self._owed.pay_soon()
         return removed
 
-    def _remove(self, names: Sequence[str], session: Session) -> int:
-        deleted = self._delete_waiting({"dataset": {"$in": names}}, session)
+    def _remove(self, query: Document, session: Session) -> int:
+        deleted = self._waiting(query, session)
+        self._owed.owe(self._moves([], deleted, session), session)
         if deleted:
             self._locks.update_many(
                 {"_id": {"$in": [job["unicity_id"] for job in deleted]}},
                 {"$set": {"owner": None, "updated_at": datetime.now(UTC)}},
                 session=session,
             )
-        self._owed.owe(self._moves([], deleted, session), session)
+        self._delete(deleted, session)
         return len(deleted)
 
-    def _delete_waiting(self, query: Document, session: Session) -> list[Document]:
-        """Delete jobs that meet the query and still wait, and return what counts and locks need of them."""
+    def _waiting(self, query: Document, session: Session) -> list[Document]:
+        """Read what counts and locks need of jobs that meet the query and wait, for one transaction."""
         fields = {"type": 1, "dataset": 1, "difficulty": 1, "unicity_id": 1}
-        waiting = {"status": JobStatus.WAITING.value}
-        found = self._jobs.find(query | waiting, fields, session=session)
-        jobs = list(found.limit(DOCUMENTS_PER_TRANSACTION))
+        found = self._jobs.find(query | {"status": JobStatus.WAITING.value}, fields, session=session)
+        return list(found.limit(DOCUMENTS_PER_TRANSACTION))
+
+    def _delete(self, jobs: Sequence[Document], session: Session) -> None:
+        """Delete jobs that wait."""
         if jobs:
-            ids = {"_id": {"$in": [job["_id"] for job in jobs]}}
-            self._jobs.delete_many(ids | waiting, session=session)
-        return jobs
+            ids = [job["_id"] for job in jobs]
+            self._jobs.delete_many({"_id": {"$in": ids}, "status": JobStatus.WAITING.value}, session=session)
 
     def _moves(
         self, created: Sequence[Document], deleted: Sequence[Document], session: Session
@@ -241,7 +296,7 @@ class QueueStore:
         if not dry_run:
             self._owed.pay()  # else it would be added to counts that have it already
         stored_totals, stored_sizes = totals.stored(), sizes.stored()
-        by_total, by_size = self._count_jobs()
+        by_total, by_size = retried(self._count_jobs)
         return [
             totals.replace(stored_totals, by_total, dry_run=dry_run),
             sizes.replace(stored_sizes, by_size, dry_run=dry_run),
@@ -271,6 +326,14 @@ class QueueStore:
             # As $in, but with a hash set: it takes no longer for thousands of blocked datasets.
             key["blocked"] = {"$setIsSubset": [["$dataset"], {"$literal": blocked}]}
         return {"_id": key, "count": {"$sum": 1}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a transaction has done: the jobs created, and how many were deleted."""
+
+    created: Sequence[Document]
+    deleted: int
 
 
 @dataclass(frozen=True, slots=True)

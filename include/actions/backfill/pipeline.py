@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +24,14 @@ from include.hub.client import Hub
 from include.planning.dataset_state import Priority
 from include.planning.processing_graph import Release
 
-Answers = Mapping[str, Support | DatasetError]
-
 #: Several requests at once hide the latency of the Hub; more gain nothing against its rate limit.
 HUB_THREADS = 8
 #: MongoDB answers one query while the answer to another is decoded.
 SCREENING_THREADS = 2
+#: The Hub is asked again about a dataset when its answer is older: a webhook may have come since.
+ANSWERS_LAST_SECONDS = 30.0
+#: So few datasets are then asked about at a time that their answers cannot become old, too.
+_ASKED_AGAIN_AT_A_TIME = 4 * HUB_THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,22 @@ class BackfillOptions:
     batch_size: int = 500
     trust_listing: bool = True
     dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the Hub says about a dataset, and when it was asked (monotonic seconds)."""
+
+    support: Support | DatasetError
+    asked_at: float
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is recent enough to write by it."""
+        return time.monotonic() - self.asked_at < ANSWERS_LAST_SECONDS
+
+
+Answers = Mapping[str, Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +94,26 @@ class Backfill:
         summary = BackfillSummary()
         progress = Progress("datasets")
         requests_before = self.hub.requests
-        if not self.options.dry_run:
-            self.queue.pay_owed_counts()
-            self.cache.pay_owed_counts()
+        self._pay_counts()
         with rare_garbage_collection(), ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as threads:
             screened = read_ahead(
                 batched(names, self.options.batch_size), self._reader.screen, SCREENING_THREADS
             )
             parts = read_ahead(self._undecided(screened, summary, progress), self._reader.read_part)
-            answered = read_ahead((part for _, part in parts), partial(self._ask_hub, threads))
-            for part, answers in answered:
+            ask = partial(self._ask_hub, threads)
+            for part, answers in read_ahead((part for _, part in parts), lambda part: ask(part.names)):
                 summary.untouched += part.up_to_date
-                self._backfill(part, answers, summary)
+                self._backfill(part, answers, ask, summary)
                 progress.advance(part.size)
+        self._pay_counts()
         summary.hub_requests = self.hub.requests - requests_before
         return summary
+
+    def _pay_counts(self) -> None:
+        """Pay what this run owes to the counts, and what an earlier one that was killed or failed owes."""
+        if not self.options.dry_run:
+            self.queue.pay_owed_counts()
+            self.cache.pay_owed_counts()
 
     def _undecided(
         self, screened: Iterable[tuple[Sequence[str], Screened]], summary: BackfillSummary, progress: Progress
@@ -124,29 +148,44 @@ class Backfill:
             dry_run=self.options.dry_run,
         )
 
-    def _ask_hub(self, threads: Executor, part: Part) -> Answers:
-        return dict(zip(part.names, threads.map(self._ask_about, part.names), strict=True))
+    def _ask_hub(self, threads: Executor, names: Sequence[str]) -> Answers:
+        return dict(zip(names, threads.map(self._ask_about, names), strict=True))
 
-    def _ask_about(self, name: str) -> Support | DatasetError:
+    def _ask_about(self, name: str) -> Answer:
+        asked_at = time.monotonic()
         try:
-            return self.hub.support(name)
+            return Answer(self.hub.support(name), asked_at)
         except DatasetError as error:
-            return error
+            return Answer(error, asked_at)
         finally:
             self.right.progress()
 
-    def _backfill(self, part: Part, answers: Answers, summary: BackfillSummary) -> None:
-        """Do what the answers of the Hub ask for."""
+    def _backfill(
+        self,
+        part: Part,
+        answers: Answers,
+        ask: Callable[[Sequence[str]], Answers],
+        summary: BackfillSummary,
+    ) -> None:
+        """Do what the answers of the Hub ask for, and ask it again where an answer has become too old."""
+        fresh = {name: answer for name, answer in answers.items() if answer.is_fresh}
+        self._follow(part, fresh, summary)
+        old = (name for name in answers if name not in fresh)
+        for names in batched(old, _ASKED_AGAIN_AT_A_TIME):
+            part = self._reader.asked_again(part, names)
+            self._follow(part, ask(names), summary)
+
+    def _follow(self, part: Part, answers: Answers, summary: BackfillSummary) -> None:
         revisions: dict[str, str] = {}
         reasons: dict[str, str] = {}
         for name, answer in answers.items():
-            match answer:
+            match answer.support:
                 case Supported(revision):
                     revisions[name] = revision
                 case Unsupported(reason):
                     reasons[name] = reason
-                case DatasetError():
-                    summary.count_failure(name, answer)
+                case DatasetError() as error:
+                    summary.count_failure(name, error)
         self._writer.note_unsupported(reasons, summary)
         plans = []
         for name, plan in self._reader.plans(part, revisions).items():
@@ -156,4 +195,4 @@ class Backfill:
                 summary.untouched += 1
             else:
                 plans.append(plan)
-        self._writer.write(plans, summary)
+        self._writer.write(plans, part.jobs_before, summary)

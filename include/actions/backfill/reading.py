@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
+
+from bson import ObjectId
 
 from include.batches import batched_by_weight
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
+from include.databases.mongo import retried
 from include.databases.queue_store import QueueStore
 from include.errors import DatasetError
 from include.hub.block_list import BlockList
@@ -55,16 +59,22 @@ class Screened:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the cache and the queue hold of some datasets, and when that was read (monotonic seconds)."""
+    """What the queue and the cache hold of some datasets, and when its reading began (monotonic seconds)."""
 
     cached: Mapping[str, CachedDataset | DatasetError]
     jobs: Mapping[str, list[Job] | DatasetError]
-    read_at: float = field(default_factory=time.monotonic)
+    read_at: float
 
     @property
     def is_fresh(self) -> bool:
         """Whether it is recent enough to write jobs by it."""
         return time.monotonic() - self.read_at < STATE_LASTS_SECONDS
+
+    @property
+    def job_ids(self) -> set[ObjectId]:
+        """The ids of all jobs."""
+        readable = (jobs for jobs in self.jobs.values() if not isinstance(jobs, DatasetError))
+        return {job.id for jobs in readable for job in jobs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,8 @@ class Part:
     """Datasets that were read together.
 
     ``names`` are those to ask the Hub about; ``up_to_date`` counts the others. ``plans`` are for the listed
-    revisions. Without a listing there is nothing to plan for: then ``state`` is None.
+    revisions. Without a listing there is nothing to plan for: then ``state`` is None. ``jobs_before`` are the
+    ids of the jobs that were pending before the Hub was asked: its answers are no reason to delete others.
     """
 
     names: Sequence[str]
@@ -80,6 +91,7 @@ class Part:
     known: Known
     state: State | None
     plans: Mapping[str, Plan]
+    jobs_before: Set[ObjectId]
 
     @property
     def size(self) -> int:
@@ -103,6 +115,9 @@ class Reader:
 
     def screen(self, names: Sequence[str]) -> Screened:
         """Find the datasets of a batch that are up to date, without a plan for each."""
+        return retried(partial(self._screen, names))
+
+    def _screen(self, names: Sequence[str]) -> Screened:
         revisions = self.maintenance.listed_revisions(names) if self.trust_listing else {}
         known = Known(revisions, self.maintenance.unfinished_rebuilds_among(names))
         proven = self._proven(names, known) if revisions else set()
@@ -125,11 +140,16 @@ class Reader:
     def read_part(self, part: UnreadPart) -> Part:
         """Read datasets and plan their listed revisions: an empty plan needs no answer of the Hub."""
         if not self.trust_listing:
-            return Part(part.names, 0, part.known, None, {})
+            jobs_before = retried(partial(self.queue.pending_job_ids, part.names))
+            return Part(part.names, 0, part.known, None, {}, jobs_before)
         state = self._read(part.names)
         plans = dict(self._listed_plans(part, state))
         undecided = [name for name in part.names if name not in plans or not plans[name].is_empty]
-        return Part(undecided, len(part.names) - len(undecided), part.known, state, plans)
+        return Part(undecided, len(part.names) - len(undecided), part.known, state, plans, state.job_ids)
+
+    def asked_again(self, part: Part, names: Sequence[str]) -> Part:
+        """Return a part of which the Hub is to be asked again about some datasets."""
+        return replace(part, jobs_before=retried(partial(self.queue.pending_job_ids, names)))
 
     def _listed_plans(self, part: UnreadPart, state: State) -> Iterator[tuple[str, Plan]]:
         for name in part.names:
@@ -140,21 +160,38 @@ class Reader:
                     yield name, plan
 
     def plans(self, part: Part, revisions: Mapping[str, str]) -> dict[str, Plan | DatasetError]:
-        """Return the plans for the revisions on the Hub; read the state again if it is no longer fresh."""
+        """Return the plans for the revisions on the Hub; read the state again if it is no longer fresh.
+
+        A job that has come since the Hub was asked may be of a newer revision: it is not deleted, and then no
+        jobs are created for the older one.
+        """
         if not revisions:
             return {}
         state, known_plans = part.state, part.plans
         if state is None or not state.is_fresh:
             state, known_plans = self._read(list(revisions)), {}
-        return {
+        plans = {
             name: plan
             if (plan := known_plans.get(name)) and plan.revision == revision
             else self._plan(name, revision, state, part.known)
             for name, revision in revisions.items()
         }
+        return {
+            name: plan if isinstance(plan, DatasetError) else _sparing_new_jobs(plan, state, part.jobs_before)
+            for name, plan in plans.items()
+        }
 
     def _read(self, names: Sequence[str]) -> State:
-        return State(self.cache.read(names), self.queue.pending_jobs(names))
+        return retried(partial(self._read_once, names))
+
+    def _read_once(self, names: Sequence[str]) -> State:
+        """Read the jobs before the entries: whoever creates a job has written first what makes it necessary.
+
+        The other way round, the job of a child, created between the two, would look as if nobody needed it.
+        """
+        read_at = time.monotonic()
+        jobs = self.queue.pending_jobs(names)
+        return State(self.cache.read(names), jobs, read_at)
 
     def _plan(self, name: str, revision: str, state: State, known: Known) -> Plan | DatasetError:
         cached, jobs = state.cached[name], state.jobs.get(name, [])
@@ -171,3 +208,13 @@ class Reader:
         except TypeError as error:
             return DatasetError(f"malformed cache entry: a field is of a wrong type ({error})")
         return plan
+
+
+def _sparing_new_jobs(plan: Plan, state: State, jobs_before: Set[ObjectId]) -> Plan:
+    jobs = state.jobs.get(plan.dataset, [])
+    new = [] if isinstance(jobs, DatasetError) else [job for job in jobs if job.id not in jobs_before]
+    if not new:
+        return plan
+    deleted = tuple(job for job in plan.deleted_jobs if job.id in jobs_before)
+    is_outdated = any(job.revision != plan.revision for job in new)
+    return replace(plan, deleted_jobs=deleted, new_jobs=() if is_outdated else plan.new_jobs)

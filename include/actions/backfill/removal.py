@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from bson import ObjectId
 
 from include.actions.backfill.report import RemovalSummary
 from include.batches import Progress, batched
@@ -36,18 +38,23 @@ class Remover:
     storages: Sequence[AssetStorage]
     right: RightToWrite = UNRESTRICTED
 
-    def remove(self, names: Iterable[str]) -> RemovalSummary:
-        """Remove datasets. A dataset with an unsafe name stays, and counts as failed."""
+    def remove(self, names: Iterable[str], deletable: Set[ObjectId] | None = None) -> RemovalSummary:
+        """Remove datasets. A dataset with an unsafe name stays, and counts as failed.
+
+        :param deletable: the ids of the jobs that may be deleted, if they wait; by default, all.
+        """
         summary = RemovalSummary()
         progress = Progress("datasets")
         for batch in batched(names, DATASETS_PER_TRANSACTION):
             safe = [name for name in batch if self._is_safe(name, summary)]
-            summary.waiting_jobs += self.queue.remove(safe, self.right)
+            summary.waiting_jobs += self.queue.remove(safe, self.right, deletable)
             summary.cache_entries += self.cache.remove(safe, self.right)
             for name in safe:
                 self.right.check()
                 self._remove_files(name, summary)
             progress.advance(len(batch))
+        self.queue.pay_owed_counts()
+        self.cache.pay_owed_counts()
         return summary
 
     def _is_safe(self, name: str, summary: RemovalSummary) -> bool:

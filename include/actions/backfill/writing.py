@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+
+from bson import ObjectId
 
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
@@ -41,8 +43,11 @@ class Writer:
         if reasons and not self.dry_run:
             self.maintenance.add_removal_candidates(self.run, reasons, self.right)
 
-    def write(self, plans: Sequence[Plan], summary: BackfillSummary) -> None:
-        """Write the jobs of plans that are not empty; an incoherent dataset is removed first."""
+    def write(self, plans: Sequence[Plan], deletable: Set[ObjectId], summary: BackfillSummary) -> None:
+        """Write the jobs of plans that are not empty; an incoherent dataset is removed first.
+
+        :param deletable: the ids of the jobs that the removal may delete, if they wait.
+        """
         for plan in plans:
             _count(plan, summary)
         if self.dry_run:
@@ -50,7 +55,7 @@ class Writer:
             summary.jobs_deleted += sum(len(plan.deleted_jobs) for plan in plans)
         elif plans:
             incoherent = [plan.dataset for plan in plans if plan.incoherent]
-            self._remove(incoherent, summary)
+            self._remove(incoherent, deletable, summary)
             changes = self.queue.apply(
                 plans,
                 self.priority,
@@ -60,10 +65,10 @@ class Writer:
             summary.jobs_created += changes.created
             summary.jobs_deleted += changes.deleted
 
-    def _remove(self, incoherent: Sequence[str], summary: BackfillSummary) -> None:
+    def _remove(self, incoherent: Sequence[str], deletable: Set[ObjectId], summary: BackfillSummary) -> None:
         if incoherent:
             self.maintenance.start_rebuilds(incoherent, self.right)
-            summary.add_errors_of(self.remover.remove(incoherent))
+            summary.add_errors_of(self.remover.remove(incoherent, deletable))
 
 
 def _count(plan: Plan, summary: BackfillSummary) -> None:

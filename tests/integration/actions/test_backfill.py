@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from dev.local_stack.hub_server import HubDataset, HubServer
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
+from include.databases.cache_store import CacheStore
 from include.databases.listing_store import HubListing
 from include.databases.mongo import Session
+from include.databases.queue_store import QueueStore
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.hub.answers import ListedDataset, Supported
 from include.hub.block_list import BlockList
@@ -373,6 +377,120 @@ class TestProgress:
 
         assert summary.untouched == 3
         assert len(reports) == (3 if listed else 6)
+
+
+class TestChangesMeanwhile:
+    """What webhooks and workers do while a backfill is at work."""
+
+    @pytest.fixture
+    def slow_hub(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+        """While the Hub answers, something happens that the answer does not know; the state is read again."""
+
+        def answer_after(event: Callable[[], object]) -> None:
+            def answer(*_: object) -> Supported:
+                event()
+                return Supported(REVISION)
+
+            monkeypatch.setattr(Hub, "support", answer)
+            monkeypatch.setattr("include.actions.backfill.reading.STATE_LASTS_SECONDS", 0.0)
+
+        return answer_after
+
+    @pytest.mark.parametrize("trust_listing", [True, False])
+    def test_the_job_of_a_webhook_that_came_since_the_hub_was_asked_stays(
+        self, world: World, slow_hub: Callable[[Callable[[], object]], None], trust_listing: bool
+    ) -> None:
+        world.cache("a")
+        world.list_on_hub("a")
+        world.queue("dataset-size", "a", OTHER_REVISION)
+        slow_hub(lambda: world.queue("dataset-config-names", "a", NEWEST_REVISION))
+
+        summary = world.backfill(options=BackfillOptions(trust_listing=trust_listing))
+
+        assert summary.jobs_deleted == 1
+        assert world.jobs() == [("a", "dataset-config-names", "3")]
+
+    def test_no_jobs_are_created_for_the_revision_before_that_of_a_webhook(
+        self, world: World, slow_hub: Callable[[Callable[[], object]], None]
+    ) -> None:
+        world.cache("a", revision=OTHER_REVISION)
+        slow_hub(lambda: world.queue("dataset-config-names", "a", NEWEST_REVISION))
+
+        summary = world.backfill(options=BackfillOptions(trust_listing=False))
+
+        assert summary.jobs_created == 0
+        assert world.jobs() == [("a", "dataset-config-names", "3")]
+
+    @pytest.mark.parametrize("release_name", ["2026-08"])
+    def test_the_job_of_a_webhook_that_came_since_the_hub_was_asked_survives_a_rebuild(
+        self, world: World, slow_hub: Callable[[Callable[[], object]], None]
+    ) -> None:
+        world.cache("a")
+        world.entries.update_one(
+            {"dataset": "a", "kind": "split-first-rows"}, {"$set": {"config": "unlisted"}}
+        )
+        world.queue("dataset-size", "a", OTHER_REVISION)
+        slow_hub(lambda: world.queue("dataset-config-names", "a", NEWEST_REVISION))
+
+        world.backfill()
+
+        assert ("a", "dataset-config-names", "3") in world.jobs()
+        assert ("a", "dataset-size", "2") not in world.jobs()
+
+    def test_the_hub_is_asked_again_if_its_answer_has_become_old(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The answer about one dataset waits for that about another."""
+        world.cache("a", "b", revision=OTHER_REVISION)
+        revisions = {"a": [REVISION], "b": [REVISION]}
+
+        def answer(_: Hub, name: str) -> Supported:
+            if name == "b" and len(revisions["b"]) == 1:
+                time.sleep(0.6)
+            revisions[name].append(NEWEST_REVISION)
+            return Supported(revisions[name][-2])
+
+        monkeypatch.setattr(Hub, "support", answer)
+        monkeypatch.setattr("include.actions.backfill.pipeline.ANSWERS_LAST_SECONDS", 0.5)
+
+        summary = world.backfill()
+
+        assert summary.backfilled == 2
+        assert {revision for name, _, revision in world.jobs() if name == "a"} == {"3"}
+
+    def test_the_job_of_a_child_that_a_worker_creates_stays(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker finishes a parent, and creates its child's job, between the two reads of the state."""
+        world.cache("a")
+        world.forget("a", "dataset-size")
+        world.host("a")
+        worker_is_done: list[bool] = []
+
+        def worker_finishes_a_parent() -> None:
+            if not worker_is_done:
+                worker_is_done.append(True)
+                world.entries.update_one(
+                    {"dataset": "a", "kind": "dataset-config-names"},
+                    {"$set": {"updated_at": datetime.now(UTC)}},
+                )
+                world.queue("dataset-info", "a")
+
+        for store, method in ((CacheStore, "read"), (QueueStore, "pending_jobs")):
+            monkeypatch.setattr(store, method, _then(getattr(store, method), worker_finishes_a_parent))
+
+        world.backfill()
+
+        assert [job for job in world.jobs() if job[1] == "dataset-info"] == [("a", "dataset-info", "1")]
+
+
+def _then(read: Callable[..., Any], event: Callable[[], None]) -> Callable[..., Any]:
+    def read_then(*arguments: Any) -> Any:
+        result = read(*arguments)
+        event()
+        return result
+
+    return read_then
 
 
 class TestErrors:

@@ -397,6 +397,14 @@ class TestDatasetNames:
         assert query.keys_examined <= count + 1
         assert query.docs_examined == 0
 
+    def test_come_in_their_order(self, stores: Stores) -> None:
+        insert(stores, *(entry(name, kind) for kind in "abc" for name in NAMES_OF_EVERY_SORT))
+
+        found = list(stores.cache.dataset_names())
+
+        assert found == sorted(NAMES_OF_EVERY_SORT, key=lambda name: name.encode())
+        assert list(stores.cache.selected_names(Selection(("*",)))) == found
+
     def test_may_be_over_16_megabytes_of_names(self, stores: Stores) -> None:
         """More than fit in one document, which ``distinct`` would return."""
         long = "x" * 700

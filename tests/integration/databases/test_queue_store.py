@@ -132,6 +132,12 @@ class TestPendingJobs:
 
         assert {name: len(jobs) for name, jobs in found.items() if isinstance(jobs, list)} == {"x": 2, "y": 1}
 
+    def test_ids_alone(self, stores: Stores, release: Release) -> None:
+        found = [document(release, dataset="x"), document(release, dataset="y", status=JobStatus.STARTED)]
+        put(stores, release, *found, document(release, dataset="z"))
+
+        assert stores.queue.pending_job_ids(["x", "y", "unknown"]) == {job["_id"] for job in found}
+
     def test_which_datasets_have_any(self, stores: Stores, release: Release) -> None:
         started = document(release, dataset="y", status=JobStatus.STARTED)
         put(stores, release, started, *(document(release, dataset=name) for name in ("x", "x", "z")))
@@ -349,6 +355,51 @@ class TestApply:
         ]
         assert totals(stores) == {("dataset-config-names", "waiting"): 1, ("config-info", "waiting"): 2}
 
+    def test_a_job_that_a_webhook_creates_at_the_same_time_is_there_once(
+        self, stores: Stores, release: Release, mongod: Mongod
+    ) -> None:
+        """The webhook sees no job, because the transaction that inserts ours is not yet committed."""
+        of_webhook = document(release)
+        webhook = OnFirst("insert", lambda: put(stores, release, of_webhook))
+        with MongoClient[Document](mongod.uri, event_listeners=[webhook]) as client:
+            queue = QueueStore(client[stores.databases.queue.name], release)
+
+            changes = queue.apply([plan(NAMES, INFO)], Priority.LOW)
+
+        assert webhook.is_done
+        assert changes == JobChanges(created=1, deleted=0)
+        assert {job["_id"]: job["type"] for job in jobs(stores)}[of_webhook["_id"]] == "dataset-config-names"
+        assert sorted(job["type"] for job in jobs(stores)) == ["config-info", "dataset-config-names"]
+        assert totals(stores) == {("dataset-config-names", "waiting"): 1, ("config-info", "waiting"): 1}
+        assert sizes(stores) == {"light": 1, "medium": 1}
+
+    def test_a_worker_can_start_a_job_that_is_about_to_be_deleted(
+        self, stores: Stores, release: Release, mongod: Mongod
+    ) -> None:
+        """It does not have to wait for the transaction, which then does not delete the job."""
+        put(stores, release, document(release))
+        waiting = stores.databases.queue[JOBS]
+        worker = OnFirst(
+            "insert",
+            lambda: (
+                None
+                if waiting.find_one_and_update(
+                    {"status": "waiting"}, {"$set": {"status": "started"}}, maxTimeMS=2_000
+                )
+                else pytest.fail("there is no job to start")
+            ),
+        )
+        with MongoClient[Document](mongod.uri, event_listeners=[worker]) as client:
+            queue = QueueStore(client[stores.databases.queue.name], release)
+
+            changes = queue.apply([plan(INFO, deleted=pending(stores))], Priority.LOW)
+
+        assert changes == JobChanges(created=1, deleted=0)
+        assert sorted((job["type"], job["status"]) for job in jobs(stores)) == [
+            ("config-info", "waiting"),
+            ("dataset-config-names", "started"),
+        ]
+
     def test_an_artifact_with_the_same_unicity_id_as_another_one_is_created(
         self, stores: Stores, release: Release
     ) -> None:
@@ -429,6 +480,7 @@ class TestRemove:
         stores.queue.apply([plan(*new)], Priority.LOW)
 
         assert stores.queue.remove([DATASET]) == 10_001
+        stores.queue.pay_owed_counts()
 
         assert jobs(stores) == []
         assert totals(stores) == {}
