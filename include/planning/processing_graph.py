@@ -28,6 +28,7 @@ _FLAGS = frozenset(
         "queue_knows_blocked_datasets",
         "reads_enterprise_from_plan",
         "null_viewer_is_off",
+        "null_version_is_obsolete",
     }
 )
 _RELEASE_FIELDS = _FLAGS | {
@@ -84,6 +85,7 @@ class Release:
         otherwise its ``isEnterprise`` does.
     :param null_viewer_is_off: whether ``viewer: null`` in the card of a dataset turns off its viewer, as
         other empty values do.
+    :param null_version_is_obsolete: whether an entry without a version of its job runner is obsolete.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Release:
     queue_knows_blocked_datasets: bool
     reads_enterprise_from_plan: bool
     null_viewer_is_off: bool
+    null_version_is_obsolete: bool
 
     def retrying(self, codes: Collection[str], *, past_the_maximum: bool) -> Release:
         """Return this release with ``codes`` as the error codes to retry; if there are none, with its own.

@@ -21,7 +21,9 @@ FLAGS = (
     "queue_knows_blocked_datasets",
     "reads_enterprise_from_plan",
     "null_viewer_is_off",
+    "null_version_is_obsolete",
 )
+ONLY_2024_03 = {"null_viewer_is_off", "null_version_is_obsolete"}
 
 
 def release_document() -> Document:
@@ -32,6 +34,7 @@ def release_document() -> Document:
         "queue_knows_blocked_datasets": False,
         "reads_enterprise_from_plan": False,
         "null_viewer_is_off": False,
+        "null_version_is_obsolete": False,
         "steps": {
             "dataset-a": step("dataset"),
             "config-b": step("config", "dataset-a"),
@@ -85,14 +88,14 @@ def test_a_shipped_release_has_its_steps_in_topological_order(name: str) -> None
 @pytest.mark.parametrize(
     ("name", "levels", "parents", "error_codes", "tags", "flags"),
     [
-        ("2024-03", {Level.DATASET: 10, Level.CONFIG: 9, Level.SPLIT: 7}, 31, 7, 0, {"null_viewer_is_off"}),
+        ("2024-03", {Level.DATASET: 10, Level.CONFIG: 9, Level.SPLIT: 7}, 31, 7, 0, ONLY_2024_03),
         (
             "2026-08",
             {Level.DATASET: 14, Level.CONFIG: 8, Level.SPLIT: 7},
             47,
             9,
             5,
-            set(FLAGS) - {"null_viewer_is_off"},
+            set(FLAGS) - ONLY_2024_03,
         ),
     ],
 )
