@@ -31,13 +31,18 @@ _FLAGS = frozenset(
         "null_version_is_obsolete",
     }
 )
-_RELEASE_FIELDS = _FLAGS | {
-    "release",
-    "steps",
-    "max_failed_runs_by_error_code",
-    "unsupported_tags",
-    "topological_order",
-}
+_DATABASES = frozenset({"cache_database", "queue_database"})
+_RELEASE_FIELDS = (
+    _FLAGS
+    | _DATABASES
+    | {
+        "release",
+        "steps",
+        "max_failed_runs_by_error_code",
+        "unsupported_tags",
+        "topological_order",
+    }
+)
 _STEP_FIELDS = frozenset({"input_type", "triggered_by", "job_runner_version", "difficulty"})
 _OPTIONAL_STEP_FIELDS = frozenset({"bonus_difficulty_if_dataset_is_big"})
 
@@ -73,6 +78,8 @@ class Step:
 class Release:
     """The processing graph of a release of datasets-server, and the rules in which releases differ.
 
+    :param cache_database: the name of the cache database, unless a Connection names another one.
+    :param queue_database: the same for the queue.
     :param steps: in topological order: each step comes after its parents.
     :param max_failed_runs: the error codes to retry, each with its maximum: an entry that has failed this
         often is not retried.
@@ -89,6 +96,8 @@ class Release:
     """
 
     name: str
+    cache_database: str
+    queue_database: str
     steps: tuple[Step, ...]
     max_failed_runs: Mapping[str, int]
     unsupported_tags: frozenset[str]
@@ -148,6 +157,8 @@ def parse_release(document: object) -> Release:
     _check_fields("the release", fields, required=_RELEASE_FIELDS)
     for flag in sorted(_FLAGS):
         _check_boolean(flag, fields[flag])
+    for database in sorted(_DATABASES):
+        _check_database(database, fields[database])
     for code, maximum in _object(
         "max_failed_runs_by_error_code", fields["max_failed_runs_by_error_code"]
     ).items():
@@ -157,7 +168,7 @@ def parse_release(document: object) -> Release:
         steps=_steps(fields["steps"], fields["topological_order"]),
         max_failed_runs=dict(fields["max_failed_runs_by_error_code"]),
         unsupported_tags=frozenset(_strings("unsupported_tags", fields["unsupported_tags"])),
-        **{flag: fields[flag] for flag in _FLAGS},
+        **{field: fields[field] for field in _FLAGS | _DATABASES},
     )
 
 
@@ -237,6 +248,11 @@ def _check_fields(
 def _check_boolean(what: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ConfigurationError(f"{what} is {value!r}: it must be true or false.")
+
+
+def _check_database(what: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{what} is {value!r}: it must be the name of a database.")
 
 
 def _check_integer(what: str, value: object, *, lowest: int) -> None:

@@ -20,11 +20,11 @@ from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, ServiceError
 from include.hub.block_list import BlockList
-from include.planning.processing_graph import load_release
+from include.planning.processing_graph import Release, load_release, release_names
 from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
-from tests.dags.conftest import set_connection
+from tests.dags.conftest import set_connection, set_variable
 
 PASSWORD = "a-very-secret-password"
 
@@ -40,6 +40,31 @@ def test_the_schema_of_the_connection_is_the_database(connections: None, databas
     with CacheHook() as cache, QueueHook() as queue:
         assert list(cache.store().dataset_names()) == ["squad"]
         assert queue.database().name == databases.queue.name
+
+
+@pytest.mark.parametrize("release", map(load_release, release_names()), ids=lambda release: release.name)
+def test_without_a_schema_the_database_is_that_of_the_release(
+    connections: None, mongod: Mongod, monkeypatch: pytest.MonkeyPatch, release: Release
+) -> None:
+    set_variable(monkeypatch, "datasets_server_release", release.name)
+    for conn_id in ("datasets_server_cache", "datasets_server_queue"):
+        extra = {"directConnection": True}
+        set_connection(
+            monkeypatch, conn_id, conn_type="mongo", host=mongod.host, port=mongod.port, extra=extra
+        )
+
+    with CacheHook() as cache, QueueHook() as queue:
+        assert cache.database().name == release.cache_database
+        assert queue.database().name == release.queue_database
+
+
+def test_with_a_schema_the_release_does_not_matter(
+    connections: None, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variable(monkeypatch, "datasets_server_release", "not a release")
+
+    with CacheHook() as cache:
+        assert cache.database().name == databases.cache.name
 
 
 def test_a_missing_connection_fails_at_once(airflow_database: None) -> None:

@@ -265,6 +265,17 @@ def test_a_required_connection_that_is_missing_in_file_and_airflow_is_reported(
     assert connection(CACHE_CONNECTION) == Fields("localhost", 27017, schema="cache")
 
 
+@pytest.mark.parametrize("line", ["CACHE_MONGO_URL=mongodb://mongo:27017", "CACHE_MONGO_DATABASE="])
+def test_without_a_database_the_connection_has_no_schema_so_that_the_release_tells_it(
+    tmp_path: Path, line: str
+) -> None:
+    import_file(tmp_path, line, "--yes")
+
+    cache = connection(CACHE_CONNECTION)
+    assert cache is not None
+    assert cache.schema is None
+
+
 def test_a_connection_in_the_environment_of_airflow_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -365,7 +376,7 @@ def test_a_reference_in_a_uri_is_expanded(tmp_path: Path) -> None:
 
     import_file(tmp_path, text, "--yes")
 
-    fields = Fields("mongo", None, "maintainer", "s3cret", "datasets_server_cache")
+    fields = Fields("mongo", None, "maintainer", "s3cret")
     assert connection(CACHE_CONNECTION) == fields
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 from airflow.exceptions import AirflowConfigException
@@ -42,11 +43,11 @@ class DatabaseHook(MongoHook):
     :param conn_id: a Connection of type mongo. Its schema is the database. Its user is in the database
         ``admin``, unless ``authSource`` in its extra names another one. A command fails if MongoDB does
         not answer within 5 minutes, unless ``socketTimeoutMS`` in its extra says otherwise.
-    :param default_database: the database if the Connection has no schema.
+    :param default_database: the name of the database in a release, if the Connection has no schema.
     :raises ConfigurationError: if the Connection is missing, or is of another type.
     """
 
-    def __init__(self, conn_id: str, default_database: str) -> None:
+    def __init__(self, conn_id: str, default_database: Callable[[Release], str]) -> None:
         required_connection(conn_id, conn_type="mongo")
         try:
             super().__init__(mongo_conn_id=conn_id)
@@ -55,18 +56,22 @@ class DatabaseHook(MongoHook):
         if self.connection.login:
             self.extras.setdefault("authSource", "admin")
         self.extras.setdefault("socketTimeoutMS", _SOCKET_TIMEOUT_MILLISECONDS)
-        self._database_name = self.connection.schema or default_database
+        self._default_database = default_database
 
     def database(self, name: str | None = None) -> Database[dict[str, Any]]:
         """Connect, and return a database, by default that of the Connection.
 
         :raises ServiceError: if MongoDB cannot be reached.
-        :raises ConfigurationError: if MongoDB refuses the credentials, or the Connection is not a valid URI.
+        :raises ConfigurationError: if MongoDB refuses the credentials, or the Connection is not a valid URI,
+            or leaves out the database and the Variable of the release is not valid.
         """
         with explained_mongo_errors(self):
-            database: Database[dict[str, Any]] = self.get_conn()[name or self._database_name]
+            database: Database[dict[str, Any]] = self.get_conn()[name or self._database_name()]
             database.command("ping")
             return database
+
+    def _database_name(self) -> str:
+        return self.connection.schema or self._default_database(settings.RELEASE.read())
 
     @property
     def address(self) -> str:
@@ -79,7 +84,7 @@ class CacheHook(DatabaseHook):
     """The cache database."""
 
     def __init__(self, conn_id: str = CACHE_CONNECTION) -> None:
-        super().__init__(conn_id, default_database=settings.CACHE_DATABASE)
+        super().__init__(conn_id, default_database=attrgetter("cache_database"))
 
     def store(self) -> CacheStore:
         """Return the store of cache entries."""
@@ -90,7 +95,7 @@ class QueueHook(DatabaseHook):
     """The queue database, and the database in which maintenance keeps its own records."""
 
     def __init__(self, conn_id: str = QUEUE_CONNECTION) -> None:
-        super().__init__(conn_id, default_database=settings.QUEUE_DATABASE)
+        super().__init__(conn_id, default_database=attrgetter("queue_database"))
 
     def store(self, release: Release) -> QueueStore:
         """Return the store of jobs."""

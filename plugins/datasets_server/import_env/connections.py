@@ -64,7 +64,7 @@ def updated_fields(spec: ConnectionSpec, present: Fields | None, env: Mapping[st
 
 
 def _update_mongo(prefix: str, present: Fields, given: Mapping[str, str]) -> Fields:
-    database = given.get(f"{prefix}_DATABASE", present.schema)
+    database = given.get(f"{prefix}_DATABASE", present.schema) or None
     if f"{prefix}_URL" not in given:
         return replace(present, schema=database)
     try:

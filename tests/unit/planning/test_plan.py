@@ -56,6 +56,8 @@ def small_release(*, rebuilds_incoherent_caches: bool) -> Release:
     return parse_release(
         {
             "release": "small",
+            "cache_database": "cache",
+            "queue_database": "queue",
             "rebuilds_incoherent_caches": rebuilds_incoherent_caches,
             "queue_knows_blocked_datasets": False,
             "reads_enterprise_from_plan": False,

@@ -30,6 +30,8 @@ def release_document() -> Document:
     """Three steps, one of each level, each the parent of the next."""
     return {
         "release": "2000-01",
+        "cache_database": "old_cache",
+        "queue_database": "old_queue",
         "rebuilds_incoherent_caches": False,
         "queue_knows_blocked_datasets": False,
         "reads_enterprise_from_plan": False,
@@ -54,6 +56,7 @@ def test_a_release_is_read_from_its_document() -> None:
     release = parse_release(release_document())
 
     assert release.name == "2000-01"
+    assert (release.cache_database, release.queue_database) == ("old_cache", "old_queue")
     assert [step.name for step in release.steps] == ["dataset-a", "config-b", "split-c"]
     split = release.step("split-c")
     assert split.input_type is Level.SPLIT
@@ -111,6 +114,14 @@ def test_a_known_release_is_complete(
     assert {flag for flag in FLAGS if getattr(release, flag)} == flags
 
 
+@pytest.mark.parametrize(("name", "prefix"), [("2024-03", "datasets_server"), ("2026-08", "dataset_viewer")])
+def test_a_known_release_has_its_own_databases(name: str, prefix: str) -> None:
+    release = load_release(name)
+
+    assert release.cache_database == f"{prefix}_cache"
+    assert release.queue_database == f"{prefix}_queue"
+
+
 def test_the_releases_are_named_oldest_first() -> None:
     names = release_names()
 
@@ -164,6 +175,11 @@ def of_step(name: str, change: Callable[[Document], None]) -> Callable[[Document
         (without("topological_order"), "the release lacks topological_order."),
         *((without(flag), f"the release lacks {flag}.") for flag in FLAGS),
         *((with_field(flag, 1), f"{flag} is 1: it must be true or false.") for flag in FLAGS),
+        *(
+            (with_field(field, value), f"{field} is {value!r}: it must be the name of a database.")
+            for field in ("cache_database", "queue_database")
+            for value in ("", None)
+        ),
         (with_field("steps", ["dataset-a"]), "steps is ['dataset-a']: it must be an object."),
         (
             with_field("max_failed_runs_by_error_code", None),
