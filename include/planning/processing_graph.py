@@ -37,6 +37,7 @@ _RELEASE_FIELDS = (
     | _DATABASES
     | {
         "release",
+        "schedules",
         "steps",
         "max_failed_runs_by_error_code",
         "unsupported_tags",
@@ -80,6 +81,8 @@ class Release:
 
     :param cache_database: the name of the cache database, unless a Connection names another one.
     :param queue_database: the same for the queue.
+    :param schedules: by action, where they are not the usual ones: a cron expression in UTC; None for an
+        action that only runs by hand.
     :param steps: in topological order: each step comes after its parents.
     :param max_failed_runs: the error codes to retry, each with its maximum: an entry that has failed this
         often is not retried.
@@ -98,6 +101,7 @@ class Release:
     name: str
     cache_database: str
     queue_database: str
+    schedules: Mapping[str, str | None]
     steps: tuple[Step, ...]
     max_failed_runs: Mapping[str, int]
     unsupported_tags: frozenset[str]
@@ -159,12 +163,15 @@ def parse_release(document: object) -> Release:
         _check_boolean(flag, fields[flag])
     for database in sorted(_DATABASES):
         _check_database(database, fields[database])
+    for action, cron in _object("schedules", fields["schedules"]).items():
+        _check_schedule(f"schedules[{action!r}]", cron)
     for code, maximum in _object(
         "max_failed_runs_by_error_code", fields["max_failed_runs_by_error_code"]
     ).items():
         _check_integer(f"max_failed_runs_by_error_code[{code!r}]", maximum, lowest=1)
     return Release(
         name=fields["release"],
+        schedules=dict(fields["schedules"]),
         steps=_steps(fields["steps"], fields["topological_order"]),
         max_failed_runs=dict(fields["max_failed_runs_by_error_code"]),
         unsupported_tags=frozenset(_strings("unsupported_tags", fields["unsupported_tags"])),
@@ -253,6 +260,11 @@ def _check_boolean(what: str, value: object) -> None:
 def _check_database(what: str, value: object) -> None:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{what} is {value!r}: it must be the name of a database.")
+
+
+def _check_schedule(what: str, value: object) -> None:
+    if not isinstance(value, str | None):
+        raise ConfigurationError(f"{what} is {value!r}: it must be a cron expression, or null.")
 
 
 def _check_integer(what: str, value: object, *, lowest: int) -> None:

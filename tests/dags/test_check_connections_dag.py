@@ -240,6 +240,31 @@ def test_a_token_of_another_user_than_the_bot_is_reported(
     assert fix is None or fix in str(finding.fix)
 
 
+# The release
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "note"),
+    [
+        ("2026-08", "2026-08", ""),
+        (
+            "2026-08",
+            "2024-03",
+            "; the schedules are those of 2024-03 (option schedules_of_release)",
+        ),
+    ],
+)
+def test_schedules_of_another_release_than_the_tasks_are_mentioned(
+    places: None, monkeypatch: pytest.MonkeyPatch, variable: str, option: str, note: str
+) -> None:
+    set_variable(monkeypatch, "datasets_server_release", variable)
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__SCHEDULES_OF_RELEASE", option)
+
+    finding = findings()["Variable datasets_server_release"]
+
+    assert finding == Finding(finding.subject, f"valid, set to {variable}{note}")
+
+
 # Storages
 
 

@@ -58,6 +58,7 @@ def small_release(*, rebuilds_incoherent_caches: bool) -> Release:
             "release": "small",
             "cache_database": "cache",
             "queue_database": "queue",
+            "schedules": {},
             "rebuilds_incoherent_caches": rebuilds_incoherent_caches,
             "queue_knows_blocked_datasets": False,
             "reads_enterprise_from_plan": False,

@@ -32,6 +32,7 @@ def release_document() -> Document:
         "release": "2000-01",
         "cache_database": "old_cache",
         "queue_database": "old_queue",
+        "schedules": {"backfill": "0 1 * * *", "skip": None},
         "rebuilds_incoherent_caches": False,
         "queue_knows_blocked_datasets": False,
         "reads_enterprise_from_plan": False,
@@ -57,6 +58,7 @@ def test_a_release_is_read_from_its_document() -> None:
 
     assert release.name == "2000-01"
     assert (release.cache_database, release.queue_database) == ("old_cache", "old_queue")
+    assert release.schedules == {"backfill": "0 1 * * *", "skip": None}
     assert [step.name for step in release.steps] == ["dataset-a", "config-b", "split-c"]
     split = release.step("split-c")
     assert split.input_type is Level.SPLIT
@@ -179,6 +181,11 @@ def of_step(name: str, change: Callable[[Document], None]) -> Callable[[Document
             (with_field(field, value), f"{field} is {value!r}: it must be the name of a database.")
             for field in ("cache_database", "queue_database")
             for value in ("", None)
+        ),
+        (with_field("schedules", None), "schedules is None: it must be an object."),
+        (
+            with_field("schedules", {"backfill": 5}),
+            "schedules['backfill'] is 5: it must be a cron expression, or null.",
         ),
         (with_field("steps", ["dataset-a"]), "steps is ['dataset-a']: it must be an object."),
         (
