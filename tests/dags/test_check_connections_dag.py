@@ -16,7 +16,7 @@ from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
 from dev.local_stack.s3_server import S3Server
-from include.databases.mongo import rights
+from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
 from include.planning.processing_graph import DEFAULT_RELEASE
 from include.rights import Rights
@@ -65,7 +65,7 @@ def test_with_something_to_fix_all_checks_run_and_the_run_fails(
     assert run.report["checked"] == len(findings())
     assert [line.split(":")[0] for line in run.report["to_fix"]] == [
         "FIX  Connection datasets_server_cache",
-        "FIX  Connection datasets_server_cache, database datasets_server_maintenance",
+        "FIX  Connection datasets_server_cache, database datasets_server_airflow",
         "FIX  Variable datasets_server_release",
     ]
 
@@ -75,9 +75,9 @@ def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None,
 
     expected = (
         f"ok   {CACHE}: reachable, may read, may write",
-        f"ok   {CACHE}, database datasets_server_maintenance: reachable, may read, may write",
+        f"ok   {CACHE}, database datasets_server_airflow: reachable, may read, may write",
         f"ok   {QUEUE}: reachable, may read, may write",
-        f"ok   {QUEUE}, database datasets_server_maintenance: reachable, may read, may write",
+        f"ok   {QUEUE}, database datasets_server_airflow: reachable, may read, may write",
         "ok   Connection huggingface_hub: reachable, the token is valid, may read (it need not write)",
         "ok   Connection huggingface_hub_bot: reachable, the token is the bot's, may read,"
         " may write as far as the Hub reports",
@@ -106,7 +106,7 @@ def test_the_checks_leave_no_trace(
     places: None, databases: Databases, s3_server: S3Server, tmp_path: Path
 ) -> None:
     def everything() -> dict[str, Any]:
-        maintenance = databases.cache.client["datasets_server_maintenance"]
+        maintenance = databases.cache.client[MAINTENANCE_DATABASE]
         return {
             f"{database.name}.{name}": database[name].count_documents({})
             for database in (databases.cache, databases.queue, maintenance)

@@ -18,6 +18,7 @@ from datasets_server.retries import RETRIES
 from datasets_server.services import open_services
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
+from include.databases.former_database import FORMER_DATABASE
 from include.errors import ConfigurationError, ServiceError
 from include.hub.block_list import BlockList
 from include.planning.processing_graph import Release, load_release, release_names
@@ -65,6 +66,18 @@ def test_with_a_schema_the_release_does_not_matter(
 
     with CacheHook() as cache:
         assert cache.database().name == databases.cache.name
+
+
+def test_what_an_earlier_version_recorded_is_moved_when_the_databases_are_opened(
+    connections: None, databases: Databases
+) -> None:
+    client = databases.queue.client
+    client[FORMER_DATABASE]["unfinishedRebuilds"].insert_one({"_id": "user/data", "dataset": "user/data"})
+    try:
+        with open_services() as services:
+            assert list(services.maintenance.unfinished_rebuilds()) == ["user/data"]
+    finally:
+        client.drop_database(FORMER_DATABASE)
 
 
 def test_a_missing_connection_fails_at_once(airflow_database: None) -> None:

@@ -16,6 +16,7 @@ from pymongo.errors import InvalidURI, OperationFailure, PyMongoError
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.databases.cache_store import CacheStore
+from include.databases.former_database import move_from_former_database
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
 from include.databases.queue_store import QueueStore
@@ -88,6 +89,7 @@ class CacheHook(DatabaseHook):
 
     def store(self) -> CacheStore:
         """Return the store of cache entries."""
+        move_from_former_database(self.database(MAINTENANCE_DATABASE))
         return CacheStore(self.database())
 
 
@@ -102,9 +104,11 @@ class QueueHook(DatabaseHook):
         return QueueStore(self.database(), release)
 
     def maintenance(self) -> MaintenanceStore:
-        """Return the store of the records of maintenance, with its indexes."""
-        store = MaintenanceStore(self.database(MAINTENANCE_DATABASE))
+        """Return the store of the records of maintenance, with its indexes and what earlier versions left."""
+        database = self.database(MAINTENANCE_DATABASE)
+        store = MaintenanceStore(database)
         store.create_indexes()
+        move_from_former_database(database)
         return store
 
 
