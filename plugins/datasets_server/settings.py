@@ -73,8 +73,16 @@ HUB_BOT = ConnectionSpec(
 S3 = ConnectionSpec(
     PREFIX + "s3",
     "aws",
-    "login: the access key id; password: the secret access key; `region_name` in extra",
-    MappingProxyType({"S3_REGION_NAME": "us-east-1", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}),
+    "login: the access key id; password: the secret access key; `region_name` in extra. Without login and"
+    " password, boto3 finds the credentials of the pod or the machine",
+    MappingProxyType(
+        {
+            "S3_REGION_NAME": "us-east-1",
+            "S3_ACCESS_KEY_ID": "",
+            "S3_SECRET_ACCESS_KEY": "",
+            "S3_USE_IRSA": "false",
+        }
+    ),
     needed_for="storages in S3",
 )
 

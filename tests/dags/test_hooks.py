@@ -18,10 +18,12 @@ from datasets_server.retries import RETRIES
 from datasets_server.services import open_services
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
+from dev.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
 from include.databases.former_database import FORMER_DATABASE
 from include.errors import ConfigurationError, ServiceError
 from include.hub.block_list import BlockList
 from include.planning.processing_graph import Release, load_release, release_names
+from include.rights import Rights
 from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
@@ -225,3 +227,17 @@ def test_the_storages_are_those_of_the_variables(connections: None, tmp_path: Pa
     assert assets == FolderStorage(tmp_path / "assets")
     assert isinstance(cached_assets, BucketStorage)
     assert (cached_assets.bucket, cached_assets.prefix) == ("dataset-assets", "cached-assets")
+
+
+def test_a_connection_to_s3_without_keys_takes_those_of_the_process(
+    connections: None, monkeypatch: pytest.MonkeyPatch, s3_server: S3Server
+) -> None:
+    s3_server.create_bucket("dataset-assets")
+    extra = {"endpoint_url": s3_server.endpoint_url, "region_name": "us-east-1"}
+    set_connection(monkeypatch, "datasets_server_s3", conn_type="aws", extra=extra)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+
+    _, cached_assets = AssetsHook().storages()
+
+    assert cached_assets.rights() == Rights()

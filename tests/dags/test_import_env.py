@@ -47,7 +47,7 @@ ENVIRONMENT_VARIABLES = {
     *("CACHED_ASSETS_STORAGE_ROOT", "CACHED_ASSETS_BASE_URL", "S3_REGION_NAME", "S3_ACCESS_KEY_ID"),
     *("S3_SECRET_ACCESS_KEY", "DIRECTORY_CLEANING_CACHE_DIRECTORY", "DIRECTORY_CLEANING_SUBFOLDER_PATTERN"),
     *("DIRECTORY_CLEANING_EXPIRED_TIME_INTERVAL_SECONDS", "DISCUSSIONS_BOT_ASSOCIATED_USER_NAME"),
-    *("DISCUSSIONS_BOT_TOKEN", "DISCUSSIONS_PARQUET_REVISION", "LOG_LEVEL"),
+    *("DISCUSSIONS_BOT_TOKEN", "DISCUSSIONS_PARQUET_REVISION", "LOG_LEVEL", "S3_USE_IRSA"),
 }
 
 
@@ -163,6 +163,43 @@ def test_fields_that_the_file_does_not_mention_stay_as_they_are(
     assert connection("huggingface_hub") == Fields("https://huggingface.co", password="hf_renewed")
     s3 = connection("datasets_server_s3")
     assert s3 == Fields(login="AKIDSECRET", password="abc=def==", extra={"region_name": "eu-west-1"})
+
+
+def test_an_empty_token_replaces_the_present_one(tmp_path: Path) -> None:
+    import_file(tmp_path, FILE, "--yes")
+
+    import_file(tmp_path, "COMMON_HF_TOKEN=", "--yes")
+
+    assert connection("huggingface_hub") == Fields("https://huggingface.co")
+
+
+@pytest.mark.parametrize("before", ["", "S3_ACCESS_KEY_ID=AKIDSECRET\nS3_SECRET_ACCESS_KEY=abc=def=="])
+@pytest.mark.parametrize("keys", ["", "\nS3_ACCESS_KEY_ID=AKIDSECRET\nS3_SECRET_ACCESS_KEY=abc=def=="])
+@pytest.mark.parametrize("text", ["true", "True", "1"])
+def test_with_irsa_the_connection_has_no_keys(tmp_path: Path, before: str, keys: str, text: str) -> None:
+    import_file(tmp_path, before, "--yes")
+
+    import_file(tmp_path, f"S3_USE_IRSA={text}{keys}", "--yes")
+
+    assert connection("datasets_server_s3") == Fields(extra={"region_name": "us-east-1"})
+
+
+@pytest.mark.parametrize("text", ["false", "0", ""])
+def test_without_irsa_the_keys_stay(tmp_path: Path, text: str) -> None:
+    import_file(tmp_path, FILE, "--yes")
+
+    import_file(tmp_path, f"S3_USE_IRSA={text}", "--yes")
+
+    s3 = connection("datasets_server_s3")
+    assert s3 == Fields(login="AKIDSECRET", password="abc=def==", extra={"region_name": "us-east-1"})
+
+
+def test_irsa_that_is_neither_true_nor_false_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert import_file(tmp_path, "S3_USE_IRSA=maybe", "--yes") == 1
+
+    assert "S3_USE_IRSA is 'maybe': it may be true or false." in capsys.readouterr().out
 
 
 DIRECTORY = """
