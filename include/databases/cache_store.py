@@ -18,7 +18,9 @@ from pymongo.database import Database
 from include.databases.counts import CountCollection, Counts, Group
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
+    FROM_PRIMARY,
     NO_LIMIT_BUT_THE_REPLY_SIZE,
+    ReadMode,
     Session,
     in_transactions,
 )
@@ -100,17 +102,19 @@ class CacheStore:
     """Reads and removes cache entries, for many datasets at a time.
 
     :param database: the cache database of datasets-server.
+    :param read_preference: of the reads that no write is based on: those of candidates and of metrics.
     """
 
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], read_preference: ReadMode = FROM_PRIMARY) -> None:
         self._database = database
         self._entries = database["cachedResponsesBlue"]
+        self._candidates = self._entries.with_options(read_preference=read_preference)
         self._totals = database["cacheTotalMetric"]
         self._owed = OwedCounts(database)
 
     def entry_count(self) -> int:
         """Return the number of entries, from the count that MongoDB keeps, which is fast and nearly exact."""
-        return self._entries.estimated_document_count()
+        return self._candidates.estimated_document_count()
 
     def shards(self, count: int) -> list[NameRange]:
         """Cut the names of the cached datasets into at most ``count`` ranges of about as many entries each.
@@ -120,8 +124,8 @@ class CacheStore:
         return cut(self.entry_count(), count, self._name_at)
 
     def _name_at(self, position: int, query: Document) -> str | None:
-        found = self._entries.find(query, {"_id": 0, "dataset": 1}).sort("dataset").skip(position).limit(1)
-        return next((document["dataset"] for document in found), None)
+        found = self._candidates.find(query, {"_id": 0, "dataset": 1}).sort("dataset")
+        return next((document["dataset"] for document in found.skip(position).limit(1)), None)
 
     def sample_names(self, entries: int) -> list[str]:
         """Return the names of the datasets of some random entries, each once.
@@ -130,7 +134,7 @@ class CacheStore:
             many entries is more likely to be among them.
         """
         sample: list[Document] = [{"$sample": {"size": entries}}, {"$group": {"_id": "$dataset"}}]
-        return [document["_id"] for document in self._entries.aggregate(sample)]
+        return [document["_id"] for document in self._candidates.aggregate(sample)]
 
     def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Yield the names of the cached datasets in a range, each once, in the order of the index."""
@@ -148,7 +152,7 @@ class CacheStore:
 
     def _names_where(self, query: Document) -> Iterator[str]:
         pipeline = [{"$match": query}, {"$group": {"_id": "$dataset"}}]
-        for document in self._entries.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
+        for document in self._candidates.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
             yield document["_id"]
 
     def entry_counts(self, names: Sequence[str]) -> dict[str, int]:
@@ -251,7 +255,7 @@ class CacheStore:
         Without the hint, MongoDB reads all entries, with their contents, instead of the index.
         """
         fields = {field: {"$ifNull": [f"${field}", None]} for field in _TOTAL_FIELDS}
-        groups = self._entries.aggregate(
+        groups = self._candidates.aggregate(
             [{"$group": {"_id": fields, "total": {"$sum": 1}}}], hint=dict.fromkeys(_TOTAL_FIELDS, 1)
         )
         return {tuple(group["_id"][field] for field in _TOTAL_FIELDS): group["total"] for group in groups}

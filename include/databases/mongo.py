@@ -13,6 +13,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import Nearest, Primary, PrimaryPreferred, Secondary, SecondaryPreferred
 from pymongo.server_description import ServerDescription
 from pymongo.write_concern import WriteConcern
 
@@ -26,6 +27,8 @@ MAINTENANCE_DATABASE = "datasets_server_airflow"
 Result = TypeVar("Result")
 Session = ClientSession | None
 Address = tuple[str, int | None]
+ReadMode = Primary | PrimaryPreferred | Secondary | SecondaryPreferred | Nearest
+FROM_PRIMARY = Primary()
 
 #: As a cursor's batch size: the server then sends as much at a time as a reply may hold (16 MB).
 NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction
+from pymongo import ReadPreference
+from pymongo.read_preferences import SecondaryPreferred
 
 from datasets_server.hooks.assets import AssetsHook
 from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook, endpoint
 from datasets_server.retries import RETRIES
 from datasets_server.services import open_services
-from dev.local_stack.mongod import Mongod
+from dev.local_stack.mongod import REPLICA_SET, Mongod
 from dev.local_stack.ports import free_port
 from dev.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
 from include.databases.former_database import FORMER_DATABASE
@@ -68,6 +70,37 @@ def test_with_a_schema_the_release_does_not_matter(
 
     with CacheHook() as cache:
         assert cache.database().name == databases.cache.name
+
+
+def test_the_read_preference_of_a_connection_is_for_candidates_and_counts_alone(
+    sample: None, mongod: Mongod, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spec, database in (("cache", databases.cache), ("queue", databases.queue)):
+        options = {"readPreference": "secondaryPreferred", "readPreferenceTags": ["dc:a", ""]}
+        set_connection(
+            monkeypatch,
+            f"datasets_server_{spec}",
+            conn_type="mongo",
+            host=mongod.host,
+            port=mongod.port,
+            schema=database.name,
+            extra={**options, "maxStalenessSeconds": 120, "replicaSet": REPLICA_SET},
+        )
+
+    with open_services() as services, CacheHook() as cache:
+        assert cache.read_preference == SecondaryPreferred([{"dc": "a"}, {}], 120)
+        assert cache.database().read_preference == ReadPreference.PRIMARY
+        assert services.queue.remove(list(services.cache.dataset_names())) > 0  # in a transaction
+
+
+def test_a_read_preference_that_does_not_exist_is_an_error(
+    connections: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"readPreference": "nobody"}
+    set_connection(monkeypatch, "datasets_server_cache", conn_type="mongo", host="127.0.0.1", extra=extra)
+
+    with pytest.raises(ConfigurationError, match=r"datasets_server_cache cannot be used: .*nobody"):
+        CacheHook()
 
 
 def test_what_an_earlier_version_recorded_is_moved_when_the_databases_are_opened(

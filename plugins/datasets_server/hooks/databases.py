@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from airflow.exceptions import AirflowConfigException
 from airflow.providers.mongo.hooks.mongo import MongoHook
+from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError as InvalidMongoUri
 from pymongo.errors import InvalidURI, OperationFailure, PyMongoError
@@ -18,7 +19,7 @@ from datasets_server.hooks.connections import required_connection
 from include.databases.cache_store import CacheStore
 from include.databases.former_database import move_from_former_database
 from include.databases.maintenance_store import MaintenanceStore
-from include.databases.mongo import MAINTENANCE_DATABASE
+from include.databases.mongo import MAINTENANCE_DATABASE, ReadMode
 from include.databases.queue_store import QueueStore
 from include.errors import ConfigurationError, ServiceError
 from include.planning.processing_graph import Release
@@ -31,6 +32,7 @@ QUEUE_CONNECTION = settings.QUEUE.id
 #: that is down too, for which the 30 s of serverSelectionTimeoutMS are enough.
 _SOCKET_TIMEOUT_MILLISECONDS = 300_000
 
+_READ_OPTIONS = ("readpreference", "readpreferencetags", "maxstalenessseconds")
 #: By MongoDB's error code: Unauthorized and AuthenticationFailed.
 _REFUSALS = {
     13: "does not allow this operation: grant the user the role readWrite",
@@ -40,6 +42,9 @@ _REFUSALS = {
 
 class DatabaseHook(MongoHook):
     """A MongoDB of datasets-server.
+
+    A ``readPreference`` in the extra of its Connection is ``read_preference``, for the reads that no write is
+    based on. All others are from the primary.
 
     :param conn_id: a Connection of type mongo. Its schema is the database. Its user is in the database
         ``admin``, unless ``authSource`` in its extra names another one. A command fails if MongoDB does
@@ -57,6 +62,7 @@ class DatabaseHook(MongoHook):
         if self.connection.login:
             self.extras.setdefault("authSource", "admin")
         self.extras.setdefault("socketTimeoutMS", _SOCKET_TIMEOUT_MILLISECONDS)
+        self.read_preference = self._taken_read_preference()
         self._default_database = default_database
 
     def database(self, name: str | None = None) -> Database[dict[str, Any]]:
@@ -70,6 +76,18 @@ class DatabaseHook(MongoHook):
             database: Database[dict[str, Any]] = self.get_conn()[name or self._database_name()]
             database.command("ping")
             return database
+
+    def _taken_read_preference(self) -> ReadMode:
+        """Take the options of reading out of the extra: a client with them would read everything by them."""
+        names = [name for name in self.extras if name.lower() in _READ_OPTIONS]
+        options = {name: self.extras.pop(name) for name in names}
+        try:
+            with MongoClient[dict[str, Any]](connect=False, **options) as parser:
+                return cast("ReadMode", parser.read_preference)
+        except (PyMongoError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"The Connection {self.mongo_conn_id} cannot be used: {error}"
+            ) from error
 
     def _database_name(self) -> str:
         return self.connection.schema or self._default_database(settings.RELEASE.read())
@@ -90,7 +108,7 @@ class CacheHook(DatabaseHook):
     def store(self) -> CacheStore:
         """Return the store of cache entries."""
         move_from_former_database(self.database(MAINTENANCE_DATABASE))
-        return CacheStore(self.database())
+        return CacheStore(self.database(), self.read_preference)
 
 
 class QueueHook(DatabaseHook):
@@ -101,7 +119,7 @@ class QueueHook(DatabaseHook):
 
     def store(self, release: Release) -> QueueStore:
         """Return the store of jobs."""
-        return QueueStore(self.database(), release)
+        return QueueStore(self.database(), release, self.read_preference)
 
     def maintenance(self) -> MaintenanceStore:
         """Return the store of the records of maintenance, with its indexes and what earlier versions left."""
