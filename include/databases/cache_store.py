@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from operator import itemgetter
 from typing import Any
 
 from bson import MinKey
+from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from include.databases.counts import CountCollection, Counts, Group
 from include.databases.mongo import (
@@ -70,8 +73,12 @@ _LISTS_AND_SIZES = {
     "content.dataset_info.dataset_size": 1,
 }
 
+#: MongoDB's error code of a hint that names no index.
+_BAD_VALUE = 2
 _NAMES_PER_REPLY = 10_000
 _TOTAL_FIELDS = ("kind", "http_status", "error_code")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,15 +257,24 @@ class CacheStore:
         return [totals.replace(stored, self._count_entries(), dry_run=dry_run)]
 
     def _count_entries(self) -> dict[Group, int]:
-        """Count the entries in one pass over the index of these fields, without reading any entry.
-
-        Without the hint, MongoDB reads all entries, with their contents, instead of the index.
-        """
+        """Count the entries in one pass over the index of these fields, without reading any entry."""
         fields = {field: {"$ifNull": [f"${field}", None]} for field in _TOTAL_FIELDS}
-        groups = self._candidates.aggregate(
-            [{"$group": {"_id": fields, "total": {"$sum": 1}}}], hint=dict.fromkeys(_TOTAL_FIELDS, 1)
-        )
+        groups = self._aggregate_by_index([{"$group": {"_id": fields, "total": {"$sum": 1}}}])
         return {tuple(group["_id"][field] for field in _TOTAL_FIELDS): group["total"] for group in groups}
+
+    def _aggregate_by_index(self, pipeline: list[Document]) -> CommandCursor[Document]:
+        """Run a pipeline on the index of the totals: without the hint, MongoDB reads all entries instead."""
+        try:
+            return self._candidates.aggregate(pipeline, hint=dict.fromkeys(_TOTAL_FIELDS, 1))
+        except OperationFailure as error:
+            if error.code != _BAD_VALUE or "hint" not in str(error):
+                raise
+        logger.warning(
+            "%s has no index (%s): all entries are read, which takes long.",
+            self._entries.full_name,
+            ", ".join(_TOTAL_FIELDS),
+        )
+        return self._candidates.aggregate(pipeline)
 
     def converted_datasets(self, selection: Selection) -> Iterator[str]:
         """Yield the names of the selected datasets that were converted to Parquet, each once.

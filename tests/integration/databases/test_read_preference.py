@@ -9,7 +9,6 @@ import pytest
 from pymongo import MongoClient
 from pymongo.read_preferences import SecondaryPreferred
 
-from dev.local_stack.documents import create_indexes
 from dev.local_stack.mongod import REPLICA_SET, Mongod
 from include.databases.cache_store import CacheStore, Selection
 from include.databases.queue_store import QueueStore
@@ -42,7 +41,6 @@ class Watched:
 
 @pytest.fixture
 def watched(stores: Stores, release: Release, mongod: Mongod) -> Iterator[Watched]:
-    create_indexes(stores.databases.cache, stores.databases.queue, release)
     # A client that is connected to one member alone would read everything from that.
     with MongoClient[Document](
         mongod.host, mongod.port, replicaSet=REPLICA_SET, event_listeners=[watch := Watch()]
