@@ -2,7 +2,7 @@
 
 A run creates the jobs that add missing and update outdated cache entries.
 
-**When it runs.** Every evening, over the whole cache. Run it by hand after a release with new job runner
+**When it runs.** Every day, over the whole cache. Run it by hand after a release with new job runner
 versions, after an incident, or for a few datasets that look wrong. In Airflow's *backfill* by date range,
 each run takes the datasets with a cache entry updated in its data interval. While another run writes to the
 datasets, this one waits in `list_shards`, without occupying a worker.

@@ -10,7 +10,7 @@ Airflow's *backfill* by date range it is skipped, because it can only count the 
 
 **What it does.** It counts in one pass over an index, without reading any entry. It overwrites each count,
 and then deletes the counts of groups that no longer exist, so no count is ever missing. It also adds the
-counts to the collection `metricsHistory` of the database `datasets_server_maintenance`, and sends them as
+counts to the collection `metricsHistory` of the database `datasets_server_airflow`, and sends them as
 gauges through Airflow's own metrics, if these are enabled.
 
 **When it fails.** The error says what to do. Airflow retries a service that does not answer; a wrong

@@ -12,7 +12,7 @@ Airflow's *backfill* by date range it is skipped, because it can only count the 
 **What it does.** It counts in one pass over the jobs. It overwrites each count, and then deletes the counts
 of groups that no longer exist, so no count is ever missing. In the release 2026-08, the jobs of blocked
 datasets are counted separately, and not by worker size. It also adds the counts to the collection
-`metricsHistory` of the database `datasets_server_maintenance`, and sends them as gauges through Airflow's own
+`metricsHistory` of the database `datasets_server_airflow`, and sends them as gauges through Airflow's own
 metrics, if these are enabled.
 
 **When it fails.** The error says what to do. Airflow retries a service that does not answer; a wrong

@@ -9,17 +9,21 @@ from datasets_server import settings
 from dev.local_stack.airflow_server import AirflowApi
 from dev.local_stack.ports import HOST
 from dev.local_stack.sample_state import HUB_TOKEN
+from include.planning.processing_graph import load_release
 
 #: The fields of each Connection by its id, and the text of each Variable by its name.
 Connections = Mapping[str, Mapping[str, Any]]
 Variables = Mapping[str, str]
 
+CACHE_DATABASE = load_release().cache_database
+QUEUE_DATABASE = load_release().queue_database
+
 
 def service_connections(
     mongod_port: int,
     hub_url: str,
-    cache: str = settings.CACHE_DATABASE,
-    queue: str = settings.QUEUE_DATABASE,
+    cache: str = CACHE_DATABASE,
+    queue: str = QUEUE_DATABASE,
 ) -> Connections:
     """Return the Connections that every DAG requires: the databases and the Hub stand-in."""
     return {

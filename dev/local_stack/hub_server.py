@@ -225,6 +225,7 @@ class _Hub:
                 self._route("discussions", "GET", discussions, self._discussions),
                 self._route("new_discussion", "POST", discussions, self._new_discussion),
                 self._route("discussion", "GET", discussions + "/{num:int}", self._discussion),
+                self._route("status", "POST", discussions + "/{num:int}/status", self._change_status),
                 self._route("dataset", "GET", "/api/datasets/{dataset:path}", self._dataset),
                 Route("/_requests", self._requests),
                 Route("/_revisions", self._set_revisions, methods=["POST"]),
@@ -388,6 +389,16 @@ class _Hub:
         await self._go_wrong(self._state.datasets[name].fault_after_opening)
         url = f"{request.base_url}datasets/{name}/discussions/{discussion.num}"
         return JSONResponse({"num": discussion.num, "url": url, "pullRequest": discussion.is_pull_request})
+
+    async def _change_status(self, request: Request) -> Response:
+        author = self._required_user(request)
+        _, discussions = self._discussed(request)
+        number, status = request.path_params["num"], (await request.json())["status"]
+        discussions[:] = [
+            replace(item, status=status) if item.num == number else item for item in discussions
+        ]
+        event = {"id": "0" * 24, "type": "status-change", "createdAt": _hub_date(datetime.now(UTC))}
+        return JSONResponse({"newStatus": {**event, "author": {"name": author}, "data": {"status": status}}})
 
     async def _requests(self, _: Request) -> Response:
         """Return the counts, for a test that runs the stand-in as a separate process."""

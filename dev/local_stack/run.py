@@ -20,7 +20,7 @@ from datasets_server import settings
 from dev.local_stack.actions import VIEWS, View
 from dev.local_stack.airflow_server import PARSE_ONCE, USER, AirflowApi, AirflowServer
 from dev.local_stack.command import STOPPED, console, fresh_folder, run_command, step
-from dev.local_stack.configuration import configure, service_connections
+from dev.local_stack.configuration import CACHE_DATABASE, QUEUE_DATABASE, configure, service_connections
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod, find_mongod
 from dev.local_stack.ports import claim
@@ -91,7 +91,7 @@ class Services:
     def fill(self) -> None:
         """Replace their data with the sample."""
         with MongoClient[dict[str, Any]](self.mongod.uri) as client:
-            databases = client[settings.CACHE_DATABASE], client[settings.QUEUE_DATABASE]
+            databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
             self.hub.load(fill(*databases, self.assets, self.s3.client(), BUCKET, load_release()))
         fill_directories(self.storage)
 

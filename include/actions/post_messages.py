@@ -88,7 +88,7 @@ class ParquetMessages:
     :param revision: the branch of the Parquet files.
     :param max_messages: the maximum number of discussions to open; None for no maximum.
     :param dry_run: ask the Hub and write the messages, but open no discussion.
-    :param right: checked before each discussion.
+    :param right: checked before the Hub is asked about a dataset, and right before a discussion is opened.
     """
 
     bot: HubBot
@@ -130,7 +130,9 @@ class ParquetMessages:
         message = self._message(dataset)
         self.right.check()
         try:
-            return self.bot.open_discussion(dataset, message.title, message.text, dry_run=self.dry_run)
+            return self.bot.open_discussion(
+                dataset, message.title, message.text, dry_run=self.dry_run, check_right=self.right.check
+            )
         except DatasetError as error:
             return error
 

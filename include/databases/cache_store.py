@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,16 @@ from operator import itemgetter
 from typing import Any
 
 from bson import MinKey
+from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from include.databases.counts import CountCollection, Counts, Group
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
+    FROM_PRIMARY,
     NO_LIMIT_BUT_THE_REPLY_SIZE,
+    ReadMode,
     Session,
     in_transactions,
     resumed,
@@ -70,9 +75,12 @@ _LISTS_AND_SIZES = {
     "content.dataset_info.dataset_size": 1,
 }
 
-#: Few enough for one reply of the server.
+#: MongoDB's error code of a hint that names no index.
+_BAD_VALUE = 2
 _NAMES_PER_REPLY = 10_000
 _TOTAL_FIELDS = ("kind", "http_status", "error_code")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +111,19 @@ class CacheStore:
     """Reads and removes cache entries, for many datasets at a time.
 
     :param database: the cache database of datasets-server.
+    :param read_preference: of the reads that no write is based on: those of candidates and of metrics.
     """
 
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], read_preference: ReadMode = FROM_PRIMARY) -> None:
         self._database = database
         self._entries = database["cachedResponsesBlue"]
+        self._candidates = self._entries.with_options(read_preference=read_preference)
         self._totals = database["cacheTotalMetric"]
         self._owed = OwedCounts(database)
 
     def entry_count(self) -> int:
         """Return the number of entries, from the count that MongoDB keeps, which is fast and nearly exact."""
-        return self._entries.estimated_document_count()
+        return self._candidates.estimated_document_count()
 
     def shards(self, count: int) -> list[NameRange]:
         """Cut the names of the cached datasets into at most ``count`` ranges of about as many entries each.
@@ -123,8 +133,8 @@ class CacheStore:
         return retried(lambda: cut(self.entry_count(), count, self._name_at))
 
     def _name_at(self, position: int, query: Document) -> str | None:
-        found = self._entries.find(query, {"_id": 0, "dataset": 1}).sort("dataset").skip(position).limit(1)
-        return next((document["dataset"] for document in found), None)
+        found = self._candidates.find(query, {"_id": 0, "dataset": 1}).sort("dataset")
+        return next((document["dataset"] for document in found.skip(position).limit(1)), None)
 
     def sample_names(self, entries: int) -> list[str]:
         """Return the names of the datasets of some random entries, each once.
@@ -133,7 +143,7 @@ class CacheStore:
             many entries is more likely to be among them.
         """
         sample: list[Document] = [{"$sample": {"size": entries}}, {"$group": {"_id": "$dataset"}}]
-        return [document["_id"] for document in self._entries.aggregate(sample)]
+        return [document["_id"] for document in self._candidates.aggregate(sample)]
 
     def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Yield the names of the cached datasets in a range, each once, in their order, from the index."""
@@ -158,7 +168,7 @@ class CacheStore:
             {"$group": {"_id": "$dataset"}},
             {"$sort": {"_id": 1}},  # without it, the names of some queries would come in no order
         ]
-        for document in self._entries.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
+        for document in self._candidates.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
             yield document["_id"]
 
     def entry_counts(self, names: Sequence[str]) -> dict[str, int]:
@@ -256,15 +266,24 @@ class CacheStore:
         return [totals.replace(stored, retried(self._count_entries), dry_run=dry_run)]
 
     def _count_entries(self) -> dict[Group, int]:
-        """Count the entries in one pass over the index of these fields, without reading any entry.
-
-        Without the hint, MongoDB reads all entries, with their contents, instead of the index.
-        """
+        """Count the entries in one pass over the index of these fields, without reading any entry."""
         fields = {field: {"$ifNull": [f"${field}", None]} for field in _TOTAL_FIELDS}
-        groups = self._entries.aggregate(
-            [{"$group": {"_id": fields, "total": {"$sum": 1}}}], hint=dict.fromkeys(_TOTAL_FIELDS, 1)
-        )
+        groups = self._aggregate_by_index([{"$group": {"_id": fields, "total": {"$sum": 1}}}])
         return {tuple(group["_id"][field] for field in _TOTAL_FIELDS): group["total"] for group in groups}
+
+    def _aggregate_by_index(self, pipeline: list[Document]) -> CommandCursor[Document]:
+        """Run a pipeline on the index of the totals: without the hint, MongoDB reads all entries instead."""
+        try:
+            return self._candidates.aggregate(pipeline, hint=dict.fromkeys(_TOTAL_FIELDS, 1))
+        except OperationFailure as error:
+            if error.code != _BAD_VALUE or "hint" not in str(error):
+                raise
+        logger.warning(
+            "%s has no index (%s): all entries are read, which takes long.",
+            self._entries.full_name,
+            ", ".join(_TOTAL_FIELDS),
+        )
+        return self._candidates.aggregate(pipeline)
 
     def converted_datasets(self, selection: Selection) -> Iterator[str]:
         """Yield the names of the selected datasets that were converted to Parquet, each once.

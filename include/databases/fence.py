@@ -40,7 +40,7 @@ class LostRightError(ServiceError):
 class Fence:
     """Lets a task write until another run, or another attempt of the same task, puts up its own fence.
 
-    :param database: the database ``datasets_server_maintenance``.
+    :param database: the database ``datasets_server_airflow``.
     :param work: the work that one run at a time may do.
     :param run: any text that no other run has.
     :param task: any text that no other task of the run has.

@@ -53,7 +53,7 @@ class Lease:
     It is a document in our own database, beside the queue: runs of two Airflows are kept apart too. The times
     in it are those of the database's clock.
 
-    :param database: the database ``datasets_server_maintenance``.
+    :param database: the database ``datasets_server_airflow``.
     :param work: any text that names the work.
     :param run: any text that no other run has, not even of another Airflow.
     :param run_name: how messages call the run; ``run`` by default.

@@ -71,7 +71,7 @@ class ListingStore:
     Two tasks may continue the same listing at the same time: both write what the Hub says, and a place is
     stored after all the pages before it.
 
-    :param database: the database ``datasets_server_maintenance``.
+    :param database: the database ``datasets_server_airflow``.
     """
 
     def __init__(self, database: Database[Document]) -> None:

@@ -50,7 +50,7 @@ class Selected:
 class MaintenanceStore:
     """Keeps the Hub's listings, and the datasets that a run is about, is to remove, or rebuilds.
 
-    :param database: the database ``datasets_server_maintenance``. A ``run`` is any text that no other run
+    :param database: the database ``datasets_server_airflow``. A ``run`` is any text that no other run
         has, not even of another Airflow.
     :param listing_id: the listing that proves revisions; without one, none is proven.
     """

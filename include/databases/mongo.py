@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, CursorNotFound, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import Nearest, Primary, PrimaryPreferred, Secondary, SecondaryPreferred
 from pymongo.server_description import ServerDescription
 from pymongo.write_concern import WriteConcern
 
@@ -23,14 +24,19 @@ from include.rights import Rights
 
 #: Our own database, on each deployment of MongoDB that we write to. It is the only one whose collections and
 #: indexes are ours to make.
-MAINTENANCE_DATABASE = "datasets_server_maintenance"
+MAINTENANCE_DATABASE = "datasets_server_airflow"
 
 Result = TypeVar("Result")
 Session = ClientSession | None
 Address = tuple[str, int | None]
+ReadMode = Primary | PrimaryPreferred | Secondary | SecondaryPreferred | Nearest
+FROM_PRIMARY = Primary()
 
 #: As a cursor's batch size: the server then sends as much at a time as a reply may hold (16 MB).
 NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
+
+#: MongoDB's error code of a missing right.
+NOT_ALLOWED = 13
 
 #: How many documents one transaction writes: few enough that it ends before others want the same ones.
 DOCUMENTS_PER_TRANSACTION = 500
@@ -45,7 +51,6 @@ _PASSING_CODES = frozenset({6, 7, 89, 134, 262, 9001})
 
 Document = dict[str, Any]
 
-_NOT_ALLOWED = 13
 _PROBE = {"_id": "maintenance-probe"}
 
 logger = logging.getLogger(__name__)
@@ -208,7 +213,7 @@ def _is_allowed(
     try:
         attempt(collection)
     except OperationFailure as error:
-        if error.code != _NOT_ALLOWED:
+        if error.code != NOT_ALLOWED:
             raise
         return False
     return True

@@ -16,7 +16,9 @@ from pymongo.database import Database
 from include.databases.counts import CountCollection, Counts, Group
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
+    FROM_PRIMARY,
     NO_LIMIT_BUT_THE_REPLY_SIZE,
+    ReadMode,
     Session,
     in_transaction,
     in_transactions,
@@ -73,9 +75,15 @@ class QueueStore:
 
     :param database: the queue database of datasets-server.
     :param release: its rules say whether the jobs of blocked datasets are counted separately.
+    :param read_preference: of the reads that no write to a job is based on: those of metrics.
     """
 
-    def __init__(self, database: Database[Document], release: Release) -> None:
+    def __init__(
+        self,
+        database: Database[Document],
+        release: Release,
+        read_preference: ReadMode = FROM_PRIMARY,
+    ) -> None:
         self._database = database
         self._release = release
         self._jobs = database["jobsBlue"]
@@ -85,6 +93,8 @@ class QueueStore:
         self._worker_sizes = database["workerTypeJobCounts"]
         self._owed = OwedCounts(database)
         self._delays = _delays(release)
+        self._counted_jobs = self._jobs.with_options(read_preference=read_preference)
+        self._counted_blockages = self._blockages.with_options(read_preference=read_preference)
 
     def pending_jobs(self, names: Sequence[str]) -> dict[str, list[Job] | DatasetError]:
         """Read the waiting and the started jobs of some datasets, with one query.
@@ -310,7 +320,7 @@ class QueueStore:
         totals: Counter[Group] = Counter()
         sizes: Counter[Group] = Counter(dict.fromkeys((("light",), ("medium",), ("heavy",)), 0))
         knows_blocked = self._release.queue_knows_blocked_datasets
-        for job in self._jobs.aggregate([{"$group": self._job_group()}]):
+        for job in self._counted_jobs.aggregate([{"$group": self._job_group()}]):
             key, count = job["_id"], job["count"]
             blocked = key.get("blocked", False)
             dataset_status = ("blocked" if blocked else "normal",) if knows_blocked else ()
@@ -322,7 +332,7 @@ class QueueStore:
     def _job_group(self) -> Document:
         key: Document = {"type": "$type", "status": "$status", "difficulty": "$difficulty"}
         if self._release.queue_knows_blocked_datasets:
-            blocked = [document["dataset"] for document in self._blockages.find({}, {"dataset": 1})]
+            blocked = [document["dataset"] for document in self._counted_blockages.find({}, {"dataset": 1})]
             # As $in, but with a hash set: it takes no longer for thousands of blocked datasets.
             key["blocked"] = {"$setIsSubset": [["$dataset"], {"$literal": blocked}]}
         return {"_id": key, "count": {"$sum": 1}}

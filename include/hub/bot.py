@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from enum import StrEnum
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar
 
 from httpx2 import Client, HTTPError
-from huggingface_hub import HfApi
+from huggingface_hub import Discussion, HfApi
 from huggingface_hub.errors import DisabledRepoError, HfHubHTTPError
 from huggingface_hub.utils import set_client_factory
 
@@ -95,55 +96,84 @@ class HubBot:
                 "The token in the Connection huggingface_hub_bot is read-only: set one that can write."
             )
 
-    def open_discussion(self, dataset: str, title: str, text: str, *, dry_run: bool = False) -> Opening:
+    def open_discussion(
+        self,
+        dataset: str,
+        title: str,
+        text: str,
+        *,
+        dry_run: bool = False,
+        check_right: Callable[[], None] = lambda: None,
+    ) -> Opening:
         """Open a discussion on a dataset, unless the bot has opened one, or a pull request, there before.
 
-        A dry run asks the Hub the same questions, and opens nothing.
+        A dry run asks the Hub the same questions, and opens nothing. If another process opens one for the bot
+        at the same time, both close all but the first of them.
 
+        :param check_right: called last of all before the discussion is opened; raises an error to prevent it.
         :raises DatasetError: if the Hub does not answer clearly. The discussion may be open or not: the next
             call asks first.
         :raises HubUnavailableError: if the Hub fails all the time, or its rate limit does not end.
         """
         try:
-            return self._open(dataset, title, text, dry_run=dry_run)
+            return self._open(dataset, title, text, None if dry_run else check_right)
         except _NO_CLEAR_ANSWER as error:
             if isinstance(error, HfHubHTTPError) and (reason := _reason_to_pass_over(error)):
                 return reason
             raise DatasetError(f"the Hub did not answer: {first_line(error)}") from error
 
-    def _open(self, dataset: str, title: str, text: str, *, dry_run: bool) -> Opening:
+    def _open(self, dataset: str, title: str, text: str, check_right: Callable[[], None] | None) -> Opening:
+        """Open a discussion; without ``check_right``, only ask."""
         tried = False
+        created: set[int] = set()
 
         def attempt() -> Opening:
             # The rate limit may refuse the second of the two requests that create a discussion, so each
             # attempt first asks whether it is there.
             nonlocal tried
-            if self._has_opened(dataset):
-                return Opening.OPENED if tried else Opening.OPENED_BEFORE
+            if self._opened(dataset):
+                return self._settled(dataset, title, created) if tried else Opening.OPENED_BEFORE
             if reason := self._reason_against(dataset):
                 return reason
-            if not dry_run:
-                tried = True
-                self._create(dataset, title, text)
-            return Opening.OPENED
+            if check_right is None:
+                return Opening.OPENED
+            check_right()
+            tried = True
+            created.add(self._create(dataset, title, text))
+            return self._settled(dataset, title, created)
 
         try:
             return self._requests.make(attempt)
         except _NO_CLEAR_ANSWER:
             # The discussion may be there although the answer is lost.
-            if tried and self._requests.make(lambda: self._has_opened(dataset)):
-                return Opening.OPENED
+            if tried and self._requests.make(lambda: self._opened(dataset)):
+                return self._requests.make(lambda: self._settled(dataset, title, created))
             raise
 
-    def _create(self, dataset: str, title: str, text: str) -> None:
-        _in_time(lambda: self._api.create_discussion(dataset, title, description=text, repo_type="dataset"))
+    def _create(self, dataset: str, title: str, text: str) -> int:
+        created = _in_time(
+            lambda: self._api.create_discussion(dataset, title, description=text, repo_type="dataset")
+        )
+        return created.num
 
-    def _has_opened(self, dataset: str) -> bool:
-        # Among these are pull requests: with one, the bot has already written to the owner.
+    def _settled(self, dataset: str, title: str, created: Set[int]) -> Opening:
+        """Close the bot's discussions with this title but for the first, which may not be in ``created``."""
+        same = [each for each in self._opened(dataset) if each.title == title and not each.is_pull_request]
+        later = sorted(same, key=attrgetter("num"))[1:]
+        for each in later:
+            if each.status == "open":
+                self._close(dataset, each.num)
+        return Opening.OPENED_BEFORE if created & {each.num for each in later} else Opening.OPENED
+
+    def _close(self, dataset: str, number: int) -> None:
+        _in_time(lambda: self._api.change_discussion_status(dataset, number, "closed", repo_type="dataset"))
+
+    def _opened(self, dataset: str) -> list[Discussion]:
+        """Return what the bot has written to the owner of a dataset: discussions, and pull requests."""
         discussions = self._api.get_repo_discussions(
             dataset, author=self.name, discussion_status="all", repo_type="dataset"
         )
-        return _in_time(lambda: any(found.author == self.name for found in discussions))
+        return _in_time(lambda: [found for found in discussions if found.author == self.name])
 
     def _reason_against(self, dataset: str) -> Opening | None:
         info = _in_time(lambda: self._api.dataset_info(dataset, expand=["disabled"]))

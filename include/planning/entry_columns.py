@@ -17,6 +17,7 @@ from pymongoarrow.api import Schema
 from pymongoarrow.context import PyMongoArrowContext
 
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 #: Stands for a number or a time that is null or absent. It is less than any other.
 NO_NUMBER = int(np.iinfo(np.int64).min)
@@ -58,8 +59,9 @@ class TextColumn:
 class EntryColumns:
     """Cache entries without their contents. All columns have the same length: one item for each entry.
 
-    Null, absent and NaN are the same: NO_TEXT or NO_NUMBER. Numbers are cut to integers. ``updated_at`` is in
-    milliseconds since 1970, in UTC.
+    Null, absent and NaN are the same: NO_TEXT or NO_NUMBER. Numbers are cut to integers, so that one without
+    an end may become NO_NUMBER too; ``has_no_version`` tells them apart. ``updated_at`` is in milliseconds
+    since 1970, in UTC.
     """
 
     dataset: TextColumn
@@ -70,6 +72,7 @@ class EntryColumns:
     error_code: TextColumn
     revision: TextColumn
     job_runner_version: Integers
+    has_no_version: Booleans
     failed_runs: Integers
     updated_at: Integers
 
@@ -93,6 +96,7 @@ class EntryColumns:
                     error_code=_text(table["error_code"]),
                     revision=_text(table["dataset_git_revision"]),
                     job_runner_version=_numbers(table["job_runner_version"]),
+                    has_no_version=_nulls(table["job_runner_version"]),
                     failed_runs=_numbers(table["failed_runs"]),
                     updated_at=_numbers(table["updated_at"].cast(pa.int64())),
                 )
@@ -132,3 +136,8 @@ def _text(column: Any) -> TextColumn:  # noqa: ANN401
 def _numbers(column: Any) -> Integers:  # noqa: ANN401
     numbers: Integers = column.fill_null(NO_NUMBER).to_numpy()
     return numbers
+
+
+def _nulls(column: Any) -> Booleans:  # noqa: ANN401
+    nulls: Booleans = column.is_null().to_numpy()
+    return nulls

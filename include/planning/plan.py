@@ -192,11 +192,17 @@ def _reason_for_a_job(
             return Reason.OUTDATED_BY_PARENT
     if entry.http_status >= FIRST_ERROR_STATUS and _is_retried(entry, release):
         return Reason.ERROR_TO_RETRY
-    if entry.job_runner_version is None or entry.job_runner_version < step.job_runner_version:
+    if _is_obsolete(entry, step, release):
         return Reason.OBSOLETE
     if entry.revision != revision:
         return Reason.OTHER_REVISION
     return None
+
+
+def _is_obsolete(entry: Entry, step: Step, release: Release) -> bool:
+    if entry.job_runner_version is None:
+        return release.null_version_is_obsolete
+    return entry.job_runner_version < step.job_runner_version
 
 
 def _is_retried(error: Entry, release: Release) -> bool:

@@ -28,15 +28,22 @@ _FLAGS = frozenset(
         "queue_knows_blocked_datasets",
         "reads_enterprise_from_plan",
         "null_viewer_is_off",
+        "null_version_is_obsolete",
     }
 )
-_RELEASE_FIELDS = _FLAGS | {
-    "release",
-    "steps",
-    "max_failed_runs_by_error_code",
-    "unsupported_tags",
-    "topological_order",
-}
+_DATABASES = frozenset({"cache_database", "queue_database"})
+_RELEASE_FIELDS = (
+    _FLAGS
+    | _DATABASES
+    | {
+        "release",
+        "schedules",
+        "steps",
+        "max_failed_runs_by_error_code",
+        "unsupported_tags",
+        "topological_order",
+    }
+)
 _STEP_FIELDS = frozenset({"input_type", "triggered_by", "job_runner_version", "difficulty"})
 _OPTIONAL_STEP_FIELDS = frozenset({"bonus_difficulty_if_dataset_is_big"})
 
@@ -72,6 +79,10 @@ class Step:
 class Release:
     """The processing graph of a release of datasets-server, and the rules in which releases differ.
 
+    :param cache_database: the name of the cache database, unless a Connection names another one.
+    :param queue_database: the same for the queue.
+    :param schedules: by action, where they are not the usual ones: a cron expression in UTC; None for an
+        action that only runs by hand.
     :param steps: in topological order: each step comes after its parents.
     :param max_failed_runs: the error codes to retry, each with its maximum: an entry that has failed this
         often is not retried.
@@ -84,9 +95,13 @@ class Release:
         otherwise its ``isEnterprise`` does.
     :param null_viewer_is_off: whether ``viewer: null`` in the card of a dataset turns off its viewer, as
         other empty values do.
+    :param null_version_is_obsolete: whether an entry without a version of its job runner is obsolete.
     """
 
     name: str
+    cache_database: str
+    queue_database: str
+    schedules: Mapping[str, str | None]
     steps: tuple[Step, ...]
     max_failed_runs: Mapping[str, int]
     unsupported_tags: frozenset[str]
@@ -94,6 +109,7 @@ class Release:
     queue_knows_blocked_datasets: bool
     reads_enterprise_from_plan: bool
     null_viewer_is_off: bool
+    null_version_is_obsolete: bool
 
     def retrying(self, codes: Collection[str], *, past_the_maximum: bool) -> Release:
         """Return this release with ``codes`` as the error codes to retry; if there are none, with its own.
@@ -145,16 +161,21 @@ def parse_release(document: object) -> Release:
     _check_fields("the release", fields, required=_RELEASE_FIELDS)
     for flag in sorted(_FLAGS):
         _check_boolean(flag, fields[flag])
+    for database in sorted(_DATABASES):
+        _check_database(database, fields[database])
+    for action, cron in _object("schedules", fields["schedules"]).items():
+        _check_schedule(f"schedules[{action!r}]", cron)
     for code, maximum in _object(
         "max_failed_runs_by_error_code", fields["max_failed_runs_by_error_code"]
     ).items():
         _check_integer(f"max_failed_runs_by_error_code[{code!r}]", maximum, lowest=1)
     return Release(
         name=fields["release"],
+        schedules=dict(fields["schedules"]),
         steps=_steps(fields["steps"], fields["topological_order"]),
         max_failed_runs=dict(fields["max_failed_runs_by_error_code"]),
         unsupported_tags=frozenset(_strings("unsupported_tags", fields["unsupported_tags"])),
-        **{flag: fields[flag] for flag in _FLAGS},
+        **{field: fields[field] for field in _FLAGS | _DATABASES},
     )
 
 
@@ -234,6 +255,16 @@ def _check_fields(
 def _check_boolean(what: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ConfigurationError(f"{what} is {value!r}: it must be true or false.")
+
+
+def _check_database(what: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{what} is {value!r}: it must be the name of a database.")
+
+
+def _check_schedule(what: str, value: object) -> None:
+    if not isinstance(value, str | None):
+        raise ConfigurationError(f"{what} is {value!r}: it must be a cron expression, or null.")
 
 
 def _check_integer(what: str, value: object, *, lowest: int) -> None:

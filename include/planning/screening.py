@@ -14,14 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from include.planning.dataset_state import CachedDataset
-from include.planning.entry_columns import NO_NUMBER, NO_TEXT, EntryColumns, Integers
+from include.planning.entry_columns import NO_NUMBER, NO_TEXT, Booleans, EntryColumns, Integers
 from include.planning.processing_graph import Level, Release
 from include.planning.rules import FIRST_ERROR_STATUS, HTTP_STATUSES
-
-Booleans = NDArray[np.bool_]
 
 #: The code of a revision that no entry has.
 _NO_REVISION = -2
@@ -200,7 +197,10 @@ def _good_entries(release: Release, columns: EntryColumns, revisions: Mapping[st
     has_valid_status = (status >= HTTP_STATUSES.start) & (status < HTTP_STATUSES.stop)
     has_valid_failed_runs = (failed_runs >= 0) & (failed_runs < _MAX_INTEGER)  # infinity is the maximum
     is_not_retried = (status < FIRST_ERROR_STATUS) | (failed_runs >= max_failed_runs)
-    is_current = (columns.job_runner_version >= version) & (columns.revision.codes == revision)
+    is_obsolete = columns.job_runner_version < version
+    if not release.null_version_is_obsolete:
+        is_obsolete &= ~columns.has_no_version
+    is_current = ~is_obsolete & (columns.revision.codes == revision)
     has_time = columns.updated_at != NO_NUMBER
     good: Booleans = has_valid_status & has_valid_failed_runs & is_not_retried & is_current & has_time
     return good

@@ -10,8 +10,8 @@ class Action:
     """An action, and the DAG that runs it.
 
     :param id: the id of the DAG.
-    :param schedule: when the DAG runs, as a cron expression in UTC, unless Airflow's configuration sets
-        another schedule; None if it only runs by hand.
+    :param schedule: when the DAG runs, as a cron expression in UTC, unless a release or Airflow's
+        configuration sets another schedule; None if it only runs by hand.
     :param description: what the action does, in one sentence.
     """
 

@@ -7,6 +7,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from datasets_server.actions import Action
 from datasets_server.settings import POOL
+from include.errors import ConfigurationError
+from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names
 
 SECTION = "datasets_server"
 NEVER = "never"
@@ -16,13 +18,32 @@ def schedule(action: Action) -> CronDataIntervalTimetable | None:
     """Return the timetable of a DAG, each run of which covers the time since the previous run.
 
     The option ``schedule_<the id with underscores>`` (``AIRFLOW__DATASETS_SERVER__SCHEDULE_BACKFILL`` and so
-    on) replaces the action's own schedule, by a cron expression in UTC or by ``never``: then the DAG only
-    runs by hand.
+    on) replaces the schedule that the action has in the release of :func:`scheduling_release`, by a cron
+    expression in UTC or by ``never``: then the DAG only runs by hand.
+
+    :raises ConfigurationError: as :func:`scheduling_release`.
     """
     if action.schedule is None:
         return None
-    cron = conf.get(SECTION, f"schedule_{action.id.replace('-', '_')}", fallback=action.schedule)
+    own = scheduling_release().schedules.get(action.id, action.schedule)
+    cron = conf.get(SECTION, f"schedule_{action.id.replace('-', '_')}", fallback=own or NEVER)
     return None if cron == NEVER else CronDataIntervalTimetable(cron, timezone="UTC")
+
+
+def scheduling_release() -> Release:
+    """Return the release whose schedules the DAGs have, which the option ``schedules_of_release`` names.
+
+    The Variable that names the release for the tasks cannot tell: to parse a DAG file must not read one.
+
+    :raises ConfigurationError: if there is no such release.
+    """
+    name = conf.get(SECTION, "schedules_of_release", fallback=DEFAULT_RELEASE)
+    if name not in release_names():
+        raise ConfigurationError(
+            f"The option schedules_of_release in [{SECTION}] is {name!r}:"
+            f" it may be {' or '.join(release_names())}."
+        )
+    return load_release(name)
 
 
 def shard_pool() -> str:

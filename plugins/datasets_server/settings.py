@@ -24,9 +24,7 @@ POOL = "datasets_server"
 POOL_SLOTS = 4
 POOL_DESCRIPTION = "Limits how many shards of a backfill run at the same time, over all DAGs."
 
-#: The defaults if a Connection leaves them out.
-CACHE_DATABASE = "datasets_server_cache"
-QUEUE_DATABASE = "datasets_server_queue"
+#: The default if the Connection leaves it out.
 HUB_ENDPOINT = "https://huggingface.co"
 
 
@@ -34,8 +32,9 @@ HUB_ENDPOINT = "https://huggingface.co"
 class ConnectionSpec:
     """An Airflow Connection.
 
-    ``replaces`` has the environment variables of the CronJob that this replaces, each with its default.
-    ``needed_for`` names what requires the Connection; None if it is always required.
+    ``replaces`` has the environment variables of the CronJob that this replaces, each with its default; an
+    empty one leaves the field empty. ``needed_for`` names what requires the Connection; None if it is always
+    required.
     """
 
     id: str
@@ -48,18 +47,14 @@ class ConnectionSpec:
 CACHE = ConnectionSpec(
     PREFIX + "cache",
     "mongo",
-    f"host, port, login, password; schema: the cache database (`{CACHE_DATABASE}`)",
-    MappingProxyType(
-        {"CACHE_MONGO_URL": "mongodb://localhost:27017", "CACHE_MONGO_DATABASE": CACHE_DATABASE}
-    ),
+    "host, port, login, password; schema: the cache database (default: that of the release)",
+    MappingProxyType({"CACHE_MONGO_URL": "mongodb://localhost:27017", "CACHE_MONGO_DATABASE": ""}),
 )
 QUEUE = ConnectionSpec(
     PREFIX + "queue",
     "mongo",
-    f"host, port, login, password; schema: the queue database (`{QUEUE_DATABASE}`)",
-    MappingProxyType(
-        {"QUEUE_MONGO_URL": "mongodb://localhost:27017", "QUEUE_MONGO_DATABASE": QUEUE_DATABASE}
-    ),
+    "host, port, login, password; schema: the queue database (default: that of the release)",
+    MappingProxyType({"QUEUE_MONGO_URL": "mongodb://localhost:27017", "QUEUE_MONGO_DATABASE": ""}),
 )
 HUB = ConnectionSpec(
     "huggingface_hub",
@@ -78,8 +73,16 @@ HUB_BOT = ConnectionSpec(
 S3 = ConnectionSpec(
     PREFIX + "s3",
     "aws",
-    "login: the access key id; password: the secret access key; `region_name` in extra",
-    MappingProxyType({"S3_REGION_NAME": "us-east-1", "S3_ACCESS_KEY_ID": "", "S3_SECRET_ACCESS_KEY": ""}),
+    "login: the access key id; password: the secret access key; `region_name` in extra. Without login and"
+    " password, boto3 finds the credentials of the pod or the machine",
+    MappingProxyType(
+        {
+            "S3_REGION_NAME": "us-east-1",
+            "S3_ACCESS_KEY_ID": "",
+            "S3_SECRET_ACCESS_KEY": "",
+            "S3_USE_IRSA": "false",
+        }
+    ),
     needed_for="storages in S3",
 )
 

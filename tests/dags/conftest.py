@@ -17,6 +17,7 @@ from dev.local_stack import sample_state
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
+from include.databases.mongo import MAINTENANCE_DATABASE
 from include.planning.processing_graph import load_release
 from tests.conftest import Databases
 
@@ -165,7 +166,7 @@ def connections(
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_protocol", "s3")
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_root", "dataset-assets/cached-assets")
     yield
-    databases.cache.client.drop_database("datasets_server_maintenance")
+    databases.cache.client.drop_database(MAINTENANCE_DATABASE)
 
 
 @pytest.fixture

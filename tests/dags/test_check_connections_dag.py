@@ -16,7 +16,7 @@ from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port
 from dev.local_stack.s3_server import S3Server
-from include.databases.mongo import rights
+from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
 from include.planning.processing_graph import DEFAULT_RELEASE
 from include.rights import Rights
@@ -65,7 +65,7 @@ def test_with_something_to_fix_all_checks_run_and_the_run_fails(
     assert run.report["checked"] == len(findings())
     assert [line.split(":")[0] for line in run.report["to_fix"]] == [
         "FIX  Connection datasets_server_cache",
-        "FIX  Connection datasets_server_cache, database datasets_server_maintenance",
+        "FIX  Connection datasets_server_cache, database datasets_server_airflow",
         "FIX  Variable datasets_server_release",
     ]
 
@@ -75,9 +75,9 @@ def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None,
 
     expected = (
         f"ok   {CACHE}: reachable, may read, may write",
-        f"ok   {CACHE}, database datasets_server_maintenance: reachable, may read, may write",
+        f"ok   {CACHE}, database datasets_server_airflow: reachable, may read, may write",
         f"ok   {QUEUE}: reachable, may read, may write",
-        f"ok   {QUEUE}, database datasets_server_maintenance: reachable, may read, may write",
+        f"ok   {QUEUE}, database datasets_server_airflow: reachable, may read, may write",
         "ok   Connection huggingface_hub: reachable, the token is valid, may read (it need not write)",
         "ok   Connection huggingface_hub_bot: reachable, the token is the bot's, may read,"
         " may write as far as the Hub reports",
@@ -106,7 +106,7 @@ def test_the_checks_leave_no_trace(
     places: None, databases: Databases, s3_server: S3Server, tmp_path: Path
 ) -> None:
     def everything() -> dict[str, Any]:
-        maintenance = databases.cache.client["datasets_server_maintenance"]
+        maintenance = databases.cache.client[MAINTENANCE_DATABASE]
         return {
             f"{database.name}.{name}": database[name].count_documents({})
             for database in (databases.cache, databases.queue, maintenance)
@@ -238,6 +238,31 @@ def test_a_token_of_another_user_than_the_bot_is_reported(
 
     assert (finding.fix is None) == (fix is None)
     assert fix is None or fix in str(finding.fix)
+
+
+# The release
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "note"),
+    [
+        ("2026-08", "2026-08", ""),
+        (
+            "2026-08",
+            "2024-03",
+            "; the schedules are those of 2024-03 (option schedules_of_release)",
+        ),
+    ],
+)
+def test_schedules_of_another_release_than_the_tasks_are_mentioned(
+    places: None, monkeypatch: pytest.MonkeyPatch, variable: str, option: str, note: str
+) -> None:
+    set_variable(monkeypatch, "datasets_server_release", variable)
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__SCHEDULES_OF_RELEASE", option)
+
+    finding = findings()["Variable datasets_server_release"]
+
+    assert finding == Finding(finding.subject, f"valid, set to {variable}{note}")
 
 
 # Storages

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import product
 from typing import Any
 
 import pytest
 
-from datasets_server.actions import ACTIONS, CHECK_CONNECTIONS
+from datasets_server.actions import ACTIONS, BACKFILL, CHECK_CONNECTIONS
+from datasets_server.options import schedule
 from dev.local_stack.actions import VIEWS
+from include.errors import ConfigurationError
+from include.planning.processing_graph import load_release, release_names
 from tests.dags.conftest import PROJECT, parsed
 
 DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS))
@@ -70,6 +74,57 @@ def test_a_dag_has_the_schedule_of_production_unless_the_configuration_sets_anot
     assert schedule().summary == "7 7 * * *"
     monkeypatch.setenv(option, "never")
     assert schedule() is None
+
+
+#: Where those of another release differ.
+OF_OTHER_RELEASES = {
+    "2026-08": {
+        "backfill": "5 12 * * *",
+        "backfill-retryable-errors": "0 */2 * * *",
+        "clean-directory": None,  # it is no action of this release
+    }
+}
+
+
+@pytest.mark.parametrize(("release", "dag_id"), product(release_names(), SCHEDULES))
+def test_the_configuration_can_choose_the_schedules_of_another_release(
+    airflow_database: None, monkeypatch: pytest.MonkeyPatch, release: str, dag_id: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__SCHEDULES_OF_RELEASE", release)
+
+    schedule: Any = parsed(dag_id).schedule
+
+    cron = OF_OTHER_RELEASES.get(release, {}).get(dag_id, SCHEDULES[dag_id])
+    assert (schedule and schedule.summary) == cron
+
+
+def test_the_schedule_of_one_action_goes_before_those_of_a_release(
+    airflow_database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__SCHEDULES_OF_RELEASE", "2026-08")
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__SCHEDULE_CLEAN_DIRECTORY", "7 7 * * *")
+
+    schedule: Any = parsed("clean-directory").schedule
+    assert schedule.summary == "7 7 * * *"
+
+
+def test_schedules_of_an_unknown_release_are_an_error_that_names_the_option(
+    airflow_database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__SCHEDULES_OF_RELEASE", "2025")
+
+    with pytest.raises(ConfigurationError) as e:
+        schedule(BACKFILL)
+
+    assert str(e.value) == (
+        "The option schedules_of_release in [datasets_server] is '2025':"
+        f" it may be {' or '.join(release_names())}."
+    )
+
+
+@pytest.mark.parametrize("release", release_names())
+def test_a_release_has_schedules_of_actions_alone(release: str) -> None:
+    assert load_release(release).schedules.keys() <= {action.id for action in ACTIONS}
 
 
 def test_every_action_has_a_schedule_of_production() -> None:

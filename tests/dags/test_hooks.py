@@ -10,21 +10,26 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction
+from pymongo import ReadPreference
+from pymongo.read_preferences import SecondaryPreferred
 
 from datasets_server.hooks.assets import AssetsHook
 from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook, endpoint
 from datasets_server.retries import RETRIES
 from datasets_server.services import open_services
-from dev.local_stack.mongod import Mongod
+from dev.local_stack.mongod import REPLICA_SET, Mongod
 from dev.local_stack.ports import free_port
+from dev.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
+from include.databases.former_database import FORMER_DATABASE
 from include.errors import ConfigurationError, ServiceError
 from include.hub.block_list import BlockList
-from include.planning.processing_graph import load_release
+from include.planning.processing_graph import Release, load_release, release_names
+from include.rights import Rights
 from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
-from tests.dags.conftest import set_connection
+from tests.dags.conftest import set_connection, set_variable
 
 PASSWORD = "a-very-secret-password"
 
@@ -40,6 +45,74 @@ def test_the_schema_of_the_connection_is_the_database(connections: None, databas
     with CacheHook() as cache, QueueHook() as queue:
         assert list(cache.store().dataset_names()) == ["squad"]
         assert queue.database().name == databases.queue.name
+
+
+@pytest.mark.parametrize("release", map(load_release, release_names()), ids=lambda release: release.name)
+def test_without_a_schema_the_database_is_that_of_the_release(
+    connections: None, mongod: Mongod, monkeypatch: pytest.MonkeyPatch, release: Release
+) -> None:
+    set_variable(monkeypatch, "datasets_server_release", release.name)
+    for conn_id in ("datasets_server_cache", "datasets_server_queue"):
+        extra = {"directConnection": True}
+        set_connection(
+            monkeypatch, conn_id, conn_type="mongo", host=mongod.host, port=mongod.port, extra=extra
+        )
+
+    with CacheHook() as cache, QueueHook() as queue:
+        assert cache.database().name == release.cache_database
+        assert queue.database().name == release.queue_database
+
+
+def test_with_a_schema_the_release_does_not_matter(
+    connections: None, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variable(monkeypatch, "datasets_server_release", "not a release")
+
+    with CacheHook() as cache:
+        assert cache.database().name == databases.cache.name
+
+
+def test_the_read_preference_of_a_connection_is_for_candidates_and_counts_alone(
+    sample: None, mongod: Mongod, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spec, database in (("cache", databases.cache), ("queue", databases.queue)):
+        options = {"readPreference": "secondaryPreferred", "readPreferenceTags": ["dc:a", ""]}
+        set_connection(
+            monkeypatch,
+            f"datasets_server_{spec}",
+            conn_type="mongo",
+            host=mongod.host,
+            port=mongod.port,
+            schema=database.name,
+            extra={**options, "maxStalenessSeconds": 120, "replicaSet": REPLICA_SET},
+        )
+
+    with open_services() as services, CacheHook() as cache:
+        assert cache.read_preference == SecondaryPreferred([{"dc": "a"}, {}], 120)
+        assert cache.database().read_preference == ReadPreference.PRIMARY
+        assert services.queue.remove(list(services.cache.dataset_names())) > 0  # in a transaction
+
+
+def test_a_read_preference_that_does_not_exist_is_an_error(
+    connections: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"readPreference": "nobody"}
+    set_connection(monkeypatch, "datasets_server_cache", conn_type="mongo", host="127.0.0.1", extra=extra)
+
+    with pytest.raises(ConfigurationError, match=r"datasets_server_cache cannot be used: .*nobody"):
+        CacheHook()
+
+
+def test_what_an_earlier_version_recorded_is_moved_when_the_databases_are_opened(
+    connections: None, databases: Databases
+) -> None:
+    client = databases.queue.client
+    client[FORMER_DATABASE]["unfinishedRebuilds"].insert_one({"_id": "user/data", "dataset": "user/data"})
+    try:
+        with open_services() as services:
+            assert list(services.maintenance.unfinished_rebuilds()) == ["user/data"]
+    finally:
+        client.drop_database(FORMER_DATABASE)
 
 
 def test_a_missing_connection_fails_at_once(airflow_database: None) -> None:
@@ -95,6 +168,7 @@ def test_a_database_that_fails_during_a_task_is_named(
 def test_a_database_that_hangs_does_not_hold_a_task_for_ever(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr("include.databases.mongo.RETRIED_FOR_SECONDS", 1.0)
     with Mongod(tmp_path / "mongod", cache_gigabytes=0.25) as mongod:
         assert mongod.pid is not None
         extra = {"directConnection": True, "socketTimeoutMS": 500, "serverSelectionTimeoutMS": 500}
@@ -187,3 +261,17 @@ def test_the_storages_are_those_of_the_variables(connections: None, tmp_path: Pa
     assert assets == FolderStorage(tmp_path / "assets")
     assert isinstance(cached_assets, BucketStorage)
     assert (cached_assets.bucket, cached_assets.prefix) == ("dataset-assets", "cached-assets")
+
+
+def test_a_connection_to_s3_without_keys_takes_those_of_the_process(
+    connections: None, monkeypatch: pytest.MonkeyPatch, s3_server: S3Server
+) -> None:
+    s3_server.create_bucket("dataset-assets")
+    extra = {"endpoint_url": s3_server.endpoint_url, "region_name": "us-east-1"}
+    set_connection(monkeypatch, "datasets_server_s3", conn_type="aws", extra=extra)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+
+    _, cached_assets = AssetsHook().storages()
+
+    assert cached_assets.rights() == Rights()

@@ -47,7 +47,7 @@ ENVIRONMENT_VARIABLES = {
     *("CACHED_ASSETS_STORAGE_ROOT", "CACHED_ASSETS_BASE_URL", "S3_REGION_NAME", "S3_ACCESS_KEY_ID"),
     *("S3_SECRET_ACCESS_KEY", "DIRECTORY_CLEANING_CACHE_DIRECTORY", "DIRECTORY_CLEANING_SUBFOLDER_PATTERN"),
     *("DIRECTORY_CLEANING_EXPIRED_TIME_INTERVAL_SECONDS", "DISCUSSIONS_BOT_ASSOCIATED_USER_NAME"),
-    *("DISCUSSIONS_BOT_TOKEN", "DISCUSSIONS_PARQUET_REVISION", "LOG_LEVEL"),
+    *("DISCUSSIONS_BOT_TOKEN", "DISCUSSIONS_PARQUET_REVISION", "LOG_LEVEL", "S3_USE_IRSA"),
 }
 
 
@@ -165,6 +165,43 @@ def test_fields_that_the_file_does_not_mention_stay_as_they_are(
     assert s3 == Fields(login="AKIDSECRET", password="abc=def==", extra={"region_name": "eu-west-1"})
 
 
+def test_an_empty_token_replaces_the_present_one(tmp_path: Path) -> None:
+    import_file(tmp_path, FILE, "--yes")
+
+    import_file(tmp_path, "COMMON_HF_TOKEN=", "--yes")
+
+    assert connection("huggingface_hub") == Fields("https://huggingface.co")
+
+
+@pytest.mark.parametrize("before", ["", "S3_ACCESS_KEY_ID=AKIDSECRET\nS3_SECRET_ACCESS_KEY=abc=def=="])
+@pytest.mark.parametrize("keys", ["", "\nS3_ACCESS_KEY_ID=AKIDSECRET\nS3_SECRET_ACCESS_KEY=abc=def=="])
+@pytest.mark.parametrize("text", ["true", "True", "1"])
+def test_with_irsa_the_connection_has_no_keys(tmp_path: Path, before: str, keys: str, text: str) -> None:
+    import_file(tmp_path, before, "--yes")
+
+    import_file(tmp_path, f"S3_USE_IRSA={text}{keys}", "--yes")
+
+    assert connection("datasets_server_s3") == Fields(extra={"region_name": "us-east-1"})
+
+
+@pytest.mark.parametrize("text", ["false", "0", ""])
+def test_without_irsa_the_keys_stay(tmp_path: Path, text: str) -> None:
+    import_file(tmp_path, FILE, "--yes")
+
+    import_file(tmp_path, f"S3_USE_IRSA={text}", "--yes")
+
+    s3 = connection("datasets_server_s3")
+    assert s3 == Fields(login="AKIDSECRET", password="abc=def==", extra={"region_name": "us-east-1"})
+
+
+def test_irsa_that_is_neither_true_nor_false_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert import_file(tmp_path, "S3_USE_IRSA=maybe", "--yes") == 1
+
+    assert "S3_USE_IRSA is 'maybe': it may be true or false." in capsys.readouterr().out
+
+
 DIRECTORY = """
 DIRECTORY_CLEANING_CACHE_DIRECTORY=/storage/duckdb-index
 DIRECTORY_CLEANING_SUBFOLDER_PATTERN=cache/*
@@ -263,6 +300,17 @@ def test_a_required_connection_that_is_missing_in_file_and_airflow_is_reported(
     assert "Missing: the Connection datasets_server_queue" in output
     assert "datasets_server_s3" not in output
     assert connection(CACHE_CONNECTION) == Fields("localhost", 27017, schema="cache")
+
+
+@pytest.mark.parametrize("line", ["CACHE_MONGO_URL=mongodb://mongo:27017", "CACHE_MONGO_DATABASE="])
+def test_without_a_database_the_connection_has_no_schema_so_that_the_release_tells_it(
+    tmp_path: Path, line: str
+) -> None:
+    import_file(tmp_path, line, "--yes")
+
+    cache = connection(CACHE_CONNECTION)
+    assert cache is not None
+    assert cache.schema is None
 
 
 def test_a_connection_in_the_environment_of_airflow_is_reported(
@@ -365,7 +413,7 @@ def test_a_reference_in_a_uri_is_expanded(tmp_path: Path) -> None:
 
     import_file(tmp_path, text, "--yes")
 
-    fields = Fields("mongo", None, "maintainer", "s3cret", "datasets_server_cache")
+    fields = Fields("mongo", None, "maintainer", "s3cret")
     assert connection(CACHE_CONNECTION) == fields
 
 

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import Context
 
 from datasets_server import runs
+from include.databases.mongo import MAINTENANCE_DATABASE
 from include.errors import ConfigurationError
 from tests.conftest import Databases
 from tests.dags.conftest import RunDag
@@ -66,7 +67,7 @@ def test_without_its_first_task_a_run_has_no_token() -> None:
 def test_a_run_stores_data_for_its_tasks_under_its_token(
     sample: None, run_dag: RunDag, databases: Databases
 ) -> None:
-    maintenance = databases.queue.client["datasets_server_maintenance"]
+    maintenance = databases.queue.client[MAINTENANCE_DATABASE]
 
     finished = run_dag("backfill", datasets=["*"])
 

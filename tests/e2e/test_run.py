@@ -19,9 +19,9 @@ import pytest
 from pymongo import MongoClient
 
 from datasets_server.actions import ACTIONS
-from datasets_server.settings import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack import ports
 from dev.local_stack.actions import VIEWS
+from dev.local_stack.configuration import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.documents import CACHE, JOBS, utc_now
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.process import PROJECT_ROOT

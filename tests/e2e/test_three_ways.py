@@ -16,8 +16,8 @@ import pytest
 from pymongo import MongoClient
 
 from datasets_server import actions
-from datasets_server.settings import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.airflow_server import PARSE_ONCE, AirflowApi, AirflowServer
+from dev.local_stack.configuration import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.documents import CACHE, CACHE_TOTALS, JOB_TOTALS, JOBS
 from dev.local_stack.postgres_server import PostgresServer, find_postgres_programs
 from dev.local_stack.run import Services, start_services

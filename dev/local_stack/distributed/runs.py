@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from datasets_server.settings import QUEUE_DATABASE
+from dev.local_stack.configuration import QUEUE_DATABASE
 from dev.local_stack.distributed.stack import WORKERS, Stack
 from dev.local_stack.distributed.state import EndState, read_end
 from dev.local_stack.documents import JOBS

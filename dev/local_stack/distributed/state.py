@@ -12,7 +12,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from datasets_server.settings import CACHE_DATABASE, QUEUE_DATABASE
+from dev.local_stack.configuration import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.documents import (
     CACHE,
     CACHE_TOTALS,

@@ -56,7 +56,7 @@ class ConnectionChange:
 
     def write(self, session: Session) -> None:
         """Create or change the Connection."""
-        connection = find_connection(self.spec.id, session) or Connection(conn_id=self.spec.id)
+        connection = self._connection(session)
         connection.conn_type = self.spec.conn_type
         connection.host = self.after.host
         connection.port = self.after.port
@@ -65,6 +65,17 @@ class ConnectionChange:
         connection.set_password(self.after.password)
         connection.set_extra(json.dumps(self.after.extra) if self.after.extra else None)
         session.add(connection)
+
+    def _connection(self, session: Session) -> Connection:
+        """Return the Connection to change; a new one if its password has to go, as Airflow removes none."""
+        present = find_connection(self.spec.id, session)
+        if present is None:
+            return Connection(conn_id=self.spec.id)
+        if self.after.password or not present.password:
+            return present
+        session.delete(present)
+        session.flush()
+        return Connection(conn_id=self.spec.id, description=present.description)
 
 
 @dataclass(frozen=True, slots=True)

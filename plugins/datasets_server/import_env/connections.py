@@ -18,6 +18,10 @@ from datasets_server.hooks.hub import endpoint
 from datasets_server.settings import ConnectionSpec
 from include.errors import ConfigurationError
 
+#: As the CronJob reads them, in lower case.
+_BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "y", "on"), True) | dict.fromkeys(
+    ("false", "f", "0", "no", "n", "off"), False
+)
 _IS_SRV = {"mongodb": False, "mongodb+srv": True}
 _INVALID_URI = (
     "not a valid MongoDB URI: write one such as mongodb://user:password@host:27017/?replicaSet=rs0, and"
@@ -64,7 +68,7 @@ def updated_fields(spec: ConnectionSpec, present: Fields | None, env: Mapping[st
 
 
 def _update_mongo(prefix: str, present: Fields, given: Mapping[str, str]) -> Fields:
-    database = given.get(f"{prefix}_DATABASE", present.schema)
+    database = given.get(f"{prefix}_DATABASE", present.schema) or None
     if f"{prefix}_URL" not in given:
         return replace(present, schema=database)
     try:
@@ -93,12 +97,22 @@ def _update_bot(present: Fields, given: Mapping[str, str]) -> Fields:
 
 def _update_s3(present: Fields, given: Mapping[str, str]) -> Fields:
     region = {"region_name": given["S3_REGION_NAME"]} if "S3_REGION_NAME" in given else {}
-    return replace(
+    fields = replace(
         present,
         login=given.get("S3_ACCESS_KEY_ID", present.login) or None,
         password=given.get("S3_SECRET_ACCESS_KEY", present.password) or None,
         extra={**present.extra, **region},
     )
+    # Without keys, boto3 finds the credentials of the pod's service account itself.
+    return replace(fields, login=None, password=None) if _uses_irsa(given) else fields
+
+
+def _uses_irsa(given: Mapping[str, str]) -> bool:
+    text = given.get("S3_USE_IRSA", "false")
+    value = _BOOLEANS.get(text.strip().lower())
+    if value is None:
+        raise ConfigurationError(f"S3_USE_IRSA is {text!r}: it may be true or false.")
+    return value
 
 
 _UPDATES: Mapping[str, Callable[[Fields, Mapping[str, str]], Fields]] = {

@@ -17,6 +17,7 @@ from datasets_server.hooks.assets import AssetsHook
 from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
+from datasets_server.options import scheduling_release
 from datasets_server.settings import ConnectionSpec, Setting
 from include.actions.clean_directory.protection import check_allowed
 from include.actions.clean_directory.rule import DirectoryCleaning
@@ -24,7 +25,7 @@ from include.databases import cache_store, maintenance_store, owed_counts, queue
 from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
 from include.hub.block_list import BlockList
-from include.planning.processing_graph import load_release
+from include.planning.processing_graph import Release, load_release
 from include.rights import Rights, folder_rights
 from include.storage.asset_storage import AssetStorage
 from include.storage.bucket_storage import BucketStorage
@@ -225,7 +226,15 @@ def _check_cleaning(cleaning: DirectoryCleaning) -> Facts:
 
 def _check_setting(setting: Setting[object]) -> Facts:
     text = Variable.get(setting.name, default=None)
-    setting.read()
+    value = setting.read()
+    note = _note_on_schedules(value) if isinstance(value, Release) else ""
     if text is None:
-        return f"valid, not set (default: {setting.default or 'empty'})", None
-    return f"valid, set to {' '.join(str(text).split())}", None
+        return f"valid, not set (default: {setting.default or 'empty'}){note}", None
+    return f"valid, set to {' '.join(str(text).split())}{note}", None
+
+
+def _note_on_schedules(release: Release) -> str:
+    scheduling = scheduling_release()
+    if scheduling == release:
+        return ""
+    return f"; the schedules are those of {scheduling.name} (option schedules_of_release)"

@@ -210,6 +210,17 @@ class TestCacheMetrics:
         assert plan["totalDocsExamined"] == 0
         assert plan["totalKeysExamined"] == 101
 
+    def test_are_counted_without_the_index_too(
+        self, databases: Databases, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        databases.cache[CACHE].insert_many([entry("a", 200), entry("a", 500, "Error")])
+        databases.cache[CACHE].drop_indexes()
+
+        [counts] = CacheStore(databases.cache).collect_metrics()
+
+        assert counts.by_group == {("a", 200, None): 1, ("a", 500, "Error"): 1}
+        assert "has no index (kind, http_status, error_code)" in caplog.text
+
     def test_no_reader_misses_a_count(self, stores: Stores, mongod: Mongod) -> None:
         """After each write, all groups are there that are there both before and after."""
         codes = [f"Error{number}" for number in range(50)]

@@ -17,6 +17,7 @@ from dev.local_stack.hub_server import HubDataset, HubDiscussion, HubServer, Hub
 from dev.local_stack.ports import free_port
 from include.actions.post_messages import MessageTemplate, ParquetMessages
 from include.databases.cache_store import Selection
+from include.databases.fence import LostRightError
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.bot import HubBot, Opening
 from include.planning.processing_graph import DEFAULT_RELEASE
@@ -161,6 +162,66 @@ class TestOpenDiscussion:
         assert bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text") is reason
         assert posted(shared_hub) == {}
 
+    def test_the_right_is_checked_right_before_the_discussion_is_opened(self, shared_hub: HubServer) -> None:
+        put(shared_hub.state, DATA)
+
+        def check() -> None:
+            assert shared_hub.state.requests_by_route["dataset"] == 1
+            raise LostRightError("another run has taken over")
+
+        with pytest.raises(LostRightError):
+            bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text", check_right=check)
+
+        assert shared_hub.state.requests_by_route["new_discussion"] == 0
+
+    @pytest.mark.parametrize("status", ["open", "closed"])
+    def test_of_two_discussions_opened_at_the_same_time_the_later_one_is_closed(
+        self, shared_hub: HubServer, status: str
+    ) -> None:
+        put(shared_hub.state, DATA)
+        discussions = shared_hub.state.discussions["user/data"] = []
+
+        def let_another_bot_open_one() -> None:
+            discussions.append(discussion(1, status=status))
+
+        opening = bot_at(shared_hub.url).open_discussion(
+            "user/data", "Title", "Text", check_right=let_another_bot_open_one
+        )
+
+        assert opening is Opening.OPENED_BEFORE
+        assert [(found.num, found.status) for found in discussions] == [(1, status), (2, "closed")]
+
+    def test_the_first_of_two_discussions_stays_open_and_only_its_opener_says_so(
+        self, shared_hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(shared_hub.state, DATA)
+        create = HfApi.create_discussion
+
+        def create_and_let_another_bot_open_one(*args: Any, **options: Any) -> object:
+            created = create(*args, **options)
+            shared_hub.state.discussions["user/data"].append(discussion(2))
+            return created
+
+        monkeypatch.setattr(HfApi, "create_discussion", create_and_let_another_bot_open_one)
+
+        assert bot_at(shared_hub.url).open_discussion("user/data", "Title", "Text") is Opening.OPENED
+
+        opened = shared_hub.state.discussions["user/data"]
+        assert [found.status for found in opened] == ["open", "closed"]
+
+    def test_other_discussions_of_the_bot_are_not_closed(self, shared_hub: HubServer) -> None:
+        put(shared_hub.state, DATA)
+        discussions = shared_hub.state.discussions["user/data"] = []
+
+        def let_the_bot_write_something_else() -> None:
+            discussions.extend([discussion(1, title="Other"), discussion(2, is_pull_request=True)])
+
+        bot_at(shared_hub.url).open_discussion(
+            "user/data", "Title", "Text", check_right=let_the_bot_write_something_else
+        )
+
+        assert [found.status for found in discussions] == ["open", "open", "open"]
+
     @pytest.mark.parametrize("fault", ["server_error", "timeout"])
     def test_a_discussion_whose_answer_is_lost_is_found(self, shared_hub: HubServer, fault: Any) -> None:
         shared_hub.state.hang_seconds = 3
@@ -191,7 +252,7 @@ class TestOpenDiscussion:
         with pytest.raises(DatasetError, match=r"did not answer: .*401"):
             bot_at(https_hub.url).open_discussion("user/data", "Title", "Text")
 
-    @pytest.mark.parametrize("admitted", [0, 1, 2, 3])
+    @pytest.mark.parametrize("admitted", [0, 1, 2, 3, 4])
     def test_the_bot_waits_for_the_rate_limit_at_each_of_its_requests(
         self, hub_server: HubServer, admitted: int
     ) -> None:
@@ -260,6 +321,15 @@ class TestPost:
             f"a/data: News of a/data\n\n{shared_hub.url}/datasets/a/data/tree/refs%2Fconvert%2Fparquet"
         ]
 
+    def test_a_run_that_loses_its_right_while_it_asks_posts_nothing(self, shared_hub: HubServer) -> None:
+        put(shared_hub.state, DATA)
+
+        with pytest.raises(LostRightError):
+            messages(shared_hub, right=RightForOneCheck()).post(["user/data"])
+
+        assert shared_hub.state.requests_by_route["discussions"] == 1
+        assert posted(shared_hub) == {}
+
     def test_a_second_run_posts_nothing(self, shared_hub: HubServer) -> None:
         names = [f"user-{number:02}/data" for number in range(30)]
         put(shared_hub.state, *(HubDataset(name, REVISION) for name in names))
@@ -311,6 +381,20 @@ class TestPost:
 
         assert summary.already_posted >= 1
         assert posted(shared_hub) == {"user/data": 1, "z/data": 1}
+
+
+class RightForOneCheck:
+    """A right that is lost after it was checked once."""
+
+    def __init__(self) -> None:
+        self._checks = 0
+
+    def check(self, session: object = None) -> None:  # noqa: ARG002
+        self._checks += 1
+        if self._checks > 1:
+            raise LostRightError("another run has taken over")
+
+    def progress(self) -> None: ...
 
 
 def post_alone(url: str) -> None:

@@ -56,10 +56,14 @@ def small_release(*, rebuilds_incoherent_caches: bool) -> Release:
     return parse_release(
         {
             "release": "small",
+            "cache_database": "cache",
+            "queue_database": "queue",
+            "schedules": {},
             "rebuilds_incoherent_caches": rebuilds_incoherent_caches,
             "queue_knows_blocked_datasets": False,
             "reads_enterprise_from_plan": False,
             "null_viewer_is_off": False,
+            "null_version_is_obsolete": True,
             "steps": STEPS,
             "max_failed_runs_by_error_code": {"ConnectionError": 3},
             "unsupported_tags": [],
@@ -221,6 +225,17 @@ class TestReasons:
             cached = changed(cached, "info", job_runner_version=version)
 
         assert reasons(plan(cached)).get(("info", "config", None)) is reason
+
+    @pytest.mark.parametrize(
+        ("revision", "reason"), [(REVISION, None), (OTHER_REVISION, Reason.OTHER_REVISION)]
+    )
+    def test_without_the_rule_an_entry_without_a_version_is_not_obsolete(
+        self, revision: str, reason: Reason | None
+    ) -> None:
+        lenient = replace(SMALL, null_version_is_obsolete=False)
+        cached = changed(up_to_date(SMALL), "info", job_runner_version=None, revision=revision)
+
+        assert reasons(plan(cached, release=lenient)).get(("info", "config", None)) is reason
 
     def test_an_entry_of_another_revision_needs_a_job(self) -> None:
         made = plan(changed(up_to_date(SMALL), "info", revision=OTHER_REVISION))

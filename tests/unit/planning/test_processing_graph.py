@@ -21,17 +21,23 @@ FLAGS = (
     "queue_knows_blocked_datasets",
     "reads_enterprise_from_plan",
     "null_viewer_is_off",
+    "null_version_is_obsolete",
 )
+ONLY_2024_03 = {"null_viewer_is_off", "null_version_is_obsolete"}
 
 
 def release_document() -> Document:
     """Three steps, one of each level, each the parent of the next."""
     return {
         "release": "2000-01",
+        "cache_database": "old_cache",
+        "queue_database": "old_queue",
+        "schedules": {"backfill": "0 1 * * *", "skip": None},
         "rebuilds_incoherent_caches": False,
         "queue_knows_blocked_datasets": False,
         "reads_enterprise_from_plan": False,
         "null_viewer_is_off": False,
+        "null_version_is_obsolete": False,
         "steps": {
             "dataset-a": step("dataset"),
             "config-b": step("config", "dataset-a"),
@@ -51,6 +57,8 @@ def test_a_release_is_read_from_its_document() -> None:
     release = parse_release(release_document())
 
     assert release.name == "2000-01"
+    assert (release.cache_database, release.queue_database) == ("old_cache", "old_queue")
+    assert release.schedules == {"backfill": "0 1 * * *", "skip": None}
     assert [step.name for step in release.steps] == ["dataset-a", "config-b", "split-c"]
     split = release.step("split-c")
     assert split.input_type is Level.SPLIT
@@ -85,14 +93,14 @@ def test_a_shipped_release_has_its_steps_in_topological_order(name: str) -> None
 @pytest.mark.parametrize(
     ("name", "levels", "parents", "error_codes", "tags", "flags"),
     [
-        ("2024-03", {Level.DATASET: 10, Level.CONFIG: 9, Level.SPLIT: 7}, 31, 7, 0, {"null_viewer_is_off"}),
+        ("2024-03", {Level.DATASET: 10, Level.CONFIG: 9, Level.SPLIT: 7}, 31, 7, 0, ONLY_2024_03),
         (
             "2026-08",
             {Level.DATASET: 14, Level.CONFIG: 8, Level.SPLIT: 7},
             47,
             9,
             5,
-            set(FLAGS) - {"null_viewer_is_off"},
+            set(FLAGS) - ONLY_2024_03,
         ),
     ],
 )
@@ -106,6 +114,14 @@ def test_a_known_release_is_complete(
     assert len(release.max_failed_runs) == error_codes
     assert len(release.unsupported_tags) == tags
     assert {flag for flag in FLAGS if getattr(release, flag)} == flags
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("2024-03", "datasets_server"), ("2026-08", "dataset_viewer")])
+def test_a_known_release_has_its_own_databases(name: str, prefix: str) -> None:
+    release = load_release(name)
+
+    assert release.cache_database == f"{prefix}_cache"
+    assert release.queue_database == f"{prefix}_queue"
 
 
 def test_the_releases_are_named_oldest_first() -> None:
@@ -161,6 +177,16 @@ def of_step(name: str, change: Callable[[Document], None]) -> Callable[[Document
         (without("topological_order"), "the release lacks topological_order."),
         *((without(flag), f"the release lacks {flag}.") for flag in FLAGS),
         *((with_field(flag, 1), f"{flag} is 1: it must be true or false.") for flag in FLAGS),
+        *(
+            (with_field(field, value), f"{field} is {value!r}: it must be the name of a database.")
+            for field in ("cache_database", "queue_database")
+            for value in ("", None)
+        ),
+        (with_field("schedules", None), "schedules is None: it must be an object."),
+        (
+            with_field("schedules", {"backfill": 5}),
+            "schedules['backfill'] is 5: it must be a cron expression, or null.",
+        ),
         (with_field("steps", ["dataset-a"]), "steps is ['dataset-a']: it must be an object."),
         (
             with_field("max_failed_runs_by_error_code", None),

@@ -158,6 +158,12 @@ def is_made_from_configs(step: Step) -> bool:
     return any(parent.input_type > Level.DATASET or is_made_from_configs(parent) for parent in step.parents)
 
 
+def test_an_entry_without_a_version_is_proven_where_it_is_not_obsolete(release: Release) -> None:
+    cached = changed(up_to_date(release), "dataset-info", job_runner_version=None)
+
+    assert is_proven(release, cached) is not release.null_version_is_obsolete
+
+
 def test_each_of_several_datasets_is_judged_separately(release: Release) -> None:
     good, bad, empty = (
         replace(up_to_date(release, SPLITS), dataset=name) for name in ("good", "bad", "empty")
@@ -205,6 +211,16 @@ def test_a_dataset_with_an_entry_that_lacks_a_field_is_left_to_the_plan(release:
     del first[field]
 
     assert not proven_up_to_date(release, [columns(first, *others)], {DATASET: cached}, {DATASET: REVISION})
+
+
+@pytest.mark.parametrize("number", [float("-inf"), -(2**63), -1])
+def test_an_entry_with_an_impossible_version_is_not_taken_for_one_without_a_version(
+    release: Release, number: float
+) -> None:
+    first, *others = (document(DATASET, entry) for entry in up_to_date(release).entries)
+    strange = columns(first | {"job_runner_version": number}, *others)
+
+    assert not proven_up_to_date(release, [strange], {DATASET: up_to_date(release)}, {DATASET: REVISION})
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan"), -1, 2**63 - 1])
