@@ -93,7 +93,7 @@ import-env: $(READY) ## Turn ENV_FILE=/path into Connections and Variables of th
 
 .PHONY: format
 format: $(READY) ## Format the code, and fix what the linter can fix
-	@ruff check --fix .
+	@ruff check --fix-only .
 	@ruff format .
 
 .PHONY: docs

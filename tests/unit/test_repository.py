@@ -174,6 +174,16 @@ class TestMakefile:
     def test_help_is_the_default(self) -> None:
         assert run("make") == run("make", "help")
 
+    def test_format_formats_the_code_even_if_the_linter_cannot_fix_it(self, tmp_path: Path) -> None:
+        (tmp_path / ".venv").symlink_to(sys.prefix)
+        shutil.copy(ROOT / "pyproject.toml", tmp_path)
+        code = tmp_path / "code.py"
+        code.write_text("NUMBERS = [" + ", ".join(["1_000"] * 30) + "]\n")
+
+        run("make", "--makefile", str(ROOT / "Makefile"), "--directory", str(tmp_path), "format", "READY=")
+
+        assert len(code.read_text().splitlines()) > 1
+
 
 class TestSecrets:
     def test_no_secret_has_a_default(self, compose_text: str) -> None:
