@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import groupby
+from itertools import groupby, product
 from operator import itemgetter
 from typing import Any
 
-from bson import MinKey
+from bson import Int64, MinKey
 from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from include.databases.counts import CountCollection, Counts, Group
+from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, is_writable, read_separately
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
     FROM_PRIMARY,
@@ -63,6 +64,23 @@ _entry_values = itemgetter(*_ENTRY_FIELDS)
 # As Entry._make, but without its check of the length, which takes as long again.
 _make_entry = partial(tuple.__new__, Entry)
 
+_NUMBER_FIELDS = ("http_status", "job_runner_version", "failed_runs")
+_INTEGER = (int, Int64)
+_NULL = type(None)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "kind": (str,),
+    "config": (str, _NULL),
+    "split": (str, _NULL),
+    "http_status": _INTEGER,
+    "error_code": (str, _NULL),
+    "revision": (str,),
+    "job_runner_version": (*_INTEGER, _NULL),
+    "failed_runs": _INTEGER,
+    "updated_at": (datetime,),
+}
+#: All combinations, because to look one up is many times as fast as to check each field.
+_USUAL_TYPES = frozenset(product(*_TYPES.values()))
+
 #: The projection of an entry without its content.
 ENTRY_METADATA = {"_id": 0, "dataset": 1, **dict.fromkeys(_ENTRY_FIELDS, 1)}
 _LISTS_AND_SIZES = {
@@ -78,6 +96,8 @@ _LISTS_AND_SIZES = {
 #: MongoDB's error code of a hint that names no index.
 _BAD_VALUE = 2
 _NAMES_PER_REPLY = 10_000
+#: Selects all strings, and no other type.
+_ANY_NAME: Document = {"dataset": {"$gte": ""}}
 _TOTAL_FIELDS = ("kind", "http_status", "error_code")
 
 logger = logging.getLogger(__name__)
@@ -116,7 +136,8 @@ class CacheStore:
 
     def __init__(self, database: Database[Document], read_preference: ReadMode = FROM_PRIMARY) -> None:
         self._database = database
-        self._entries = database["cachedResponsesBlue"]
+        self._entries = database.get_collection("cachedResponsesBlue", ANY_TEXT)
+        self._decodable = self._entries.with_options(ANY_DATE)
         self._candidates = self._entries.with_options(read_preference=read_preference)
         self._totals = database["cacheTotalMetric"]
         self._owed = OwedCounts(database)
@@ -133,8 +154,10 @@ class CacheStore:
         return retried(lambda: cut(self.entry_count(), count, self._name_at))
 
     def _name_at(self, position: int, query: Document) -> str | None:
-        found = self._candidates.find(query, {"_id": 0, "dataset": 1}).sort("dataset")
-        return next((document["dataset"] for document in found.skip(position).limit(1)), None)
+        found = (
+            self._candidates.find(query or _ANY_NAME, {"_id": 0, "dataset": 1}).sort("dataset").skip(position)
+        )
+        return next((document["dataset"] for document in found if is_text(document["dataset"])), None)
 
     def sample_names(self, entries: int) -> list[str]:
         """Return the names of the datasets of some random entries, each once.
@@ -143,7 +166,7 @@ class CacheStore:
             many entries is more likely to be among them.
         """
         sample: list[Document] = [{"$sample": {"size": entries}}, {"$group": {"_id": "$dataset"}}]
-        return [document["_id"] for document in self._candidates.aggregate(sample)]
+        return [each["_id"] for each in self._candidates.aggregate(sample) if is_text(each["_id"])]
 
     def dataset_names(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Yield the names of the cached datasets in a range, each once, in their order, from the index."""
@@ -160,7 +183,7 @@ class CacheStore:
         return (name for name in names if selection.has_name(name))
 
     def _names_where(self, query: Document) -> Iterator[str]:
-        return resumed(partial(self._names_after, query))
+        return resumed(partial(self._names_after, query or _ANY_NAME))
 
     def _names_after(self, query: Document, last: str | None) -> Iterator[str]:
         pipeline: list[Document] = [
@@ -168,8 +191,14 @@ class CacheStore:
             {"$group": {"_id": "$dataset"}},
             {"$sort": {"_id": 1}},  # without it, the names of some queries would come in no order
         ]
+        malformed = 0
         for document in self._candidates.aggregate(pipeline, batchSize=_NAMES_PER_REPLY):
-            yield document["_id"]
+            if is_text(document["_id"]):
+                yield document["_id"]
+            else:
+                malformed += 1
+        if malformed:
+            logger.warning("%s values of dataset are no names: their entries are left out.", malformed)
 
     def entry_counts(self, names: Sequence[str]) -> dict[str, int]:
         """Return the number of entries of each dataset, which may be 0; an index answers this."""
@@ -178,7 +207,8 @@ class CacheStore:
             {"$group": {"_id": "$dataset", "entries": {"$sum": 1}}},
         ]
         groups = self._entries.aggregate(pipeline, batchSize=NO_LIMIT_BUT_THE_REPLY_SIZE)
-        return dict.fromkeys(names, 0) | {group["_id"]: group["entries"] for group in groups}
+        counts = {each["_id"]: each["entries"] for each in groups if is_text(each["_id"])}
+        return dict.fromkeys(names, 0) | counts
 
     def columns(self, names: Sequence[str]) -> Iterator[EntryColumns]:
         """Read the entries of some datasets, in the order of their names, in parts.
@@ -197,8 +227,12 @@ class CacheStore:
     def lists(self, names: Sequence[str]) -> dict[str, CachedDataset]:
         """Read only the lists of configs and splits of some datasets, with one query.
 
-        :return: by name, for each of ``names``.
+        :return: by name, for each of ``names`` but those with an entry that cannot be decoded.
         """
+        found = read_separately(names, self._lists_together)
+        return {name: cached for name, cached in found.items() if not isinstance(cached, DatasetError)}
+
+    def _lists_together(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
         listed = self._read_lists(names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND])
         return {name: listed[name].of(name) for name in names}
 
@@ -207,6 +241,9 @@ class CacheStore:
 
         :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
         """
+        return read_separately(names, self._read_together)
+
+    def _read_together(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
         listed = self._read_lists(names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND])
         cached: dict[str, CachedDataset | DatasetError] = {name: CachedDataset(name) for name in names}
         for name, entries in self._read_entries({"dataset": {"$in": names}}):
@@ -214,9 +251,11 @@ class CacheStore:
         return cached
 
     def _read_entries(self, query: Document) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
-        documents = self._entries.find(query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        found = self._decodable.find(query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        # A list of names is found by each of them.
+        documents = (document for document in found.sort("dataset") if type(document["dataset"]) is str)
         # The index gives them in this order at no cost, and grouping them so is quicker than by a dictionary.
-        for name, group in groupby(documents.sort("dataset"), key=itemgetter("dataset")):
+        for name, group in groupby(documents, key=itemgetter("dataset")):
             try:
                 yield name, _entries(list(group))
             except DatasetError as error:
@@ -226,8 +265,11 @@ class CacheStore:
         """Read what the contents of some kinds of entries say, by the name of the dataset."""
         listed: dict[str, _Lists] = defaultdict(_Lists)
         query = {"dataset": {"$in": names}, "kind": {"$in": kinds}}
-        for document in self._entries.find(query, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
-            listed[document["dataset"]].add(document["kind"], document.get("config"), document.get("content"))
+        found = self._decodable.find(query, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        for document in found:
+            name, kind = document["dataset"], document["kind"]
+            if isinstance(name, str) and isinstance(kind, str):
+                listed[name].add(kind, document.get("config"), document.get("content"))
         return listed
 
     def remove(self, names: Sequence[str], right: RightToWrite = UNRESTRICTED) -> int:
@@ -245,11 +287,12 @@ class CacheStore:
         found = self._entries.find(
             {"dataset": {"$in": names}}, dict.fromkeys(_TOTAL_FIELDS, 1), session=session
         )
-        entries = list(found.limit(DOCUMENTS_PER_TRANSACTION))
+        entries = [entry for entry in found.limit(DOCUMENTS_PER_TRANSACTION) if is_writable(entry["_id"])]
         if not entries:
             return 0
         self._entries.delete_many({"_id": {"$in": [entry["_id"] for entry in entries]}}, session=session)
-        keys = ({field: entry.get(field) for field in _TOTAL_FIELDS} for entry in entries)
+        groups = filter(None, map(_group, entries))
+        keys = (dict(zip(_TOTAL_FIELDS, group, strict=True)) for group in groups)
         self._owed.owe((CountMove(self._totals.name, key, "total", -1) for key in keys), session)
         return len(entries)
 
@@ -269,7 +312,16 @@ class CacheStore:
         """Count the entries in one pass over the index of these fields, without reading any entry."""
         fields = {field: {"$ifNull": [f"${field}", None]} for field in _TOTAL_FIELDS}
         groups = self._aggregate_by_index([{"$group": {"_id": fields, "total": {"$sum": 1}}}])
-        return {tuple(group["_id"][field] for field in _TOTAL_FIELDS): group["total"] for group in groups}
+        counts: Counter[Group] = Counter()
+        malformed = 0
+        for found in groups:
+            if group := _group(found["_id"]):
+                counts[group] += found["total"]
+            else:
+                malformed += found["total"]
+        if malformed:
+            logger.warning("%s malformed entries are not counted.", f"{malformed:,}")
+        return counts
 
     def _aggregate_by_index(self, pipeline: list[Document]) -> CommandCursor[Document]:
         """Run a pipeline on the index of the totals: without the hint, MongoDB reads all entries instead."""
@@ -337,11 +389,44 @@ def _has_wildcard(name: str) -> bool:
     return any(character in name for character in "*?[")
 
 
+def _group(entry: Document) -> Group | None:
+    """Return which total counts an entry; None if it is malformed."""
+    kind, http_status, error_code = (entry.get(field) for field in _TOTAL_FIELDS)
+    if is_text(kind) and is_number(http_status) and (error_code is None or is_text(error_code)):
+        return kind, int(http_status), error_code
+    return None
+
+
 def _entries(documents: Sequence[Document]) -> list[Entry]:
     try:
-        return list(map(_make_entry, map(_entry_values, documents)))
+        entries = list(map(_make_entry, map(_entry_values, documents)))
     except KeyError:  # a field is absent
-        return [_entry_with_absent_fields(document) for document in documents]
+        entries = [_entry_with_absent_fields(document) for document in documents]
+    return entries if all(map(_is_well_formed, entries)) else list(map(_checked, entries))
+
+
+def _is_well_formed(entry: Entry) -> bool:
+    return tuple(map(type, entry)) in _USUAL_TYPES and entry.failed_runs >= 0
+
+
+def _checked(entry: Entry) -> Entry:
+    """Return an entry whose numbers are integers.
+
+    :raises DatasetError: if a field has a type or a number that it cannot have.
+    """
+    values = {
+        field: int(value) if field in _NUMBER_FIELDS and is_number(value) else value
+        for field, value in entry._asdict().items()
+    }
+    wrong = [field for field, value in values.items() if type(value) not in _TYPES[field]]
+    if wrong:
+        raise DatasetError(
+            f"malformed cache entry of kind {entry.kind!r}: {wrong[0]} is of the type"
+            f" {type(values[wrong[0]]).__name__}"
+        )
+    if values["failed_runs"] < 0:
+        raise DatasetError(f"malformed cache entry of kind {entry.kind!r}: failed_runs is negative")
+    return Entry._make(values.values())
 
 
 def _entry_with_absent_fields(document: Document) -> Entry:

@@ -10,6 +10,8 @@ from typing import Any
 from pymongo import DeleteOne, UpdateOne
 from pymongo.collection import Collection
 
+from include.databases.malformed import ANY_TEXT, is_number, is_text, is_writable
+
 Document = dict[str, Any]
 Group = tuple[str | int | None, ...]
 
@@ -48,14 +50,21 @@ class CountCollection:
     def __init__(
         self, collection: Collection[Document], name: str, fields: tuple[str, ...], count_field: str
     ) -> None:
-        self._collection = collection
+        self._collection = collection.with_options(ANY_TEXT)
         self._name = name
         self._fields = fields
         self._count_field = count_field
 
     def stored(self) -> list[Document]:
-        """Read the present counts, before the counting begins."""
-        return list(self._collection.find({}, [*self._fields, self._count_field]))
+        """Read the present counts, before the counting begins. Malformed ones are left alone."""
+        found = self._collection.find({}, [*self._fields, self._count_field])
+        return [document for document in found if self._is_well_formed(document)]
+
+    def _is_well_formed(self, document: Document) -> bool:
+        parts = self._group(document)
+        return is_writable(document["_id"]) and all(
+            part is None or is_text(part) or is_number(part) for part in parts
+        )
 
     def replace(self, stored: Sequence[Document], by_group: Mapping[Group, int], *, dry_run: bool) -> Counts:
         """Write each count, then delete those whose group is gone: no reader ever misses one that is there.
@@ -81,5 +90,6 @@ class CountCollection:
         return UpdateOne(key, {"$set": key | {self._count_field: count}}, upsert=True)
 
     def _delete(self, document: Document) -> DeleteOne:
-        unmoved = {self._count_field: document.get(self._count_field)}
+        count = document.get(self._count_field)
+        unmoved = {self._count_field: count} if count is None or is_number(count) else {}
         return DeleteOne({"_id": document["_id"]} | unmoved)

@@ -51,7 +51,9 @@ class CountMove:
         """The write that moves it; a count that is not there yet starts from 0."""
         # With $eq, a malformed value is never taken for an operator.
         key = {name: {"$eq": value} for name, value in self.key.items()}
-        return UpdateOne(key, {"$inc": {self.field: self.by}}, upsert=True)
+        # $inc would refuse a count that is no number, and with it all that is owed.
+        count = {"$cond": [{"$isNumber": f"${self.field}"}, f"${self.field}", 0]}
+        return UpdateOne(key, [{"$set": {self.field: {"$add": [count, self.by]}}}], upsert=True)
 
 
 def _merged(moves: Iterable[CountMove]) -> list[CountMove]:

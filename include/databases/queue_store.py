@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from bson import ObjectId
+from bson import Int64, ObjectId
 from pymongo.cursor import Cursor
 from pymongo.database import Database
 
 from include.databases.counts import CountCollection, Counts, Group
+from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, is_writable, read_separately
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
     FROM_PRIMARY,
@@ -33,6 +35,8 @@ from include.planning.processing_graph import Release
 from include.planning.rules import MAX_DIFFICULTY, MAX_LIGHT_DIFFICULTY, MAX_MEDIUM_DIFFICULTY
 
 Document = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 #: The collections that maintenance reads and writes.
 COLLECTIONS = ("jobsBlue", "jobTotalMetric", "locks", "workerTypeJobCounts")
@@ -54,6 +58,17 @@ _JOB_FIELDS = dict.fromkeys(
     1,
 )
 
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "_id": (ObjectId,),
+    "type": (str,),
+    "revision": (str,),
+    "config": (str, type(None)),
+    "split": (str, type(None)),
+    "unicity_id": (str,),
+    "difficulty": (int, Int64, float),
+    "created_at": (datetime,),
+}
 
 #: What identifies the artifact of a job, and its revision.
 _ARTIFACT_FIELDS = ("type", "dataset", "revision", "config", "split")
@@ -86,9 +101,10 @@ class QueueStore:
     ) -> None:
         self._database = database
         self._release = release
-        self._jobs = database["jobsBlue"]
+        self._jobs = database.get_collection("jobsBlue", ANY_TEXT)
+        self._decodable = self._jobs.with_options(ANY_DATE)
         self._locks = database["locks"]
-        self._blockages = database["datasetBlockages"]
+        self._blockages = database.get_collection("datasetBlockages", ANY_TEXT)
         self._totals = database["jobTotalMetric"]
         self._worker_sizes = database["workerTypeJobCounts"]
         self._owed = OwedCounts(database)
@@ -101,24 +117,30 @@ class QueueStore:
 
         :return: by name, for each dataset that has any; an error for a dataset with a malformed job.
         """
+        return read_separately(names, self._pending_together)
+
+    def _pending_together(self, names: Sequence[str]) -> dict[str, list[Job] | DatasetError]:
         jobs: dict[str, list[Job]] = defaultdict(list)
         errors: dict[str, DatasetError] = {}
         query = {"dataset": {"$in": names}}  # all jobs are pending: those that have finished are deleted
-        for document in self._jobs.find(query, _JOB_FIELDS, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
+        for document in self._decodable.find(query, _JOB_FIELDS, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
+            name = document["dataset"]
+            if not isinstance(name, str):
+                continue  # A list of names is found by each of them.
             try:
-                jobs[document["dataset"]].append(_job(document))
-            except (KeyError, ValueError) as error:
-                errors[document["dataset"]] = DatasetError(f"malformed job {document['_id']}: {error!r}")
+                jobs[name].append(_job(document))
+            except (KeyError, TypeError, ValueError) as error:
+                errors[name] = DatasetError(f"malformed job {document['_id']}: {error!r}")
         return {**jobs, **errors}
 
     def pending_job_ids(self, names: Sequence[str]) -> set[ObjectId]:
         """Read the ids of the waiting and the started jobs of some datasets."""
         found = self._jobs.find({"dataset": {"$in": names}}, {"_id": 1})
-        return {document["_id"] for document in found}
+        return {document["_id"] for document in found if isinstance(document["_id"], ObjectId)}
 
     def with_pending_jobs(self, names: Sequence[str]) -> set[str]:
         """Return the datasets among ``names`` that have waiting or started jobs; an index answers this."""
-        return set(self._jobs.distinct("dataset", {"dataset": {"$in": names}}))
+        return set(filter(is_text, self._jobs.distinct("dataset", {"dataset": {"$in": names}})))
 
     def apply(
         self,
@@ -182,9 +204,7 @@ class QueueStore:
         """Leave out the new jobs that another program has created since the plan was made."""
         if not new_jobs:
             return []
-        found = self._pending_like(new_jobs, session)
-        deleted_ids = {job["_id"] for job in deleted}
-        pending = {_artifact(job) for job in found if job["_id"] not in deleted_ids}
+        pending = _artifacts(self._pending_like(new_jobs, session), but={job["_id"] for job in deleted})
         # insert_many adds an _id to each document: a transaction that is tried again must have new ones.
         return [dict(job) for job in new_jobs if _artifact(job) not in pending]
 
@@ -212,8 +232,7 @@ class QueueStore:
     def _duplicates(self, created: Sequence[Document], session: Session) -> list[Document]:
         if not created:
             return []
-        ours = {job["_id"] for job in created}
-        others = {_artifact(job) for job in self._pending_like(created, session) if job["_id"] not in ours}
+        others = _artifacts(self._pending_like(created, session), but={job["_id"] for job in created})
         return [job for job in created if _artifact(job) in others]
 
     def remove(
@@ -243,7 +262,7 @@ class QueueStore:
         self._owed.owe(self._moves([], deleted, session), session)
         if deleted:
             self._locks.update_many(
-                {"_id": {"$in": [job["unicity_id"] for job in deleted]}},
+                {"_id": {"$in": [job["unicity_id"] for job in deleted if is_text(job.get("unicity_id"))]}},
                 {"$set": {"owner": None, "updated_at": datetime.now(UTC)}},
                 session=session,
             )
@@ -254,7 +273,7 @@ class QueueStore:
         """Read what counts and locks need of jobs that meet the query and wait, for one transaction."""
         fields = {"type": 1, "dataset": 1, "difficulty": 1, "unicity_id": 1}
         found = self._jobs.find(query | {"status": JobStatus.WAITING.value}, fields, session=session)
-        return list(found.limit(DOCUMENTS_PER_TRANSACTION))
+        return [job for job in found.limit(DOCUMENTS_PER_TRANSACTION) if is_writable(job["_id"])]
 
     def _delete(self, jobs: Sequence[Document], session: Session) -> None:
         """Delete jobs that wait."""
@@ -267,10 +286,10 @@ class QueueStore:
     ) -> Iterator[CountMove]:
         """Yield the moves of the counts of waiting jobs, by type, and of jobs, by worker size."""
         types = Counter(job["type"] for job in created)
-        types.subtract(job["type"] for job in deleted)
+        types.subtract(job["type"] for job in deleted if is_text(job.get("type")))
         blocked = self._blocked({job["dataset"] for job in created}, session)
         sizes = Counter(worker_size(job["difficulty"]) for job in created if job["dataset"] not in blocked)
-        sizes.subtract(worker_size(job["difficulty"]) for job in deleted)
+        sizes.subtract(worker_size(job["difficulty"]) for job in deleted if is_number(job.get("difficulty")))
         for job_type, by in types.items():
             yield CountMove(self._totals.name, self._total_key(job_type), "total", by)
         for size, by in sizes.items():
@@ -284,7 +303,7 @@ class QueueStore:
         if not self._release.queue_knows_blocked_datasets:
             return set()
         found = self._blockages.find({"dataset": {"$in": list(names)}}, {"dataset": 1}, session=session)
-        return {document["dataset"] for document in found}
+        return {document["dataset"] for document in found if is_text(document["dataset"])}
 
     def pay_owed_counts(self) -> None:
         """Move the counts by what an earlier run has recorded, but not paid before it was killed."""
@@ -320,19 +339,26 @@ class QueueStore:
         totals: Counter[Group] = Counter()
         sizes: Counter[Group] = Counter(dict.fromkeys((("light",), ("medium",), ("heavy",)), 0))
         knows_blocked = self._release.queue_knows_blocked_datasets
+        malformed = 0
         for job in self._counted_jobs.aggregate([{"$group": self._job_group()}]):
             key, count = job["_id"], job["count"]
             blocked = key.get("blocked", False)
+            if not (is_text(key.get("type")) and is_text(key.get("status"))):
+                malformed += count
+                continue
             dataset_status = ("blocked" if blocked else "normal",) if knows_blocked else ()
             totals[(key.get("type"), key.get("status"), *dataset_status)] += count
             if not blocked and _is_difficulty(key.get("difficulty")):
                 sizes[(worker_size(key["difficulty"]),)] += count
+        if malformed:
+            logger.warning("%s malformed jobs are not counted.", f"{malformed:,}")
         return totals, sizes
 
     def _job_group(self) -> Document:
         key: Document = {"type": "$type", "status": "$status", "difficulty": "$difficulty"}
         if self._release.queue_knows_blocked_datasets:
-            blocked = [document["dataset"] for document in self._counted_blockages.find({}, {"dataset": 1})]
+            found = self._counted_blockages.find({}, {"dataset": 1})
+            blocked = [each["dataset"] for each in found if is_text(each.get("dataset"))]
             # As $in, but with a hash set: it takes no longer for thousands of blocked datasets.
             key["blocked"] = {"$setIsSubset": [["$dataset"], {"$literal": blocked}]}
         return {"_id": key, "count": {"$sum": 1}}
@@ -372,6 +398,16 @@ def _artifact(job: Document) -> tuple[Any, ...]:
     return tuple(job.get(field) for field in _ARTIFACT_FIELDS)
 
 
+def _artifacts(jobs: Iterable[Document], but: Set[ObjectId]) -> set[tuple[Any, ...]]:
+    """Return the artifacts of jobs, but for the jobs with these ids and for malformed ones."""
+    return {
+        _artifact(job)
+        for job in jobs
+        if all(value is None or is_text(value) for value in _artifact(job))
+        and not (isinstance(job["_id"], ObjectId) and job["_id"] in but)
+    }
+
+
 def worker_size(difficulty: int) -> str:
     """Tell the size of the workers that take jobs of a difficulty from 1 to 100."""
     if difficulty <= MAX_LIGHT_DIFFICULTY:
@@ -380,10 +416,19 @@ def worker_size(difficulty: int) -> str:
 
 
 def _is_difficulty(value: object) -> bool:
-    return isinstance(value, int | float) and 0 < value <= MAX_DIFFICULTY
+    return is_number(value) and 0 < value <= MAX_DIFFICULTY
 
 
 def _job(document: Document) -> Job:
+    """Read a job.
+
+    :raises KeyError, TypeError, ValueError: if a field is absent, or of a wrong type or value.
+    """
+    for field, types in _TYPES.items():
+        if type(document.get(field)) not in types:
+            raise TypeError(f"{field} is of the type {type(document[field]).__name__}")
+    if not is_number(document["difficulty"]):
+        raise ValueError("difficulty is not finite")
     return Job(
         id=document["_id"],
         type=document["type"],
@@ -394,7 +439,7 @@ def _job(document: Document) -> Job:
         unicity_id=document["unicity_id"],
         status=JobStatus(document["status"]),
         priority=Priority(document["priority"]),
-        difficulty=document["difficulty"],
+        difficulty=int(document["difficulty"]),
         created_at=document["created_at"],
     )
 

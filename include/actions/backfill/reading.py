@@ -205,8 +205,6 @@ class Reader:
                 dataset_folder(name)  # An unsafe name must fail before anything of the dataset is removed.
         except DatasetError as error:
             return error
-        except TypeError as error:
-            return DatasetError(f"malformed cache entry: a field is of a wrong type ({error})")
         return plan
 
 

@@ -91,10 +91,15 @@ class World:
             stores.queue,
             maintenance.with_listing(self.listing.id) if self.listing else maintenance,
             Hub(self.hub_server.url, "hf_token", self.release, BlockList.parse(self.blocked)),
-            Remover(stores.cache, stores.queue, [FolderStorage(self.root)]),
+            self.remover,
             options or BackfillOptions(),
             right,
         ).run(names or stores.cache.dataset_names())
+
+    @property
+    def remover(self) -> Remover:
+        """Removes datasets."""
+        return Remover(self.stores.cache, self.stores.queue, [FolderStorage(self.root)])
 
     @property
     def entries(self) -> Collection[Document]:
@@ -523,11 +528,11 @@ class TestErrors:
         ("change", "message"),
         [
             ({"$unset": {"http_status": 1}}, "it has no http_status"),
-            ({"$set": {"updated_at": "yesterday"}}, "a field is of a wrong type"),
-            ({"$set": {"http_status": "200"}}, "a field is of a wrong type"),
-            ({"$set": {"job_runner_version": "2"}}, "a field is of a wrong type"),
-            ({"$set": {"config": ["a"]}}, "a field is of a wrong type"),
-            ({"$set": {"kind": ["config-info"]}}, "a field is of a wrong type"),
+            ({"$set": {"updated_at": "yesterday"}}, "updated_at is of the type str"),
+            ({"$set": {"http_status": "200"}}, "http_status is of the type str"),
+            ({"$set": {"job_runner_version": "2"}}, "job_runner_version is of the type str"),
+            ({"$set": {"config": ["a"]}}, "config is of the type list"),
+            ({"$set": {"kind": ["config-info"]}}, "kind is of the type list"),
         ],
         ids=repr,
     )
