@@ -115,7 +115,7 @@ class _Generator:
             case Trouble.MISSING_ENTRY:
                 own.remove(self._any_but_naming(own))
             case Trouble.OBSOLETE_ENTRY:
-                self._any_but_naming(own)["job_runner_version"] = None
+                self._any_but_naming(own)["job_runner_version"] = 0
             case Trouble.ERROR_TO_RETRY:
                 code = self._random.choice(list(self._release.max_failed_runs))
                 as_error(self._any_but_naming(own), code, failed_runs=0)
