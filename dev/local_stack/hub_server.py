@@ -123,8 +123,9 @@ class HubState:
 
     ``tokens`` maps each valid token to its user; None accepts any token, for the user ``anybody``.
     ``listing_fault`` is why the listing never ends: its last page leads to the first, or it goes on with
-    empty pages. ``requests_by_route`` counts every request, including refused ones, by the names of the
-    routes in ``_Hub.application``: whoami, whoisthis, listing, dataset, discussions, …
+    empty pages. ``not_found_times`` says how many of the next requests for a dataset are answered with a 404,
+    although it is there. ``requests_by_route`` counts every request, including refused ones, by the names
+    of the routes in ``_Hub.application``: whoami, whoisthis, listing, dataset, discussions, …
     """
 
     datasets: dict[str, HubDataset] = field(default_factory=dict)
@@ -135,6 +136,7 @@ class HubState:
     page_size: int = 1000
     listing_fault: ListingFault | None = None
     hang_seconds: float = 30
+    not_found_times: dict[str, int] = field(default_factory=dict)
     requests_by_route: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -297,7 +299,11 @@ class _Hub:
         return dataset
 
     async def _dataset(self, request: Request) -> Response:
-        dataset = self._visible(request, request.path_params["dataset"])
+        name = request.path_params["dataset"]
+        if times := self._state.not_found_times.get(name, 0):
+            self._state.not_found_times[name] = times - 1
+            raise _RefusedError(404, "Repository not found", "RepoNotFound")
+        dataset = self._visible(request, name)
         if dataset.renamed_to is not None:
             query = f"?{request.url.query}" if request.url.query else ""
             return Response(

@@ -5,7 +5,7 @@ It is on the deployment of the queue. Only in this database do we create collect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -162,6 +162,18 @@ class MaintenanceStore:
             self.finish_rebuilds(reasons, session)
 
         self._write(add, right)
+
+    def withdraw_removal_candidates(
+        self, run: str, names: Collection[str], right: RightToWrite = UNRESTRICTED
+    ) -> None:
+        """Forget that a run is to remove datasets, if an earlier attempt of a task has written them down.
+
+        :param right: checked in the transaction; not used if there is none of them.
+        :raises ServiceError: if the right is lost.
+        """
+        candidates = {"run": run, "dataset": {"$in": list(names)}}
+        if names and self._candidates.find_one(candidates, {"_id": 1}):
+            self._write(lambda session: self._candidates.delete_many(candidates, session=session), right)
 
     def removal_candidate_count(self, run: str) -> int:
         """Return the number of datasets that a run is to remove."""

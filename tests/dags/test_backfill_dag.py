@@ -163,6 +163,23 @@ def test_a_revoked_token_removes_nothing(
     assert dump(databases.cache, databases.queue) == before
 
 
+def test_a_dataset_that_the_hub_did_not_find_once_stays(
+    sample: None, run_dag: RunDag, databases: Databases, hub_server: HubServer
+) -> None:
+    """The Hub answers for each dataset that it is asked about with a 404 at first."""
+    supported = (
+        datasets_by_outcome(RELEASE)[Outcome.UNTOUCHED] | datasets_by_outcome(RELEASE)[Outcome.BACKFILLED]
+    )
+    hub_server.state.not_found_times = dict.fromkeys(supported, 1)
+
+    finished = run_dag("backfill", untrusted_listing="ask")
+
+    cached = set(databases.cache.cachedResponsesBlue.distinct("dataset"))
+    assert finished.state == "success"
+    assert supported <= cached
+    assert finished.report["datasets"]["removed"] == len(datasets_by_outcome(RELEASE)[Outcome.REMOVED])
+
+
 def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, databases: Databases) -> None:
     one = run_dag("backfill", dry_run=True, shards=1).report
     seven = run_dag("backfill", dry_run=True, shards=7, batch_size=3).report

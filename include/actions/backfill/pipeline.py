@@ -187,6 +187,7 @@ class Backfill:
                 case DatasetError() as error:
                     summary.count_failure(name, error)
         self._writer.note_unsupported(reasons, summary)
+        self._writer.note_supported(revisions)
         plans = []
         for name, plan in self._reader.plans(part, revisions).items():
             if isinstance(plan, DatasetError):

@@ -44,7 +44,7 @@ class BackfillSummary(Summary):
 
 @dataclass(slots=True)
 class RemovalSummary(Summary):
-    """What a removal of datasets did. ``spared`` are those that the Hub has called supported since."""
+    """What a removal of datasets did. ``spared`` are those that the Hub supports after all."""
 
     removed: int = 0
     failed: int = 0
@@ -54,6 +54,11 @@ class RemovalSummary(Summary):
     asset_folders: int = 0
     hub_requests: int = 0
     error_sample: list[str] = field(default_factory=list)
+
+    def count_failure(self, name: str, error: DatasetError) -> None:
+        """Count a dataset that could not be removed, or about which the Hub did not answer."""
+        self.failed += 1
+        add_to_sample(self.error_sample, name, error)
 
 
 def backfill_report(

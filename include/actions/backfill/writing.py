@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from bson import ObjectId
@@ -42,6 +42,11 @@ class Writer:
             add_to_sample(summary.unsupported_sample, name, reason)
         if reasons and not self.dry_run:
             self.maintenance.add_removal_candidates(self.run, reasons, self.right)
+
+    def note_supported(self, names: Collection[str]) -> None:
+        """Cross off datasets that an earlier attempt has written down to be removed."""
+        if not self.dry_run:
+            self.maintenance.withdraw_removal_candidates(self.run, names, self.right)
 
     def write(self, plans: Sequence[Plan], deletable: Set[ObjectId], summary: BackfillSummary) -> None:
         """Write the jobs of plans that are not empty; an incoherent dataset is removed first.

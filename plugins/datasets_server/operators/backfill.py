@@ -31,7 +31,7 @@ from datasets_server.services import Services, open_services
 from datasets_server.xcoms import ListingReference, Shard
 from include.actions.backfill.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
-from include.actions.backfill.removal import confirmed
+from include.actions.backfill.removal import UnsupportedRemoval
 from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
 from include.databases.cache_store import CacheStore, Selection
 from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
@@ -382,8 +382,7 @@ def _list_for_approval(shown: Sequence[RemovalCandidate], number: int) -> str:
 class RemoveDatasetsOperator(BaseOperator):
     """Removes the datasets that the shards of the run found to be unsupported.
 
-    If the Hub's answer is old, as after an approval, the task asks the Hub again, and keeps the datasets that
-    the Hub now supports.
+    It asks the Hub about each of them once more, and spares those that the Hub supports.
 
     Returns the fields of :class:`include.actions.backfill.report.RemovalSummary`.
 
@@ -400,10 +399,8 @@ class RemoveDatasetsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
         with open_services() as services, _turn(services, context, preview=False) as right:
-            candidates = services.maintenance.removal_candidates(run_token(context))
-            summary = RemovalSummary()
-            names = confirmed(candidates, services.hub(), summary)
-            summary.add(services.remover(right).remove(names))
+            removal = UnsupportedRemoval(services.remover(right), services.hub(), services.maintenance)
+            summary = removal.run(run_token(context))
         return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
 
 

@@ -361,6 +361,29 @@ class TestWrites:
         world.stores.databases.maintenance.removalCandidates.delete_many({})
         assert world.contents() == before
 
+    def test_cross_off_what_the_hub_did_not_find_in_an_earlier_attempt(self, world: World) -> None:
+        names = ["fine", "missing", "gone"]
+        world.cache(*names)
+        world.host("fine", "missing")
+        world.forget("missing", "dataset-size")
+        world.hub_server.state.not_found_times = {"fine": 1, "missing": 1}
+        world.backfill()
+        assert set(world.candidates()) == set(names)
+
+        world.backfill()
+
+        assert set(world.candidates()) == {"gone"}
+
+    def test_of_a_dry_run_cross_nothing_off(self, world: World) -> None:
+        world.cache("fine")
+        world.host("fine")
+        world.hub_server.state.not_found_times = {"fine": 1}
+        world.backfill()
+
+        world.backfill(options=BackfillOptions(dry_run=True))
+
+        assert set(world.candidates()) == {"fine"}
+
 
 class TestProgress:
     @pytest.mark.parametrize("listed", [True, False])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from dev.local_stack.documents import JOBS, new_job
 from dev.local_stack.hub_server import HubDataset, HubServer
 from dev.local_stack.s3_server import S3Server
-from include.actions.backfill.removal import ANSWERS_LAST, Remover, confirmed
+from include.actions.backfill.removal import DATASETS_AT_A_TIME, Remover, UnsupportedRemoval
 from include.actions.backfill.report import RemovalSummary
-from include.databases.maintenance_store import RemovalCandidate
 from include.errors import ServiceError
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
@@ -23,6 +21,7 @@ from include.storage.folder_storage import FolderStorage
 from tests.builders import NOON, REVISION, contents, insert_up_to_date
 from tests.integration.conftest import Stores
 
+NOT_FOUND = "it is not found on the Hub"
 UNSAFE_NAMES = ["..", "user/..", "/", "user/--", "user//data"]
 
 
@@ -145,7 +144,7 @@ def test_can_be_done_again_where_a_storage_could_not_be_reached(
     client.delete_bucket(Bucket="removal")
 
 
-class TestConfirmed:
+class TestUnsupportedRemoval:
     @pytest.fixture
     def release_name(self) -> str:
         return DEFAULT_RELEASE
@@ -155,25 +154,43 @@ class TestConfirmed:
         shared_hub.state.put(HubDataset("back", REVISION), HubDataset("odd", REVISION, fault="server_error"))
         return Hub(shared_hub.url, "hf_token", release, BlockList())
 
-    def candidate(self, name: str, age: timedelta) -> RemovalCandidate:
-        return RemovalCandidate(name, "it is not found on the Hub", datetime.now(UTC) - age)
+    @pytest.fixture
+    def removal(self, stores: Stores, remover: Remover, hub: Hub) -> UnsupportedRemoval:
+        return UnsupportedRemoval(remover, hub, stores.maintenance)
 
-    def test_a_new_answer_holds(self, hub: Hub) -> None:
-        summary = RemovalSummary()
-        recent = [self.candidate(name, timedelta(minutes=5)) for name in ("gone", "back")]
+    def test_asks_the_hub_about_each_dataset_once_more(
+        self, stores: Stores, release: Release, removal: UnsupportedRemoval, hub: Hub
+    ) -> None:
+        put(stores, release, "gone", "back", "odd")
+        stores.maintenance.add_removal_candidates("run", dict.fromkeys(("gone", "back", "odd"), NOT_FOUND))
+        stores.maintenance.add_removal_candidates("another run", {"other": NOT_FOUND})
 
-        assert list(confirmed(recent, hub, summary)) == ["gone", "back"]
+        summary = removal.run("run")
 
-        assert hub.requests == 0
-        assert summary == RemovalSummary()
+        assert (summary.removed, summary.spared, summary.failed) == (1, 1, 1)
+        assert summary.hub_requests == hub.requests
+        [line] = summary.error_sample
+        assert line.startswith("odd: the Hub did not answer: ")
+        assert list(stores.cache.dataset_names()) == ["back", "odd"]
 
-    def test_with_an_old_one_the_hub_is_asked_again(self, hub: Hub) -> None:
-        summary = RemovalSummary()
-        old = [self.candidate(name, ANSWERS_LAST) for name in ("gone", "back", "odd")]
+    def test_asks_just_before_it_removes_the_dataset(
+        self, stores: Stores, release: Release, removal: UnsupportedRemoval, shared_hub: HubServer
+    ) -> None:
+        """The datasets of a later batch come back while those of the first one are removed."""
+        names = [f"user/{number:03}" for number in range(2 * DATASETS_AT_A_TIME)]
+        put(stores, release, *names)
+        stores.maintenance.add_removal_candidates("run", dict.fromkeys(names, NOT_FOUND))
 
-        assert list(confirmed(old, hub, summary)) == ["gone"]
+        class BringsBack(FolderStorage):
+            def remove(self, dataset: str) -> bool:
+                shared_hub.state.put(*(HubDataset(name, REVISION) for name in names[DATASETS_AT_A_TIME:]))
+                return super().remove(dataset)
 
-        assert hub.requests == 3
-        assert (summary.spared, summary.failed) == (1, 1)
-        assert summary.error_sample[0].startswith("odd: the Hub did not answer: ")
-        assert replace(summary, error_sample=[]) == RemovalSummary(spared=1, failed=1)
+        [folder, _] = removal.remover.storages
+        assert isinstance(folder, FolderStorage)
+        remover = replace(removal.remover, storages=[BringsBack(folder.root)])
+
+        summary = replace(removal, remover=remover).run("run")
+
+        assert (summary.removed, summary.spared) == (DATASETS_AT_A_TIME, DATASETS_AT_A_TIME)
+        assert list(stores.cache.dataset_names()) == names[DATASETS_AT_A_TIME:]

@@ -231,6 +231,9 @@ WRITES: dict[str, Write] = {
     "add removal candidates": lambda stores, right: stores.maintenance.add_removal_candidates(
         "run", {"rebuilt": "it is gone"}, right
     ),
+    "withdraw removal candidates": lambda stores, right: stores.maintenance.withdraw_removal_candidates(
+        "run", ["candidate"], right
+    ),
     "start rebuilds": lambda stores, right: stores.maintenance.start_rebuilds([DATASET], right),
 }
 
@@ -247,6 +250,7 @@ class TestEachWrite:
         stores.databases.queue[JOBS].insert_one(job)
         stores.maintenance.select("run", ["selected"], lambda names: dict.fromkeys(names, 1))
         stores.maintenance.start_rebuilds(["rebuilt"])
+        stores.maintenance.add_removal_candidates("run", {"candidate": "it is gone"})
 
     @pytest.mark.parametrize("write", WRITES, indirect=True)
     def test_needs_the_right(self, stores: Stores, ours: Lease, theirs: Lease, write: Write) -> None:

@@ -134,6 +134,15 @@ class TestRemovalCandidates:
 
         assert candidate.reason == "it is gone"
 
+    def test_are_withdrawn_for_a_run_alone(self, stores: Stores) -> None:
+        for run in ("run", "another run"):
+            stores.maintenance.add_removal_candidates(run, dict.fromkeys("abc", "it is gone"))
+
+        stores.maintenance.withdraw_removal_candidates("run", ["a", "c", "unknown"])
+
+        assert [each.dataset for each in stores.maintenance.removal_candidates("run")] == ["b"]
+        assert stores.maintenance.removal_candidate_count("another run") == 3
+
 
 class TestRebuilds:
     def test_are_unfinished_until_crossed_off(self, stores: Stores) -> None:
