@@ -85,6 +85,19 @@ class MaintenanceStore:
         found = self._listing.find({"_id": {"$in": names}, "revision": {"$ne": None}})
         return {document["_id"]: document["revision"] for document in found}
 
+    def listed_among(self, names: Sequence[str]) -> set[str]:
+        """Return the datasets among ``names`` that the listing has, proven to be supported or not."""
+        if self._listing is None or not names:
+            return set()
+        return {document["_id"] for document in self._listing.find({"_id": {"$in": list(names)}}, {"_id": 1})}
+
+    def listed_sample(self, size: int) -> list[str]:
+        """Return the names of some random datasets that the listing proves to be supported."""
+        if self._listing is None:
+            return []
+        proven: list[Document] = [{"$match": {"revision": {"$type": "string"}}}, {"$sample": {"size": size}}]
+        return [document["_id"] for document in self._listing.aggregate(proven)]
+
     def select(
         self,
         run: str,

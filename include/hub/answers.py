@@ -14,9 +14,13 @@ class Supported:
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """The dataset is not supported, for this reason: it has to be removed."""
+    """The dataset is not supported, for this reason: it has to be removed.
+
+    ``not_found`` says that the Hub does not know it at all.
+    """
 
     reason: str
+    not_found: bool = False
 
 
 Support = Supported | Unsupported

@@ -120,26 +120,26 @@ class Hub:
         try:
             response = self._get(f"/api/datasets/{dataset}", {"expand": PROPERTIES})
         except HfHubHTTPError as error:
-            if reason := self._reason_of_refusal(error):
-                return Unsupported(reason)
+            if unsupported := self._meaning_of_refusal(error):
+                return unsupported
             raise
         return DatasetInfo.read(response.json())
 
-    def _reason_of_refusal(self, error: HfHubHTTPError) -> str | None:
-        """Return why a dataset is unsupported, if the Hub says so by refusing the request.
+    def _meaning_of_refusal(self, error: HfHubHTTPError) -> Unsupported | None:
+        """Return that a dataset is unsupported, if the Hub says so by refusing the request.
 
         ``huggingface_hub`` also treats a 401, as with an expired token or a proxy, as an unknown dataset.
         """
         status = error.response.status_code
         if isinstance(error, DisabledRepoError) and status == 403:
-            return "it is disabled on the Hub"
+            return Unsupported("it is disabled on the Hub")
         if isinstance(error, RepositoryNotFoundError) and status in (401, 404) and not self.has_token:
             raise DatasetError(
                 "the Hub does not find it, but without a token a private dataset looks the same: set a token"
                 " as the password of the Connection huggingface_hub"
             ) from error
         if isinstance(error, RepositoryNotFoundError) and status == 404:
-            return "it is not found on the Hub"
+            return Unsupported("it is not found on the Hub", not_found=True)
         return None
 
     def _ask_for_paid_plan(self, author: str) -> bool:

@@ -58,7 +58,11 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
     ).expand(shard=list_shards.output)
     approve_removals = ApproveRemovalsOperator(task_id="approve_removals", limit="{{ params.removal_limit }}")
     remove_datasets = RemoveDatasetsOperator(
-        task_id="remove_datasets", error_limit="{{ params.error_limit }}"
+        task_id="remove_datasets",
+        listing_task_id="list_hub",
+        listing_max_age="{{ params.listing_max_age }}",
+        shard_task_id="backfill_shard",
+        error_limit="{{ params.error_limit }}",
     )
     report = ReportOperator(
         task_id="report",

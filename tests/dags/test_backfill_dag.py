@@ -13,7 +13,7 @@ import pytest
 from pymongo.database import Database
 
 from datasets_server import runs
-from datasets_server.operators.backfill import WRITING
+from datasets_server.operators.backfill import WRITING, ApproveRemovalsOperator
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.s3_server import S3Server
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
@@ -178,6 +178,33 @@ def test_a_dataset_that_the_hub_did_not_find_once_stays(
     assert finished.state == "success"
     assert supported <= cached
     assert finished.report["datasets"]["removed"] == len(datasets_by_outcome(RELEASE)[Outcome.REMOVED])
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_hub_that_no_longer_finds_anything_removes_nothing(
+    sample: None,
+    run_dag: RunDag,
+    databases: Databases,
+    hub_server: HubServer,
+    monkeypatch: pytest.MonkeyPatch,
+    listed: bool,
+) -> None:
+    """It breaks between the shards and the removal."""
+    if not listed:
+        let_the_listing_miss_most(hub_server)
+    before = set(databases.cache.cachedResponsesBlue.distinct("dataset"))
+    execute = ApproveRemovalsOperator.execute
+
+    def break_the_hub(operator: ApproveRemovalsOperator, context: Any) -> None:
+        execute(operator, context)
+        hub_server.state.datasets.clear()
+
+    monkeypatch.setattr(ApproveRemovalsOperator, "execute", break_the_hub)
+
+    finished = run_dag("backfill")
+
+    assert finished.tasks["remove_datasets"] == finished.state == "failed"
+    assert set(databases.cache.cachedResponsesBlue.distinct("dataset")) == before
 
 
 def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, databases: Databases) -> None:

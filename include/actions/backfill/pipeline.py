@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from include.actions.backfill.contradictions import without_contradictions
 from include.actions.backfill.reading import Part, Reader, Screened, UnreadPart
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
@@ -149,7 +150,10 @@ class Backfill:
         )
 
     def _ask_hub(self, threads: Executor, names: Sequence[str]) -> Answers:
-        return dict(zip(names, threads.map(self._ask_about, names), strict=True))
+        answers = dict(zip(names, threads.map(self._ask_about, names), strict=True))
+        supports = {name: answer.support for name, answer in answers.items()}
+        believed = without_contradictions(supports, self.maintenance)
+        return {name: replace(answer, support=believed[name]) for name, answer in answers.items()}
 
     def _ask_about(self, name: str) -> Answer:
         asked_at = time.monotonic()
@@ -188,6 +192,7 @@ class Backfill:
                     summary.count_failure(name, error)
         self._writer.note_unsupported(reasons, summary)
         self._writer.note_supported(revisions)
+        summary.note_supported(revisions)
         plans = []
         for name, plan in self._reader.plans(part, revisions).items():
             if isinstance(plan, DatasetError):

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from random import sample
 
 from bson import ObjectId
 
+from include.actions.backfill.contradictions import without_contradictions
 from include.actions.backfill.report import RemovalSummary
 from include.batches import Progress, batched
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
 from include.databases.queue_store import QueueStore
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
-from include.errors import DatasetError
-from include.hub.answers import Supported
+from include.errors import DatasetError, ServiceError
+from include.hub.answers import Support, Supported, Unsupported
 from include.hub.client import Hub
 from include.storage.asset_storage import AssetStorage, dataset_folder
 
 #: So few that an answer of the Hub is seconds old when the removal begins.
 DATASETS_AT_A_TIME = 20
+#: How many datasets that exist the Hub is asked about, until it supports one.
+KNOWN_DATASETS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,45 +98,79 @@ class UnsupportedRemoval:
     """Removes the datasets that the shards of a run found to be unsupported.
 
     It asks the Hub about each of them once more, right before its removal: the answer to a shard may have
-    been wrong, or out of date after an approval.
+    been wrong, or out of date after an approval. Before that, it makes sure that the Hub accepts the token
+    and still knows a dataset that exists.
+
+    :param maintenance: with the listing of the run, if it is still trusted.
+    :param supported: some datasets that the Hub called supported in this run.
     """
 
     remover: Remover
     hub: Hub
     maintenance: MaintenanceStore
+    supported: Sequence[str] = ()
 
     def run(self, run: str) -> RemovalSummary:
         """Remove the candidates of a run that the Hub still does not support.
 
         :param run: under which the shards have written them down.
+        :raises ConfigurationError: if the Hub refuses the token.
+        :raises ServiceError: if the Hub fails, or finds none of some datasets that exist.
         """
         summary = RemovalSummary()
         requests_before = self.hub.requests
         candidates = list(self.maintenance.removal_candidates(run))
         progress = Progress("datasets", len(candidates))
-        for batch in batched(candidates, DATASETS_AT_A_TIME):
+        for batch in batched([candidate.dataset for candidate in candidates], DATASETS_AT_A_TIME):
+            self._check_hub(candidates, summary)
             # The answers of the Hub are no reason to delete jobs that come after the question.
-            jobs_before = self.remover.queue.pending_job_ids([each.dataset for each in batch])
-            names = [each.dataset for each in self._confirmed(batch, summary)]
-            self.remover.remove_together(names, jobs_before, summary)
+            jobs_before = self.remover.queue.pending_job_ids(batch)
+            self.remover.remove_together(self._unsupported(batch, summary), jobs_before, summary)
             progress.advance(len(batch))
         self.remover.pay_owed_counts()
-        summary.hub_requests = self.hub.requests - requests_before
+        summary.hub_requests = self.hub.requests - requests_before - summary.token_checks
         return summary
 
-    def _confirmed(
-        self, candidates: Iterable[RemovalCandidate], summary: RemovalSummary
-    ) -> Iterator[RemovalCandidate]:
-        """Ask the Hub, and yield the candidates that it does not support."""
-        for candidate in candidates:
-            try:
-                answer = self.hub.support(candidate.dataset)
-            except DatasetError as error:
-                summary.count_failure(candidate.dataset, error)
-                continue
-            finally:
-                self.remover.right.progress()
-            if isinstance(answer, Supported):
-                summary.spared += 1
-            else:
-                yield candidate
+    def _check_hub(self, candidates: Iterable[RemovalCandidate], summary: RemovalSummary) -> None:
+        """Make sure that a "not found" of the Hub means something."""
+        summary.token_checks += 1
+        self.hub.check_token()
+        known = self._known_datasets(candidates)
+        if not any(isinstance(self._answer(name), Supported) for name in known):
+            which = f"none of {len(known)} datasets that exist ({', '.join(known[:3])}, ...)"
+            raise ServiceError(
+                f"The Hub at {self.hub.endpoint} supports {which if known else 'no dataset that is known'}:"
+                " nothing is removed. Check the Hub, and the token of the Connection huggingface_hub."
+            )
+
+    def _known_datasets(self, candidates: Iterable[RemovalCandidate]) -> list[str]:
+        """Return some datasets that exist, chosen at random: listed ones, or those that were found before."""
+        if known := self.maintenance.listed_sample(KNOWN_DATASETS):
+            return known
+        if self.supported:
+            return sample(self.supported, min(KNOWN_DATASETS, len(self.supported)))
+        excluded = {candidate.dataset for candidate in candidates}
+        cached = self.remover.cache.sample_names(KNOWN_DATASETS)
+        return [name for name in cached if name not in excluded]
+
+    def _unsupported(self, names: Sequence[str], summary: RemovalSummary) -> list[str]:
+        """Ask the Hub about datasets, and return those that it does not support."""
+        answers = without_contradictions({name: self._answer(name) for name in names}, self.maintenance)
+        unsupported = []
+        for name, answer in answers.items():
+            match answer:
+                case Supported():
+                    summary.spared += 1
+                case Unsupported():
+                    unsupported.append(name)
+                case DatasetError():
+                    summary.count_failure(name, answer)
+        return unsupported
+
+    def _answer(self, name: str) -> Support | DatasetError:
+        try:
+            return self.hub.support(name)
+        except DatasetError as error:
+            return error
+        finally:
+            self.remover.right.progress()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from include.errors import DatasetError
@@ -14,7 +16,8 @@ class BackfillSummary(Summary):
     """What a backfill did, or in a dry run would do: the outcomes of the datasets, and the jobs.
 
     ``jobs_by_reason`` counts the created jobs. ``hub_requests`` leaves out those for the listing.
-    ``warnings`` are texts for people.
+    ``supported_sample`` has names of datasets that the Hub called supported. ``warnings`` are texts for
+    people.
     """
 
     untouched: int = 0
@@ -28,12 +31,18 @@ class BackfillSummary(Summary):
     plan_sample: list[str] = field(default_factory=list)
     unsupported_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
+    # Two summaries that differ in this alone say the same.
+    supported_sample: list[str] = field(default_factory=list, compare=False)
     warnings: list[str] = field(default_factory=list)
 
     def count_failure(self, name: str, error: DatasetError) -> None:
         """Count a dataset that could not be handled."""
         self.failed += 1
         add_to_sample(self.error_sample, name, error)
+
+    def note_supported(self, names: Iterable[str]) -> None:
+        """Keep the names of some datasets that the Hub called supported."""
+        self.supported_sample += islice(names, SAMPLE_SIZE - len(self.supported_sample))
 
     def add_errors_of(self, removal: RemovalSummary) -> None:
         """Count the datasets whose removal failed as failed instead of backfilled."""
@@ -44,7 +53,10 @@ class BackfillSummary(Summary):
 
 @dataclass(slots=True)
 class RemovalSummary(Summary):
-    """What a removal of datasets did. ``spared`` are those that the Hub supports after all."""
+    """What a removal of datasets did. ``spared`` are those that the Hub supports after all.
+
+    ``hub_requests`` leaves out the ``token_checks``.
+    """
 
     removed: int = 0
     failed: int = 0
@@ -53,6 +65,7 @@ class RemovalSummary(Summary):
     cache_entries: int = 0
     asset_folders: int = 0
     hub_requests: int = 0
+    token_checks: int = 0
     error_sample: list[str] = field(default_factory=list)
 
     def count_failure(self, name: str, error: DatasetError) -> None:
@@ -71,7 +84,7 @@ def backfill_report(
 ) -> dict[str, Any]:
     """Return the report of a run, as a JSON object; for a dry run, what it would do.
 
-    :param listing_requests: how many requests it took to check the token and to list the Hub.
+    :param listing_requests: how many requests it took to check the token first, and to list the Hub.
     """
     return {
         "dry_run": dry_run,
@@ -91,7 +104,7 @@ def backfill_report(
             "asset_folders": removal.asset_folders,
         },
         "hub_requests": {
-            "listing": listing_requests,
+            "listing": listing_requests + removal.token_checks,
             "single_datasets": backfill.hub_requests + removal.hub_requests,
         },
         "warnings": list(dict.fromkeys(backfill.warnings)),

@@ -285,12 +285,8 @@ class BackfillShardOperator(BaseOperator):
 
     def _usable_listing(self, maintenance: MaintenanceStore) -> tuple[str | None, list[str]]:
         """Return the listing of the run, if it can be used, and a warning if it is no longer trusted."""
-        listing = ListingReference.from_json(self.listing)
-        if listing.id is None:
-            return None, []
         try:
-            max_age = timedelta(hours=int(self.listing_max_age))
-            return usable(maintenance.listings(), listing.id, max_age).id, []
+            return _usable_listing(maintenance, self.listing, self.listing_max_age), []
         except UntrustedListingError as error:
             warning = _warning_or_stop(error, self.untrusted_listing)
             self.log.warning("%s", warning)
@@ -316,6 +312,19 @@ class BackfillShardOperator(BaseOperator):
             ),
             right,
         )
+
+
+def _usable_listing(
+    maintenance: MaintenanceStore, listing: Mapping[str, Any], max_age: int | str
+) -> str | None:
+    """Return the id of the listing of the run, or None if it has none.
+
+    :raises UntrustedListingError: if it is no longer trusted.
+    """
+    listing_id = ListingReference.from_json(listing).id
+    if listing_id is None:
+        return None
+    return usable(maintenance.listings(), listing_id, timedelta(hours=int(max_age))).id
 
 
 def _names(shard: Shard, services: Services, run: str) -> Iterator[str]:
@@ -382,26 +391,53 @@ def _list_for_approval(shown: Sequence[RemovalCandidate], number: int) -> str:
 class RemoveDatasetsOperator(BaseOperator):
     """Removes the datasets that the shards of the run found to be unsupported.
 
-    It asks the Hub about each of them once more, and spares those that the Hub supports.
+    It asks the Hub about each of them once more, and spares those that the Hub supports. If the Hub supports
+    none of some datasets that exist, it removes nothing and fails.
 
     Returns the fields of :class:`include.actions.backfill.report.RemovalSummary`.
 
+    :param listing_task_id: the task that lists the Hub.
+    :param listing_max_age: the number of hours for which the listing is trusted. (templated)
+    :param shard_task_id: the mapped task of the shards.
     :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
         (templated)
     """
 
-    template_fields: Sequence[str] = ("error_limit",)
+    template_fields: Sequence[str] = ("listing_max_age", "error_limit")
 
-    def __init__(self, *, error_limit: int | str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        listing_task_id: str,
+        listing_max_age: int | str,
+        shard_task_id: str,
+        error_limit: int | str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.listing_task_id = listing_task_id
+        self.listing_max_age = listing_max_age
+        self.shard_task_id = shard_task_id
         self.error_limit = error_limit
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
+        supported = BackfillSummary.total(results(context, self.shard_task_id)).supported_sample
         with open_services() as services, _turn(services, context, preview=False) as right:
-            removal = UnsupportedRemoval(services.remover(right), services.hub(), services.maintenance)
+            maintenance = self._with_listing(services.maintenance, context)
+            removal = UnsupportedRemoval(services.remover(right), services.hub(), maintenance, supported)
             summary = removal.run(run_token(context))
         return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
+
+    def _with_listing(self, maintenance: MaintenanceStore, context: Context) -> MaintenanceStore:
+        """Return the store with the listing of the run, unless that is no longer trusted."""
+        [listing] = results(context, self.listing_task_id)
+        try:
+            listing_id = _usable_listing(maintenance, listing, self.listing_max_age)
+        except UntrustedListingError as error:
+            self.log.warning("%s The removal does without it.", error)
+            return maintenance
+        return maintenance.with_listing(listing_id) if listing_id else maintenance
 
 
 class ReportOperator(BaseOperator):

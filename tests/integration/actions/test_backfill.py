@@ -33,6 +33,7 @@ from include.hub.requests import FAILURES_IN_A_ROW, HubUnavailableError
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Release
 from include.storage.folder_storage import FolderStorage
+from include.summaries import SAMPLE_SIZE
 from tests.builders import NOON, OTHER_REVISION, REVISION, contents, insert_up_to_date, put_listing
 from tests.integration.conftest import Stores
 from tests.releases import releases_that
@@ -196,9 +197,22 @@ class TestListing:
     def test_that_does_not_prove_support_makes_the_hub_be_asked(self, world: World) -> None:
         world.cache("a")
         world.list_on_hub("a", revision=None)
+        world.hub_server.state.put(HubDataset("a", REVISION, card_data={"viewer": False}))
 
         assert world.backfill().unsupported == 1
-        assert world.candidates() == {"a": "it is not found on the Hub"}
+        assert world.candidates() == {"a": "its card turns the viewer off"}
+
+    @pytest.mark.parametrize("revision", [OTHER_REVISION, None])
+    def test_contradicts_a_hub_that_does_not_find_a_dataset(self, world: World, revision: str | None) -> None:
+        world.cache("a", "gone")
+        world.list_on_hub("a", revision=revision)
+
+        summary = world.backfill()
+
+        assert (summary.unsupported, summary.failed) == (1, 1)
+        assert world.candidates() == {"gone": "it is not found on the Hub"}
+        [line] = summary.error_sample
+        assert line.startswith("a: the Hub does not find it, but lists it")
 
     def test_may_be_stale_the_plan_is_for_the_revision_that_the_hub_tells_when_asked(
         self, world: World
@@ -360,6 +374,16 @@ class TestWrites:
         assert summary.unsupported_sample == [f"{name}: {reason}" for name, reason in reasons.items()]
         world.stores.databases.maintenance.removalCandidates.delete_many({})
         assert world.contents() == before
+
+    def test_tell_some_datasets_that_the_hub_supports(self, world: World) -> None:
+        names = [f"user/{number:02}" for number in range(30)]
+        world.cache(*names, "gone")
+        world.host(*names)
+
+        found = world.backfill(options=BackfillOptions(batch_size=4)).supported_sample
+
+        assert len(set(found)) == len(found) == SAMPLE_SIZE
+        assert set(found) < set(names)
 
     def test_cross_off_what_the_hub_did_not_find_in_an_earlier_attempt(self, world: World) -> None:
         names = ["fine", "missing", "gone"]

@@ -10,15 +10,21 @@ import pytest
 from dev.local_stack.documents import JOBS, new_job
 from dev.local_stack.hub_server import HubDataset, HubServer
 from dev.local_stack.s3_server import S3Server
-from include.actions.backfill.removal import DATASETS_AT_A_TIME, Remover, UnsupportedRemoval
+from include.actions.backfill.removal import (
+    DATASETS_AT_A_TIME,
+    KNOWN_DATASETS,
+    Remover,
+    UnsupportedRemoval,
+)
 from include.actions.backfill.report import RemovalSummary
-from include.errors import ServiceError
+from include.errors import ConfigurationError, ServiceError
+from include.hub.answers import ListedDataset
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_storage import FolderStorage
-from tests.builders import NOON, REVISION, contents, insert_up_to_date
+from tests.builders import NOON, REVISION, contents, insert_up_to_date, put_listing
 from tests.integration.conftest import Stores
 
 NOT_FOUND = "it is not found on the Hub"
@@ -155,8 +161,11 @@ class TestUnsupportedRemoval:
         return Hub(shared_hub.url, "hf_token", release, BlockList())
 
     @pytest.fixture
-    def removal(self, stores: Stores, remover: Remover, hub: Hub) -> UnsupportedRemoval:
-        return UnsupportedRemoval(remover, hub, stores.maintenance)
+    def removal(
+        self, stores: Stores, remover: Remover, hub: Hub, shared_hub: HubServer
+    ) -> UnsupportedRemoval:
+        shared_hub.state.put(HubDataset("known", REVISION))
+        return UnsupportedRemoval(remover, hub, stores.maintenance, ["known"])
 
     def test_asks_the_hub_about_each_dataset_once_more(
         self, stores: Stores, release: Release, removal: UnsupportedRemoval, hub: Hub
@@ -168,7 +177,8 @@ class TestUnsupportedRemoval:
         summary = removal.run("run")
 
         assert (summary.removed, summary.spared, summary.failed) == (1, 1, 1)
-        assert summary.hub_requests == hub.requests
+        assert (summary.hub_requests, summary.token_checks) == (4, 1)
+        assert hub.requests == 5
         [line] = summary.error_sample
         assert line.startswith("odd: the Hub did not answer: ")
         assert list(stores.cache.dataset_names()) == ["back", "odd"]
@@ -194,3 +204,104 @@ class TestUnsupportedRemoval:
 
         assert (summary.removed, summary.spared) == (DATASETS_AT_A_TIME, DATASETS_AT_A_TIME)
         assert list(stores.cache.dataset_names()) == names[DATASETS_AT_A_TIME:]
+
+    def test_of_a_listed_dataset_that_is_not_found_is_an_error(
+        self, stores: Stores, release: Release, removal: UnsupportedRemoval
+    ) -> None:
+        """When the shard asked, the card of one of them turned the viewer off."""
+        put(stores, release, "listed", "gone")
+        listing = put_listing(
+            stores.maintenance.listings(), ListedDataset("listed", None), ListedDataset("known", REVISION)
+        )
+        stores.maintenance.add_removal_candidates("run", {"listed": "its card", "gone": NOT_FOUND})
+
+        summary = replace(removal, maintenance=stores.maintenance.with_listing(listing.id)).run("run")
+
+        assert (summary.removed, summary.failed) == (1, 1)
+        assert summary.error_sample[0].startswith("listed: the Hub does not find it, but lists it")
+        assert list(stores.cache.dataset_names()) == ["listed"]
+
+    def test_without_a_candidate_asks_the_hub_nothing(self, removal: UnsupportedRemoval, hub: Hub) -> None:
+        assert removal.run("run") == RemovalSummary()
+        assert hub.requests == 0
+
+
+class TestAHubThatFindsNothing:
+    """Nothing is removed if the Hub supports none of some datasets that exist."""
+
+    @pytest.fixture
+    def release_name(self) -> str:
+        return DEFAULT_RELEASE
+
+    @pytest.fixture
+    def removal(
+        self, stores: Stores, release: Release, remover: Remover, shared_hub: HubServer
+    ) -> UnsupportedRemoval:
+        put(stores, release, "a", "b")
+        stores.maintenance.add_removal_candidates("run", {"a": NOT_FOUND})
+        return UnsupportedRemoval(
+            remover, Hub(shared_hub.url, "hf_token", release, BlockList()), stores.maintenance
+        )
+
+    def refuses(self, removal: UnsupportedRemoval, stores: Stores, message: str) -> None:
+        before = contents(stores.databases.cache, stores.databases.queue)
+
+        with pytest.raises(ServiceError, match=message):
+            removal.run("run")
+
+        assert contents(stores.databases.cache, stores.databases.queue) == before
+
+    def test_of_the_listing(self, stores: Stores, removal: UnsupportedRemoval) -> None:
+        listed = [ListedDataset(f"user/{number}", REVISION) for number in range(100)]
+        unproven = ListedDataset("unproven", None)
+        listing = put_listing(stores.maintenance.listings(), *listed, unproven)
+        removal = replace(removal, maintenance=stores.maintenance.with_listing(listing.id))
+
+        self.refuses(removal, stores, f"supports none of {KNOWN_DATASETS} datasets that exist .user/")
+
+        assert removal.hub.requests == KNOWN_DATASETS + 1
+
+    def test_that_it_supported_before(self, stores: Stores, removal: UnsupportedRemoval) -> None:
+        self.refuses(replace(removal, supported=["x", "y"]), stores, "supports none of 2 datasets that exist")
+
+    def test_of_the_cache(self, stores: Stores, removal: UnsupportedRemoval) -> None:
+        self.refuses(removal, stores, r"supports none of 1 datasets that exist \(b")
+
+    def test_and_nothing_is_known_to_exist(self, stores: Stores, removal: UnsupportedRemoval) -> None:
+        stores.maintenance.add_removal_candidates("run", {"b": NOT_FOUND})
+
+        self.refuses(removal, stores, "supports no dataset that is known")
+
+    def test_until_it_finds_one_again(self, removal: UnsupportedRemoval, shared_hub: HubServer) -> None:
+        shared_hub.state.put(HubDataset("b", REVISION))
+
+        assert removal.run("run").removed == 1
+
+    def test_in_the_middle_of_the_removals(
+        self, stores: Stores, release: Release, removal: UnsupportedRemoval, shared_hub: HubServer
+    ) -> None:
+        names = [f"user/{number:03}" for number in range(2 * DATASETS_AT_A_TIME)]
+        put(stores, release, *names)
+        stores.maintenance.add_removal_candidates("run", dict.fromkeys(names, NOT_FOUND))
+        shared_hub.state.put(HubDataset("b", REVISION))
+
+        class Breaks(FolderStorage):
+            def remove(self, dataset: str) -> bool:
+                shared_hub.state.datasets.clear()
+                return super().remove(dataset)
+
+        remover = replace(removal.remover, storages=[Breaks(Path("unused"))])
+        with pytest.raises(ServiceError, match="supports none of"):
+            replace(removal, remover=remover, supported=["b"]).run("run")
+
+        assert len(list(stores.cache.dataset_names())) == len(["a", "b", *names]) - DATASETS_AT_A_TIME
+
+    def test_because_it_refuses_the_token(
+        self, stores: Stores, removal: UnsupportedRemoval, shared_hub: HubServer
+    ) -> None:
+        shared_hub.state.tokens = {}
+
+        with pytest.raises(ConfigurationError, match="refuses the token"):
+            removal.run("run")
+
+        assert "a" in stores.cache.dataset_names()

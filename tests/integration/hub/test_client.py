@@ -26,7 +26,7 @@ from tests.releases import releases_that
 TOKEN = "hf_token"
 DATA = HubDataset("user/data", REVISION)
 DISABLED = Unsupported("it is disabled on the Hub")
-NOT_FOUND = Unsupported("it is not found on the Hub")
+NOT_FOUND = Unsupported("it is not found on the Hub", not_found=True)
 PRIVATE = Unsupported("it is private, and its author is neither PRO nor Enterprise")
 NO_VIEWER = Unsupported("its card turns the viewer off")
 BLOCKED = Unsupported("it is on the block list")
