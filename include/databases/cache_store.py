@@ -172,6 +172,11 @@ class CacheStore:
         """Yield the names of the cached datasets in a range, each once, in their order, from the index."""
         return self._names_where(in_range(names))
 
+    def dataset_count(self) -> int:
+        """Return the number of cached datasets; an index answers this, with a look-up for each dataset."""
+        pipeline: list[Document] = [{"$group": {"_id": "$dataset"}}, {"$count": "datasets"}]
+        return retried(lambda: next((found["datasets"] for found in self._entries.aggregate(pipeline)), 0))
+
     def selected_names(self, selection: Selection) -> Iterator[str]:
         """Yield the names of the selected datasets, each once, in their order.
 

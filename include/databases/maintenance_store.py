@@ -15,17 +15,19 @@ from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from include.batches import batched
+from include.databases import removal_ledger
 from include.databases.counts import Counts
 from include.databases.lease import Lease
 from include.databases.listing_store import ListingStore
 from include.databases.mongo import Session, in_transaction, resumed, retried
 from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
+from include.databases.removal_ledger import RemovalLedger
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 
 Document = dict[str, Any]
 
 #: Some of its collections, to try the rights on.
-COLLECTIONS = ("selectedDatasets", "removalCandidates", "unfinishedRebuilds")
+COLLECTIONS = ("selectedDatasets", "removalCandidates", "unfinishedRebuilds", removal_ledger.COLLECTION)
 DOCUMENTS_PER_WRITE = 5_000
 KEPT_FOR = timedelta(days=90)
 
@@ -69,10 +71,15 @@ class MaintenanceStore:
             collection.create_index([("run", 1), ("dataset", 1)], unique=True)
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
         self._metrics.create_index([("action", 1), ("collected_at", 1)])
+        self.removal_ledger().create_indexes()
 
     def listings(self) -> ListingStore:
         """Return the store of the Hub's listings."""
         return ListingStore(self._database)
+
+    def removal_ledger(self) -> RemovalLedger:
+        """Return the record of the removals."""
+        return RemovalLedger(self._database)
 
     def with_listing(self, listing_id: str) -> MaintenanceStore:
         """Return this store for a run that uses a listing."""

@@ -62,6 +62,7 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         listing_task_id="list_hub",
         listing_max_age="{{ params.listing_max_age }}",
         shard_task_id="backfill_shard",
+        max_removals_per_day="{{ params.max_removals_per_day }}",
         error_limit="{{ params.error_limit }}",
     )
     report = ReportOperator(

@@ -71,6 +71,17 @@ def backfill_params() -> dict[str, Param]:
             description="If there are more datasets than this to remove, a person has to approve first.",
             section=_LIMITS,
         ),
+        "max_removals_per_day": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            title="Maximum removals per day",
+            description=(
+                "The maximum number of datasets that all runs together remove in 24 hours. It can only lower"
+                " the limit of the Variable."
+            ),
+            section=_LIMITS,
+        ),
         "error_limit": _error_limit(
             "A task with more failed datasets than this fails at its end.", section=_LIMITS
         ),

@@ -11,6 +11,7 @@ from datasets_server.hooks.assets import AssetsHook
 from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook
 from include.actions.backfill.removal import Remover
+from include.actions.backfill.removal_limit import RemovalLimit
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
@@ -35,6 +36,14 @@ class Services:
     def remover(self, right: RightToWrite) -> Remover:
         """Return a remover of datasets, which checks the right to write."""
         return Remover(self.cache, self.queue, AssetsHook().storages(), right)
+
+    def removal_limit(self, lowered_to: int | str | None) -> RemovalLimit:
+        """Return the limit of the removals of a day, which the run may lower.
+
+        :raises ConfigurationError: if the Variable is wrong.
+        """
+        of_run = None if lowered_to is None else int(lowered_to)
+        return RemovalLimit(settings.MAX_REMOVALS_PER_DAY.read(), of_run)
 
 
 @contextmanager

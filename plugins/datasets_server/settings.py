@@ -171,6 +171,12 @@ def _parse_days(text: str) -> timedelta:
     return timedelta(days=int(text))
 
 
+def _parse_max_removals(text: str) -> int | None:
+    if text.strip() and not text.strip().isdecimal():
+        raise ConfigurationError("It may hold a number of datasets, or nothing for the default.")
+    return int(text) if text.strip() else None
+
+
 def _parse_release(text: str) -> Release:
     if text not in release_names():
         raise ConfigurationError(f"It may hold {' or '.join(release_names())}.")
@@ -245,6 +251,13 @@ METRICS_HISTORY_DAYS = Setting(
     "The number of days for which the history of the collected metrics is kept.",
     _parse_days,
 )
+MAX_REMOVALS_PER_DAY = Setting(
+    PREFIX + "max_removals_per_day",
+    "",
+    "The maximum number of datasets that all runs together remove or rebuild in 24 hours. Empty: the larger"
+    " of 10 and 1 % of the cached datasets.",
+    _parse_max_removals,
+)
 #: The environment variables of the directory that the CronJob cleans, each with its key in the Variable.
 DIRECTORY_CLEANING_KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -280,6 +293,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     CACHED_ASSETS_BASE_URL,
     PARQUET_REVISION,
     METRICS_HISTORY_DAYS,
+    MAX_REMOVALS_PER_DAY,
     DIRECTORY_CLEANING,
     DIRECTORY_CLEANING_ROOTS,
 )

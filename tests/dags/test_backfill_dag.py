@@ -21,7 +21,7 @@ from include.databases.lease import Lease
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
-from tests.dags.conftest import BUCKET, RELEASE, RunDag
+from tests.dags.conftest import BUCKET, RELEASE, RunDag, set_variable
 
 
 def dump(*databases: Database[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -205,6 +205,45 @@ def test_a_hub_that_no_longer_finds_anything_removes_nothing(
 
     assert finished.tasks["remove_datasets"] == finished.state == "failed"
     assert set(databases.cache.cachedResponsesBlue.distinct("dataset")) == before
+
+
+@pytest.mark.parametrize(("of_run", "limit"), [(None, 4), (3, 3), (1000, 4), (0, 0)])
+def test_no_more_datasets_are_removed_than_the_limit_of_the_day(
+    sample: None,
+    run_dag: RunDag,
+    databases: Databases,
+    monkeypatch: pytest.MonkeyPatch,
+    of_run: int | None,
+    limit: int,
+) -> None:
+    set_variable(monkeypatch, "datasets_server_max_removals_per_day", "4")
+    unsupported = datasets_by_outcome(RELEASE)[Outcome.REMOVED]
+
+    finished = run_dag("backfill", max_removals_per_day=of_run)
+
+    report = finished.report
+    assert finished.state == "success"
+    assert report["datasets"]["removed"] == limit
+    left = unsupported & set(databases.cache.cachedResponsesBlue.distinct("dataset"))
+    assert report["over_daily_limit"] == {"removals": len(left)} == {"removals": len(unsupported) - limit}
+    assert set(report["over_daily_limit_sample"]) == left
+    [warning] = report["warnings"]
+    assert warning.startswith(f"{len(left)} datasets were not removed")
+
+
+def test_the_limit_of_the_day_is_for_all_dags_together(
+    sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variable(monkeypatch, "datasets_server_max_removals_per_day", "4")
+    before = len(databases.cache.cachedResponsesBlue.distinct("dataset"))
+
+    reports = [run_dag("backfill").report]
+    databases.cache.cachedResponsesBlue.update_many({}, {"$set": {"error_code": "ConnectionError"}})
+    reports.append(run_dag("backfill-retryable-errors").report)
+
+    assert [report["datasets"]["removed"] for report in reports] == [4, 0]
+    assert len(databases.cache.cachedResponsesBlue.distinct("dataset")) == before - 4
+    assert reports[0]["over_daily_limit"] == reports[1]["over_daily_limit"]
 
 
 def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, databases: Databases) -> None:

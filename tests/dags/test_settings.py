@@ -20,6 +20,7 @@ def test_a_variable_that_is_not_set_has_its_default(airflow_database: None) -> N
     assert settings.RELEASE.read() is load_release(DEFAULT_RELEASE)
     assert settings.BLOCKED_DATASETS.read() == BlockList()
     assert settings.ASSETS_PROTOCOL.read() == "file"
+    assert settings.MAX_REMOVALS_PER_DAY.read() is None
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,8 @@ def test_a_variable_that_is_not_set_has_its_default(airflow_database: None) -> N
         ("datasets_server_release", "2025", f"holds '2025'. It may hold {' or '.join(release_names())}."),
         ("datasets_server_assets_storage_protocol", "ftp", "holds 'ftp'. It may hold file or s3."),
         ("datasets_server_common_blocked_datasets", "a,*/b", "'*/b'"),
+        ("datasets_server_max_removals_per_day", "-1", "It may hold a number of datasets"),
+        ("datasets_server_max_removals_per_day", "1 %", "It may hold a number of datasets"),
     ],
 )
 def test_an_invalid_variable_is_an_error_that_names_it(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from random import sample
 
 from bson import ObjectId
 
 from include.actions.backfill.contradictions import without_contradictions
+from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import RemovalSummary
 from include.batches import Progress, batched
 from include.databases.cache_store import CacheStore
-from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
+from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
+from include.databases.removal_ledger import RemovalLedger
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError, ServiceError
 from include.hub.answers import Support, Supported, Unsupported
@@ -102,12 +104,14 @@ class UnsupportedRemoval:
     and still knows a dataset that exists.
 
     :param maintenance: with the listing of the run, if it is still trusted.
+    :param limit: of the removals of a day. What exceeds it stays, and comes again in a later run.
     :param supported: some datasets that the Hub called supported in this run.
     """
 
     remover: Remover
     hub: Hub
     maintenance: MaintenanceStore
+    limit: RemovalLimit
     supported: Sequence[str] = ()
 
     def run(self, run: str) -> RemovalSummary:
@@ -119,19 +123,35 @@ class UnsupportedRemoval:
         """
         summary = RemovalSummary()
         requests_before = self.hub.requests
-        candidates = list(self.maintenance.removal_candidates(run))
+        candidates = {each.dataset: each.reason for each in self.maintenance.removal_candidates(run)}
+        limit = self.limit.of(self.remover.cache) if candidates else 0
         progress = Progress("datasets", len(candidates))
-        for batch in batched([candidate.dataset for candidate in candidates], DATASETS_AT_A_TIME):
+        left = list(candidates)
+        while left and not summary.over_limit:
+            batch, left = left[:DATASETS_AT_A_TIME], left[DATASETS_AT_A_TIME:]
             self._check_hub(candidates, summary)
             # The answers of the Hub are no reason to delete jobs that come after the question.
             jobs_before = self.remover.queue.pending_job_ids(batch)
-            self.remover.remove_together(self._unsupported(batch, summary), jobs_before, summary)
+            reasons = {name: candidates[name] for name in self._unsupported(batch, summary)}
+            within = self.ledger.begin(run, reasons, limit, self.remover.right)
+            summary.count_over_limit([name for name in reasons if name not in within])
+            self._remove(within, jobs_before, summary)
             progress.advance(len(batch))
         self.remover.pay_owed_counts()
+        summary.count_over_limit(left)
         summary.hub_requests = self.hub.requests - requests_before - summary.token_checks
         return summary
 
-    def _check_hub(self, candidates: Iterable[RemovalCandidate], summary: RemovalSummary) -> None:
+    @property
+    def ledger(self) -> RemovalLedger:
+        """Where the removals are written down."""
+        return self.maintenance.removal_ledger()
+
+    def _remove(self, names: Sequence[str], jobs_before: Set[ObjectId], summary: RemovalSummary) -> None:
+        removed = self.remover.remove_together(names, jobs_before, summary)
+        self.ledger.finish(removed, self.remover.right)
+
+    def _check_hub(self, candidates: Collection[str], summary: RemovalSummary) -> None:
         """Make sure that a "not found" of the Hub means something."""
         summary.token_checks += 1
         self.hub.check_token()
@@ -143,15 +163,14 @@ class UnsupportedRemoval:
                 " nothing is removed. Check the Hub, and the token of the Connection huggingface_hub."
             )
 
-    def _known_datasets(self, candidates: Iterable[RemovalCandidate]) -> list[str]:
+    def _known_datasets(self, candidates: Collection[str]) -> list[str]:
         """Return some datasets that exist, chosen at random: listed ones, or those that were found before."""
         if known := self.maintenance.listed_sample(KNOWN_DATASETS):
             return known
         if self.supported:
             return sample(self.supported, min(KNOWN_DATASETS, len(self.supported)))
-        excluded = {candidate.dataset for candidate in candidates}
         cached = self.remover.cache.sample_names(KNOWN_DATASETS)
-        return [name for name in cached if name not in excluded]
+        return [name for name in cached if name not in candidates]
 
     def _unsupported(self, names: Sequence[str], summary: RemovalSummary) -> list[str]:
         """Ask the Hub about datasets, and return those that it does not support."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -55,7 +55,8 @@ class BackfillSummary(Summary):
 class RemovalSummary(Summary):
     """What a removal of datasets did. ``spared`` are those that the Hub supports after all.
 
-    ``hub_requests`` leaves out the ``token_checks``.
+    ``over_limit`` are those that the limit of the day did not let be removed. ``hub_requests`` leaves out the
+    ``token_checks``.
     """
 
     removed: int = 0
@@ -66,7 +67,14 @@ class RemovalSummary(Summary):
     asset_folders: int = 0
     hub_requests: int = 0
     token_checks: int = 0
+    over_limit: int = 0
+    over_limit_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
+
+    def count_over_limit(self, names: Sequence[str]) -> None:
+        """Count datasets that the limit of the day does not let be removed."""
+        self.over_limit += len(names)
+        self.over_limit_sample = [*self.over_limit_sample, *names][:SAMPLE_SIZE]
 
     def count_failure(self, name: str, error: DatasetError) -> None:
         """Count a dataset that could not be removed, or about which the Hub did not answer."""
@@ -107,8 +115,18 @@ def backfill_report(
             "listing": listing_requests + removal.token_checks,
             "single_datasets": backfill.hub_requests + removal.hub_requests,
         },
-        "warnings": list(dict.fromkeys(backfill.warnings)),
+        "over_daily_limit": {"removals": removal.over_limit},
+        "warnings": [*dict.fromkeys(backfill.warnings), *_warnings(removal)],
         "plan_sample": backfill.plan_sample,
         "unsupported_sample": backfill.unsupported_sample,
+        "over_daily_limit_sample": removal.over_limit_sample,
         "error_sample": (backfill.error_sample + removal.error_sample)[:SAMPLE_SIZE],
     }
+
+
+def _warnings(removal: RemovalSummary) -> Iterator[str]:
+    if removal.over_limit:
+        yield (
+            f"{removal.over_limit:,} datasets were not removed, because of the limit of the removals of a day"
+            " (max_removals_per_day): they come again in the next runs."
+        )

@@ -399,11 +399,12 @@ class RemoveDatasetsOperator(BaseOperator):
     :param listing_task_id: the task that lists the Hub.
     :param listing_max_age: the number of hours for which the listing is trusted. (templated)
     :param shard_task_id: the mapped task of the shards.
+    :param max_removals_per_day: lowers the limit of the removals of a day; None for no change. (templated)
     :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
         (templated)
     """
 
-    template_fields: Sequence[str] = ("listing_max_age", "error_limit")
+    template_fields: Sequence[str] = ("listing_max_age", "max_removals_per_day", "error_limit")
 
     def __init__(
         self,
@@ -411,6 +412,7 @@ class RemoveDatasetsOperator(BaseOperator):
         listing_task_id: str,
         listing_max_age: int | str,
         shard_task_id: str,
+        max_removals_per_day: int | str | None,
         error_limit: int | str,
         **kwargs: Any,
     ) -> None:
@@ -418,6 +420,7 @@ class RemoveDatasetsOperator(BaseOperator):
         self.listing_task_id = listing_task_id
         self.listing_max_age = listing_max_age
         self.shard_task_id = shard_task_id
+        self.max_removals_per_day = max_removals_per_day
         self.error_limit = error_limit
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -425,7 +428,10 @@ class RemoveDatasetsOperator(BaseOperator):
         supported = BackfillSummary.total(results(context, self.shard_task_id)).supported_sample
         with open_services() as services, _turn(services, context, preview=False) as right:
             maintenance = self._with_listing(services.maintenance, context)
-            removal = UnsupportedRemoval(services.remover(right), services.hub(), maintenance, supported)
+            limit = services.removal_limit(self.max_removals_per_day)
+            removal = UnsupportedRemoval(
+                services.remover(right), services.hub(), maintenance, limit, supported
+            )
             summary = removal.run(run_token(context))
         return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
 

@@ -16,6 +16,7 @@ from include.actions.backfill.removal import (
     Remover,
     UnsupportedRemoval,
 )
+from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import RemovalSummary
 from include.errors import ConfigurationError, ServiceError
 from include.hub.answers import ListedDataset
@@ -24,6 +25,7 @@ from include.hub.client import Hub
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_storage import FolderStorage
+from include.summaries import SAMPLE_SIZE
 from tests.builders import NOON, REVISION, contents, insert_up_to_date, put_listing
 from tests.integration.conftest import Stores
 
@@ -165,7 +167,7 @@ class TestUnsupportedRemoval:
         self, stores: Stores, remover: Remover, hub: Hub, shared_hub: HubServer
     ) -> UnsupportedRemoval:
         shared_hub.state.put(HubDataset("known", REVISION))
-        return UnsupportedRemoval(remover, hub, stores.maintenance, ["known"])
+        return UnsupportedRemoval(remover, hub, stores.maintenance, RemovalLimit(100), ["known"])
 
     def test_asks_the_hub_about_each_dataset_once_more(
         self, stores: Stores, release: Release, removal: UnsupportedRemoval, hub: Hub
@@ -226,6 +228,70 @@ class TestUnsupportedRemoval:
         assert hub.requests == 0
 
 
+class TestLimit:
+    """Of the removals of a day, over all runs."""
+
+    NAMES = tuple(f"user/{number:03}" for number in range(2 * DATASETS_AT_A_TIME + 5))
+
+    @pytest.fixture
+    def release_name(self) -> str:
+        return DEFAULT_RELEASE
+
+    @pytest.fixture
+    def removal(
+        self, stores: Stores, release: Release, remover: Remover, shared_hub: HubServer
+    ) -> UnsupportedRemoval:
+        put(stores, release, *self.NAMES)
+        shared_hub.state.put(HubDataset("known", REVISION))
+        stores.maintenance.add_removal_candidates("run", dict.fromkeys(self.NAMES, NOT_FOUND))
+        stores.maintenance.add_removal_candidates("next run", dict.fromkeys(self.NAMES, NOT_FOUND))
+        hub = Hub(shared_hub.url, "hf_token", release, BlockList())
+        return UnsupportedRemoval(remover, hub, stores.maintenance, RemovalLimit(), ["known"])
+
+    @pytest.mark.parametrize("number", [0, 3, DATASETS_AT_A_TIME, DATASETS_AT_A_TIME + 1])
+    def test_what_exceeds_it_stays_and_is_reported(
+        self, stores: Stores, removal: UnsupportedRemoval, number: int
+    ) -> None:
+        summary = replace(removal, limit=RemovalLimit(number)).run("run")
+
+        assert (summary.removed, summary.over_limit) == (number, len(self.NAMES) - number)
+        assert list(stores.cache.dataset_names()) == list(self.NAMES[number:])
+        assert summary.over_limit_sample == list(self.NAMES[number : number + SAMPLE_SIZE])
+
+    def test_is_shared_by_all_runs(self, stores: Stores, removal: UnsupportedRemoval) -> None:
+        replace(removal, limit=RemovalLimit(7)).run("run")
+
+        summary = replace(removal, limit=RemovalLimit(9)).run("next run")
+
+        # Those that were removed before are removed again, which takes nothing of the limit.
+        assert summary.over_limit == len(self.NAMES) - 9
+        assert list(stores.cache.dataset_names()) == list(self.NAMES[9:])
+
+    def test_of_yesterday_is_forgotten(self, stores: Stores, removal: UnsupportedRemoval) -> None:
+        replace(removal, limit=RemovalLimit(7)).run("run")
+        stores.databases.maintenance["removals"].update_many(
+            {"begun_at": {"$exists": True}},
+            [{"$set": {"begun_at": {"$subtract": ["$$NOW", 24 * 60 * 60 * 1000]}}}],
+        )
+        stores.maintenance.add_removal_candidates("third run", dict.fromkeys(self.NAMES[7:], NOT_FOUND))
+
+        assert replace(removal, limit=RemovalLimit(9)).run("third run").removed == 9
+
+    def test_is_ten_by_default_or_one_percent_of_the_cached_datasets(
+        self, stores: Stores, removal: UnsupportedRemoval
+    ) -> None:
+        assert RemovalLimit().of(stores.cache) == 10
+        stores.databases.cache["cachedResponsesBlue"].insert_many(
+            {"kind": "dataset-size", "dataset": f"other/{number}"} for number in range(1200 - len(self.NAMES))
+        )
+
+        assert removal.run("run").removed == 12
+
+    @pytest.mark.parametrize(("lowered_to", "limit"), [(None, 5), (0, 0), (4, 4), (5, 5), (6, 5), (10**9, 5)])
+    def test_can_only_be_lowered_by_a_run(self, stores: Stores, lowered_to: int | None, limit: int) -> None:
+        assert RemovalLimit(5, lowered_to).of(stores.cache) == limit
+
+
 class TestAHubThatFindsNothing:
     """Nothing is removed if the Hub supports none of some datasets that exist."""
 
@@ -239,9 +305,8 @@ class TestAHubThatFindsNothing:
     ) -> UnsupportedRemoval:
         put(stores, release, "a", "b")
         stores.maintenance.add_removal_candidates("run", {"a": NOT_FOUND})
-        return UnsupportedRemoval(
-            remover, Hub(shared_hub.url, "hf_token", release, BlockList()), stores.maintenance
-        )
+        hub = Hub(shared_hub.url, "hf_token", release, BlockList())
+        return UnsupportedRemoval(remover, hub, stores.maintenance, RemovalLimit(100))
 
     def refuses(self, removal: UnsupportedRemoval, stores: Stores, message: str) -> None:
         before = contents(stores.databases.cache, stores.databases.queue)

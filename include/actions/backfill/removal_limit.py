@@ -1,0 +1,30 @@
+"""How many datasets may be removed in a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from include.databases.cache_store import CacheStore
+
+#: By default, 1 % of the cached datasets, but at least ten.
+LEAST = 10
+PERCENT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalLimit:
+    """The maximum number of datasets that are removed or rebuilt in 24 hours, over all runs and DAGs.
+
+    :param configured: by whoever runs this Airflow; None for the default.
+    :param lowered_to: by whoever started the run, who can only lower it; None for no change.
+    """
+
+    configured: int | None = None
+    lowered_to: int | None = None
+
+    def of(self, cache: CacheStore) -> int:
+        """Return the number. The default takes some seconds for hundreds of thousands of datasets."""
+        limit = self.configured
+        if limit is None:
+            limit = max(LEAST, cache.dataset_count() * PERCENT // 100)
+        return limit if self.lowered_to is None else min(limit, self.lowered_to)
