@@ -6,7 +6,7 @@ cut short when the cache no longer knew the dataset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -76,7 +76,7 @@ class RemovalLedger:
         """Do as :meth:`begin` for datasets that are rebuilt, which are finished by another record."""
         return self._take(run, reasons, limit, right, finished=True)
 
-    def finish(self, names: Sequence[str], right: RightToWrite = UNRESTRICTED) -> None:
+    def finish(self, names: Collection[str], right: RightToWrite = UNRESTRICTED) -> None:
         """Write down that nothing is left of datasets.
 
         :param right: checked in the transaction.

@@ -246,6 +246,25 @@ def test_the_limit_of_the_day_is_for_all_dags_together(
     assert reports[0]["over_daily_limit"] == reports[1]["over_daily_limit"]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_run_finishes_the_removals_of_an_earlier_one(
+    sample: None, run_dag: RunDag, databases: Databases, tmp_path: Path, dry_run: bool
+) -> None:
+    """An earlier run has removed all but the files."""
+    names = datasets_by_outcome(RELEASE)[Outcome.REMOVED]
+    ledger = MaintenanceStore(databases.cache.client[MAINTENANCE_DATABASE]).removal_ledger()
+    ledger.begin("earlier run", dict.fromkeys(names, "it is gone"), limit=100)
+    databases.cache.cachedResponsesBlue.delete_many({"dataset": {"$in": list(names)}})
+    folders = [tmp_path / "assets" / name / "--" for name in names]
+    assert any(folder.exists() for folder in folders)
+
+    finished = run_dag("backfill", dry_run=dry_run)
+
+    assert finished.state == "success"
+    assert any(folder.exists() for folder in folders) == dry_run
+    assert set(ledger.unfinished()) == (names if dry_run else set())
+
+
 def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, databases: Databases) -> None:
     one = run_dag("backfill", dry_run=True, shards=1).report
     seven = run_dag("backfill", dry_run=True, shards=7, batch_size=3).report

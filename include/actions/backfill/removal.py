@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import sample
 
 from bson import ObjectId
@@ -76,6 +76,13 @@ class Remover:
                 removed.append(name)
         return removed
 
+    def in_use(self, names: Collection[str]) -> set[str]:
+        """Return the datasets that have cache entries or pending jobs."""
+        counts = self.cache.entry_counts(list(names))
+        return {name for name, entries in counts.items() if entries} | self.queue.with_pending_jobs(
+            list(names)
+        )
+
     def _is_safe(self, name: str, summary: RemovalSummary) -> bool:
         try:
             dataset_folder(name)
@@ -99,6 +106,9 @@ class Remover:
 class UnsupportedRemoval:
     """Removes the datasets that the shards of a run found to be unsupported.
 
+    What it removes it writes down first, and crosses off last. So a later run finishes what is cut short when
+    the cache no longer knows the dataset.
+
     It asks the Hub about each of them once more, right before its removal: the answer to a shard may have
     been wrong, or out of date after an approval. Before that, it makes sure that the Hub accepts the token
     and still knows a dataset that exists.
@@ -115,7 +125,10 @@ class UnsupportedRemoval:
     supported: Sequence[str] = ()
 
     def run(self, run: str) -> RemovalSummary:
-        """Remove the candidates of a run that the Hub still does not support.
+        """Finish the removals that were cut short, then remove the candidates of a run.
+
+        A dataset stays that the Hub supports after all. Only the removal of a dataset that is neither in the
+        cache nor in the queue is finished even then, because its files are of nobody.
 
         :param run: under which the shards have written them down.
         :raises ConfigurationError: if the Hub refuses the token.
@@ -123,24 +136,39 @@ class UnsupportedRemoval:
         """
         summary = RemovalSummary()
         requests_before = self.hub.requests
-        candidates = {each.dataset: each.reason for each in self.maintenance.removal_candidates(run)}
+        unfinished = self.ledger.unfinished()
+        found = self.maintenance.removal_candidates(run)
+        candidates = {each.dataset: each.reason for each in found if each.dataset not in unfinished}
+        progress = Progress("datasets", len(unfinished) + len(candidates))
+        for batch in batched(unfinished, DATASETS_AT_A_TIME):
+            self._check_hub(unfinished.keys() | candidates.keys(), summary)
+            self._finish(batch, summary)
+            progress.advance(len(batch))
         limit = self.limit.of(self.remover.cache) if candidates else 0
-        progress = Progress("datasets", len(candidates))
         left = list(candidates)
         while left and not summary.over_limit:
             batch, left = left[:DATASETS_AT_A_TIME], left[DATASETS_AT_A_TIME:]
             self._check_hub(candidates, summary)
-            # The answers of the Hub are no reason to delete jobs that come after the question.
-            jobs_before = self.remover.queue.pending_job_ids(batch)
-            reasons = {name: candidates[name] for name in self._unsupported(batch, summary)}
+            asked = self._asked_again(batch, summary)
+            summary.spared += len(asked.supported)
+            reasons = {name: candidates[name] for name in asked.unsupported}
             within = self.ledger.begin(run, reasons, limit, self.remover.right)
             summary.count_over_limit([name for name in reasons if name not in within])
-            self._remove(within, jobs_before, summary)
+            self._remove(within, asked.jobs_before, summary)
             progress.advance(len(batch))
         self.remover.pay_owed_counts()
         summary.count_over_limit(left)
         summary.hub_requests = self.hub.requests - requests_before - summary.token_checks
         return summary
+
+    def _finish(self, names: Sequence[str], summary: RemovalSummary) -> None:
+        """Finish removals that an earlier run, or an attempt of this one, has begun."""
+        asked = self._asked_again(names, summary)
+        in_use = self.remover.in_use(asked.supported)
+        summary.spared += len(in_use)
+        self.ledger.finish(in_use, self.remover.right)
+        of_nobody = [name for name in asked.supported if name not in in_use]
+        self._remove([*asked.unsupported, *of_nobody], asked.jobs_before, summary)
 
     @property
     def ledger(self) -> RemovalLedger:
@@ -172,19 +200,19 @@ class UnsupportedRemoval:
         cached = self.remover.cache.sample_names(KNOWN_DATASETS)
         return [name for name in cached if name not in candidates]
 
-    def _unsupported(self, names: Sequence[str], summary: RemovalSummary) -> list[str]:
-        """Ask the Hub about datasets, and return those that it does not support."""
+    def _asked_again(self, names: Sequence[str], summary: RemovalSummary) -> _AskedAgain:
+        """Ask the Hub about datasets, and count those about which it does not answer clearly."""
+        asked = _AskedAgain(self.remover.queue.pending_job_ids(names))
         answers = without_contradictions({name: self._answer(name) for name in names}, self.maintenance)
-        unsupported = []
         for name, answer in answers.items():
             match answer:
                 case Supported():
-                    summary.spared += 1
+                    asked.supported.append(name)
                 case Unsupported():
-                    unsupported.append(name)
+                    asked.unsupported.append(name)
                 case DatasetError():
                     summary.count_failure(name, answer)
-        return unsupported
+        return asked
 
     def _answer(self, name: str) -> Support | DatasetError:
         try:
@@ -193,3 +221,15 @@ class UnsupportedRemoval:
             return error
         finally:
             self.remover.right.progress()
+
+
+@dataclass(frozen=True, slots=True)
+class _AskedAgain:
+    """What the Hub says about some datasets, and the ids of the jobs that were pending before it was asked.
+
+    Its answers are no reason to delete others.
+    """
+
+    jobs_before: Set[ObjectId]
+    supported: list[str] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)

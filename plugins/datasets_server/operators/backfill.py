@@ -391,8 +391,9 @@ def _list_for_approval(shown: Sequence[RemovalCandidate], number: int) -> str:
 class RemoveDatasetsOperator(BaseOperator):
     """Removes the datasets that the shards of the run found to be unsupported.
 
-    It asks the Hub about each of them once more, and spares those that the Hub supports. If the Hub supports
-    none of some datasets that exist, it removes nothing and fails.
+    It also finishes the removals that an earlier run has begun and not finished. It asks the Hub about each
+    dataset once more, and spares those that the Hub supports. If the Hub supports none of some datasets that
+    exist, it removes nothing and fails.
 
     Returns the fields of :class:`include.actions.backfill.report.RemovalSummary`.
 
@@ -400,11 +401,17 @@ class RemoveDatasetsOperator(BaseOperator):
     :param listing_max_age: the number of hours for which the listing is trusted. (templated)
     :param shard_task_id: the mapped task of the shards.
     :param max_removals_per_day: lowers the limit of the removals of a day; None for no change. (templated)
+    :param preview: remove nothing. (templated)
     :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
         (templated)
     """
 
-    template_fields: Sequence[str] = ("listing_max_age", "max_removals_per_day", "error_limit")
+    template_fields: Sequence[str] = (
+        "listing_max_age",
+        "max_removals_per_day",
+        "preview",
+        "error_limit",
+    )
 
     def __init__(
         self,
@@ -413,6 +420,7 @@ class RemoveDatasetsOperator(BaseOperator):
         listing_max_age: int | str,
         shard_task_id: str,
         max_removals_per_day: int | str | None,
+        preview: bool | str,
         error_limit: int | str,
         **kwargs: Any,
     ) -> None:
@@ -421,10 +429,13 @@ class RemoveDatasetsOperator(BaseOperator):
         self.listing_max_age = listing_max_age
         self.shard_task_id = shard_task_id
         self.max_removals_per_day = max_removals_per_day
+        self.preview = preview
         self.error_limit = error_limit
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
+        if self.preview:
+            return RemovalSummary().as_json()
         supported = BackfillSummary.total(results(context, self.shard_task_id)).supported_sample
         with open_services() as services, _turn(services, context, preview=False) as right:
             maintenance = self._with_listing(services.maintenance, context)

@@ -21,7 +21,8 @@ from pymongo.monitoring import (
 
 from include.actions.backfill.hub_listing import HubLister
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
-from include.actions.backfill.removal import Remover
+from include.actions.backfill.removal import Remover, UnsupportedRemoval
+from include.actions.backfill.removal_limit import RemovalLimit
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
@@ -74,10 +75,10 @@ class Action:
             cache, queue = CacheStore(cache_db), QueueStore(queue_db, release)
             maintenance = MaintenanceStore(maintenance_db, self.listing_id)
             remover = Remover(cache, queue, [FolderStorage(self.root)])
-            if self.name == "removal":
-                remover.remove(candidate.dataset for candidate in maintenance.removal_candidates(RUN))
-                return
             hub = Hub(self.hub_url, "hf_token", release, BlockList())
+            if self.name == "removal":
+                UnsupportedRemoval(remover, hub, maintenance, RemovalLimit()).run(RUN)
+                return
             if self.name == "listing":
                 HubLister(hub, maintenance.listings(), cache).whole()
                 return

@@ -103,9 +103,8 @@ def test_a_killed_run_can_be_run_again(
     mongod: Mongod,
     tmp_path: Path,
 ) -> None:
-    listing = put_listing(
-        stores.maintenance.listings(), *(ListedDataset(each, REVISION) for each in ("user/fine", "squad"))
-    )
+    listed = ("user/fine", "squad") if name == "backfill" else ("user/fine",)
+    listing = put_listing(stores.maintenance.listings(), *(ListedDataset(each, REVISION) for each in listed))
     action = Action.on(
         stores.databases,
         name=name,
@@ -120,6 +119,7 @@ def test_a_killed_run_can_be_run_again(
         fill(stores, release, tmp_path)
         if name == "removal":
             names = ("squad", "user/gone", "user/incoherent", "user/moved-on")
+            hub.state.datasets = {"user/fine": HubDataset("user/fine", REVISION)}
             stores.maintenance.add_removal_candidates(RUN, dict.fromkeys(names, "it is gone"))
 
     before()

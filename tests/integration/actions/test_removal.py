@@ -292,6 +292,108 @@ class TestLimit:
         assert RemovalLimit(5, lowered_to).of(stores.cache) == limit
 
 
+class TestUnfinishedRemoval:
+    """Of a run that ended when the entries of a dataset were gone, and its files were not."""
+
+    @pytest.fixture
+    def release_name(self) -> str:
+        return DEFAULT_RELEASE
+
+    @pytest.fixture
+    def removal(
+        self, stores: Stores, release: Release, remover: Remover, shared_hub: HubServer
+    ) -> UnsupportedRemoval:
+        shared_hub.state.put(HubDataset("known", REVISION))
+        hub = Hub(shared_hub.url, "hf_token", release, BlockList())
+        return UnsupportedRemoval(remover, hub, stores.maintenance, RemovalLimit(100), ["known"])
+
+    @pytest.fixture(autouse=True)
+    def cut_short(
+        self, stores: Stores, release: Release, removal: UnsupportedRemoval, tmp_path: Path
+    ) -> None:
+        class Refuses(FolderStorage):
+            def remove(self, dataset: str) -> bool:
+                raise ServiceError(f"cannot remove {dataset}")
+
+        put(stores, release, "a", "b")
+        put_files(tmp_path, "assets/a/--/r/file", "assets/b/--/r/file")
+        stores.maintenance.add_removal_candidates("run", dict.fromkeys(("a", "b"), NOT_FOUND))
+        remover = replace(removal.remover, storages=[Refuses(tmp_path)])
+
+        with pytest.raises(ServiceError):
+            replace(removal, remover=remover).run("run")
+
+        assert list(stores.cache.dataset_names()) == []
+
+    def test_is_finished_by_the_next_run(
+        self, stores: Stores, removal: UnsupportedRemoval, tmp_path: Path
+    ) -> None:
+        summary = removal.run("next run")
+
+        assert (summary.removed, summary.asset_folders) == (2, 2)
+        assert files(tmp_path) == []
+        assert stores.maintenance.removal_ledger().unfinished() == {}
+
+    def test_is_finished_by_the_next_attempt(
+        self, stores: Stores, removal: UnsupportedRemoval, tmp_path: Path
+    ) -> None:
+        summary = removal.run("run")
+
+        assert (summary.removed, summary.asset_folders) == (2, 2)
+        assert files(tmp_path) == []
+        assert stores.maintenance.removal_ledger().unfinished() == {}
+
+    def test_is_finished_whatever_the_limit_of_the_day(
+        self, removal: UnsupportedRemoval, tmp_path: Path
+    ) -> None:
+        assert replace(removal, limit=RemovalLimit(0)).run("next run").removed == 2
+        assert files(tmp_path) == []
+
+    @pytest.mark.parametrize("what", ["entries", "a job"])
+    def test_of_a_dataset_that_is_back_is_crossed_off(
+        self,
+        stores: Stores,
+        release: Release,
+        removal: UnsupportedRemoval,
+        shared_hub: HubServer,
+        tmp_path: Path,
+        what: str,
+    ) -> None:
+        shared_hub.state.put(HubDataset("a", REVISION))
+        if what == "entries":
+            insert_up_to_date(stores.databases.cache, release, "a")
+        else:
+            job = new_job(release.step("dataset-config-names"), "a", REVISION, created_at=NOON)
+            stores.databases.queue[JOBS].insert_one(job)
+        before = contents(stores.databases.cache, stores.databases.queue)
+
+        summary = removal.run("next run")
+
+        assert (summary.removed, summary.spared) == (1, 1)
+        assert files(tmp_path) == ["assets/a/--/r/file"]
+        assert contents(stores.databases.cache, stores.databases.queue) == before
+        assert stores.maintenance.removal_ledger().unfinished() == {}
+
+    def test_of_a_dataset_that_is_back_but_not_in_use_is_finished(
+        self, removal: UnsupportedRemoval, shared_hub: HubServer, tmp_path: Path
+    ) -> None:
+        shared_hub.state.put(HubDataset("a", REVISION))
+
+        assert removal.run("next run").removed == 2
+        assert files(tmp_path) == []
+
+    def test_of_a_dataset_about_which_the_hub_does_not_answer_waits(
+        self, stores: Stores, removal: UnsupportedRemoval, shared_hub: HubServer, tmp_path: Path
+    ) -> None:
+        shared_hub.state.put(HubDataset("a", REVISION, fault="server_error"))
+
+        summary = removal.run("next run")
+
+        assert (summary.removed, summary.failed) == (1, 1)
+        assert files(tmp_path) == ["assets/a/--/r/file"]
+        assert list(stores.maintenance.removal_ledger().unfinished()) == ["a"]
+
+
 class TestAHubThatFindsNothing:
     """Nothing is removed if the Hub supports none of some datasets that exist."""
 
