@@ -18,6 +18,7 @@ from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from include.databases import mongo
 from include.databases.counts import CountCollection, Counts, Group
 from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, is_writable, read_separately
 from include.databases.mongo import (
@@ -241,22 +242,34 @@ class CacheStore:
         listed = self._read_lists(names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND])
         return {name: listed[name].of(name) for name in names}
 
-    def read(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
+    def read(
+        self, names: Sequence[str], *, at_one_moment: bool = False
+    ) -> dict[str, CachedDataset | DatasetError]:
         """Read the state of some datasets in the cache, with two queries.
 
+        :param at_one_moment: see in both queries the data of one moment, even if a worker writes in between.
         :return: by name, for each of ``names``; an error for a dataset with a malformed entry.
         """
-        return read_separately(names, self._read_together)
+        if not at_one_moment:
+            return read_separately(names, self._read_together)
+        with mongo.at_one_moment(self._database.client) as session:
+            return read_separately(names, partial(self._read_together, session=session))
 
-    def _read_together(self, names: Sequence[str]) -> dict[str, CachedDataset | DatasetError]:
-        listed = self._read_lists(names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND])
+    def _read_together(
+        self, names: Sequence[str], session: Session = None
+    ) -> dict[str, CachedDataset | DatasetError]:
+        listed = self._read_lists(names, [_CONFIG_NAMES_KIND, _SPLIT_NAMES_KIND, _INFO_KIND], session)
         cached: dict[str, CachedDataset | DatasetError] = {name: CachedDataset(name) for name in names}
-        for name, entries in self._read_entries({"dataset": {"$in": names}}):
+        for name, entries in self._read_entries({"dataset": {"$in": names}}, session):
             cached[name] = entries if isinstance(entries, DatasetError) else listed[name].of(name, entries)
         return cached
 
-    def _read_entries(self, query: Document) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
-        found = self._decodable.find(query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+    def _read_entries(
+        self, query: Document, session: Session
+    ) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
+        found = self._decodable.find(
+            query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE, session=session
+        )
         # A list of names is found by each of them.
         documents = (document for document in found.sort("dataset") if type(document["dataset"]) is str)
         # The index gives them in this order at no cost, and grouping them so is quicker than by a dictionary.
@@ -266,11 +279,15 @@ class CacheStore:
             except DatasetError as error:
                 yield name, error
 
-    def _read_lists(self, names: Sequence[str], kinds: Sequence[str]) -> dict[str, _Lists]:
+    def _read_lists(
+        self, names: Sequence[str], kinds: Sequence[str], session: Session = None
+    ) -> dict[str, _Lists]:
         """Read what the contents of some kinds of entries say, by the name of the dataset."""
         listed: dict[str, _Lists] = defaultdict(_Lists)
         query = {"dataset": {"$in": names}, "kind": {"$in": kinds}}
-        found = self._decodable.find(query, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE)
+        found = self._decodable.find(
+            query, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE, session=session
+        )
         for document in found:
             name, kind = document["dataset"], document["kind"]
             if isinstance(name, str) and isinstance(kind, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -175,6 +175,19 @@ def in_transactions(
         total += written
         if written < DOCUMENTS_PER_TRANSACTION:
             return total
+
+
+@contextmanager
+def at_one_moment(client: MongoClient[dict[str, Any]]) -> Iterator[Session]:
+    """Yield a session whose reads all see the data of one moment, whatever others write meanwhile.
+
+    On a standalone server, which cannot do that, it yields None.
+    """
+    if not retried(partial(_knows_transactions, client)):
+        yield None
+        return
+    with client.start_session(snapshot=True) as session:
+        yield session
 
 
 def same_deployment(one: MongoClient[dict[str, Any]], other: MongoClient[dict[str, Any]]) -> bool:

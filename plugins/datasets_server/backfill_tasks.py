@@ -51,6 +51,7 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         untrusted_listing="{{ params.untrusted_listing }}",
         priority="{{ params.priority }}",
         batch_size="{{ params.batch_size }}",
+        max_removals_per_day="{{ params.max_removals_per_day }}",
         preview="{{ params.dry_run }}",
         error_limit="{{ params.error_limit }}",
         error_codes=error_codes,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from include.actions.backfill.contradictions import without_contradictions
 from include.actions.backfill.reading import Part, Reader, Screened, UnreadPart
 from include.actions.backfill.removal import Remover
+from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import BackfillSummary
 from include.actions.backfill.writing import Writer
 from include.batches import Progress, batched, rare_garbage_collection, read_ahead
@@ -43,12 +44,14 @@ class BackfillOptions:
     :param batch_size: the number of datasets that are screened at a time.
     :param trust_listing: do not ask the Hub about a dataset whose plan for the revision in the Hub's listing
         is empty. Otherwise, ask the Hub about every dataset.
+    :param removal_limit: of the removals of a day, in which the rebuild of an incoherent cache counts as one.
     :param dry_run: plan and count everything, write nothing.
     """
 
     priority: Priority = Priority.LOW
     batch_size: int = 500
     trust_listing: bool = True
+    removal_limit: RemovalLimit = field(default_factory=RemovalLimit)
     dry_run: bool = False
 
 
@@ -145,6 +148,7 @@ class Backfill:
             self.maintenance,
             self.remover,
             self.right,
+            limit=self.options.removal_limit,
             priority=self.options.priority,
             dry_run=self.options.dry_run,
         )

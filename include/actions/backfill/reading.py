@@ -164,6 +164,9 @@ class Reader:
 
         A job that has come since the Hub was asked may be of a newer revision: it is not deleted, and then no
         jobs are created for the older one.
+
+        An incoherent dataset is read and planned a second time, at one moment: it also looks incoherent if a
+        worker adds a config between the two queries of the first reading.
         """
         if not revisions:
             return {}
@@ -176,22 +179,29 @@ class Reader:
             else self._plan(name, revision, state, part.known)
             for name, revision in revisions.items()
         }
-        return {
-            name: plan if isinstance(plan, DatasetError) else _sparing_new_jobs(plan, state, part.jobs_before)
+        plans = _sparing_new_jobs(plans, state, part.jobs_before)
+        in_doubt = [
+            name
             for name, plan in plans.items()
-        }
+            if isinstance(plan, Plan) and plan.incoherent and name not in part.known.rebuilds
+        ]
+        if in_doubt:
+            state = self._read(in_doubt, at_one_moment=True)
+            second = {name: self._plan(name, revisions[name], state, part.known) for name in in_doubt}
+            plans |= _sparing_new_jobs(second, state, part.jobs_before)
+        return plans
 
-    def _read(self, names: Sequence[str]) -> State:
-        return retried(partial(self._read_once, names))
+    def _read(self, names: Sequence[str], *, at_one_moment: bool = False) -> State:
+        return retried(partial(self._read_once, names, at_one_moment))
 
-    def _read_once(self, names: Sequence[str]) -> State:
+    def _read_once(self, names: Sequence[str], at_one_moment: bool) -> State:
         """Read the jobs before the entries: whoever creates a job has written first what makes it necessary.
 
         The other way round, the job of a child, created between the two, would look as if nobody needed it.
         """
         read_at = time.monotonic()
         jobs = self.queue.pending_jobs(names)
-        return State(self.cache.read(names), jobs, read_at)
+        return State(self.cache.read(names, at_one_moment=at_one_moment), jobs, read_at)
 
     def _plan(self, name: str, revision: str, state: State, known: Known) -> Plan | DatasetError:
         cached, jobs = state.cached[name], state.jobs.get(name, [])
@@ -208,7 +218,16 @@ class Reader:
         return plan
 
 
-def _sparing_new_jobs(plan: Plan, state: State, jobs_before: Set[ObjectId]) -> Plan:
+def _sparing_new_jobs(
+    plans: Mapping[str, Plan | DatasetError], state: State, jobs_before: Set[ObjectId]
+) -> dict[str, Plan | DatasetError]:
+    return {
+        name: plan if isinstance(plan, DatasetError) else _sparing_new_jobs_of(plan, state, jobs_before)
+        for name, plan in plans.items()
+    }
+
+
+def _sparing_new_jobs_of(plan: Plan, state: State, jobs_before: Set[ObjectId]) -> Plan:
     jobs = state.jobs.get(plan.dataset, [])
     new = [] if isinstance(jobs, DatasetError) else [job for job in jobs if job.id not in jobs_before]
     if not new:

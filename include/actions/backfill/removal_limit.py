@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from include.databases.cache_store import CacheStore
 
@@ -23,8 +24,12 @@ class RemovalLimit:
     lowered_to: int | None = None
 
     def of(self, cache: CacheStore) -> int:
-        """Return the number. The default takes some seconds for hundreds of thousands of datasets."""
-        limit = self.configured
-        if limit is None:
-            limit = max(LEAST, cache.dataset_count() * PERCENT // 100)
+        """Return the number."""
+        limit = _default(cache) if self.configured is None else self.configured
         return limit if self.lowered_to is None else min(limit, self.lowered_to)
+
+
+# It takes some seconds for hundreds of thousands of datasets, so a task counts them once.
+@lru_cache(maxsize=1)
+def _default(cache: CacheStore) -> int:
+    return max(LEAST, cache.dataset_count() * PERCENT // 100)

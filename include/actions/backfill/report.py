@@ -15,21 +15,25 @@ from include.summaries import SAMPLE_SIZE, Summary, add_to_sample
 class BackfillSummary(Summary):
     """What a backfill did, or in a dry run would do: the outcomes of the datasets, and the jobs.
 
-    ``jobs_by_reason`` counts the created jobs. ``hub_requests`` leaves out those for the listing.
-    ``supported_sample`` has names of datasets that the Hub called supported. ``warnings`` are texts for
-    people.
+    ``rebuilt`` are the incoherent caches that are removed and made anew, ``over_limit`` those that stay
+    because of the limit of the day, which are untouched. ``jobs_by_reason`` counts the created jobs.
+    ``hub_requests`` leaves out those for the listing. ``supported_sample`` has names of datasets that the Hub
+    called supported. ``warnings`` are texts for people.
     """
 
     untouched: int = 0
     backfilled: int = 0
     unsupported: int = 0
     failed: int = 0
+    rebuilt: int = 0
+    over_limit: int = 0
     jobs_created: int = 0
     jobs_deleted: int = 0
     hub_requests: int = 0
     jobs_by_reason: dict[str, int] = field(default_factory=dict)
     plan_sample: list[str] = field(default_factory=list)
     unsupported_sample: list[str] = field(default_factory=list)
+    over_limit_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
     # Two summaries that differ in this alone say the same.
     supported_sample: list[str] = field(default_factory=list, compare=False)
@@ -39,6 +43,12 @@ class BackfillSummary(Summary):
         """Count a dataset that could not be handled."""
         self.failed += 1
         add_to_sample(self.error_sample, name, error)
+
+    def count_over_limit(self, names: Sequence[str]) -> None:
+        """Count datasets that the limit of the day does not let be rebuilt."""
+        self.untouched += len(names)
+        self.over_limit += len(names)
+        self.over_limit_sample = [*self.over_limit_sample, *names][:SAMPLE_SIZE]
 
     def note_supported(self, names: Iterable[str]) -> None:
         """Keep the names of some datasets that the Hub called supported."""
@@ -104,6 +114,7 @@ def backfill_report(
             "removed": removal.removed,
             "failed": backfill.failed + removal.failed,
         },
+        "rebuilt": backfill.rebuilt,
         "jobs": {"created": backfill.jobs_created, "deleted": backfill.jobs_deleted},
         "jobs_by_reason": backfill.jobs_by_reason,
         "removed": {
@@ -115,18 +126,19 @@ def backfill_report(
             "listing": listing_requests + removal.token_checks,
             "single_datasets": backfill.hub_requests + removal.hub_requests,
         },
-        "over_daily_limit": {"removals": removal.over_limit},
-        "warnings": [*dict.fromkeys(backfill.warnings), *_warnings(removal)],
+        "over_daily_limit": {"removals": removal.over_limit, "rebuilds": backfill.over_limit},
+        "warnings": [*dict.fromkeys(backfill.warnings), *_warnings(backfill, removal)],
         "plan_sample": backfill.plan_sample,
         "unsupported_sample": backfill.unsupported_sample,
-        "over_daily_limit_sample": removal.over_limit_sample,
+        "over_daily_limit_sample": (removal.over_limit_sample + backfill.over_limit_sample)[:SAMPLE_SIZE],
         "error_sample": (backfill.error_sample + removal.error_sample)[:SAMPLE_SIZE],
     }
 
 
-def _warnings(removal: RemovalSummary) -> Iterator[str]:
-    if removal.over_limit:
-        yield (
-            f"{removal.over_limit:,} datasets were not removed, because of the limit of the removals of a day"
-            " (max_removals_per_day): they come again in the next runs."
-        )
+def _warnings(backfill: BackfillSummary, removal: RemovalSummary) -> Iterator[str]:
+    for number, what in ((removal.over_limit, "removed"), (backfill.over_limit, "rebuilt")):
+        if number:
+            yield (
+                f"{number:,} datasets were not {what}, because of the limit of the removals of a day"
+                " (max_removals_per_day): they come again in the next runs."
+            )

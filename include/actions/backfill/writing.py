@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from include.actions.backfill.removal import Remover
+from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import BackfillSummary
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
@@ -24,6 +25,7 @@ class Writer:
 
     :param run: any text that no other run has; datasets to remove are written down under it.
     :param right: checked in each transaction.
+    :param limit: of the removals of a day, in which a rebuild counts as one.
     :param priority: of the jobs to create.
     """
 
@@ -32,6 +34,7 @@ class Writer:
     maintenance: MaintenanceStore
     remover: Remover
     right: RightToWrite
+    limit: RemovalLimit
     priority: Priority
     dry_run: bool
 
@@ -53,6 +56,7 @@ class Writer:
 
         :param deletable: the ids of the jobs that the removal may delete, if they wait.
         """
+        plans = self._within_limit(plans, summary)
         for plan in plans:
             _count(plan, summary)
         if self.dry_run:
@@ -69,6 +73,26 @@ class Writer:
             )
             summary.jobs_created += changes.created
             summary.jobs_deleted += changes.deleted
+
+    def _within_limit(self, plans: Sequence[Plan], summary: BackfillSummary) -> Sequence[Plan]:
+        """Leave out, and count, the rebuilds that exceed the limit of the day."""
+        incoherent = [plan.dataset for plan in plans if plan.incoherent]
+        if not incoherent:
+            return plans
+        begun = self.maintenance.unfinished_rebuilds_among(incoherent)  # by a run that was cut short
+        new = [name for name in incoherent if name not in begun]
+        allowed = begun.union(self._counted(new, summary))
+        summary.rebuilt += len(allowed)
+        summary.count_over_limit([name for name in new if name not in allowed])
+        return [plan for plan in plans if not plan.incoherent or plan.dataset in allowed]
+
+    def _counted(self, new_rebuilds: Sequence[str], summary: BackfillSummary) -> Sequence[str]:
+        """Count rebuilds with the removals of the day, and return those within the limit."""
+        ledger, limit = self.maintenance.removal_ledger(), self.limit.of(self.remover.cache)
+        if self.dry_run:
+            return new_rebuilds[: max(0, limit - ledger.begun_in_a_day() - summary.rebuilt)]
+        reasons = dict.fromkeys(new_rebuilds, "its cache is incoherent")
+        return ledger.count_rebuilds(self.run, reasons, limit, self.right)
 
     def _remove(self, incoherent: Sequence[str], deletable: Set[ObjectId], summary: BackfillSummary) -> None:
         if incoherent:

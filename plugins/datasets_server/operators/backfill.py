@@ -226,6 +226,8 @@ class BackfillShardOperator(BaseOperator):
     :param priority: the priority of the new jobs: ``low``, ``normal`` or ``high``. (templated)
     :param batch_size: the number of datasets to read, plan and write at a time. (templated)
     :param preview: plan and count everything, but write nothing. (templated)
+    :param max_removals_per_day: lowers the limit of the removals and rebuilds of a day; None for no change.
+        (templated)
     :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
         (templated)
     :param error_codes: the error codes to retry; None or an empty list for those that the release retries.
@@ -240,6 +242,7 @@ class BackfillShardOperator(BaseOperator):
         "untrusted_listing",
         "priority",
         "batch_size",
+        "max_removals_per_day",
         "preview",
         "error_limit",
         "error_codes",
@@ -255,6 +258,7 @@ class BackfillShardOperator(BaseOperator):
         untrusted_listing: str,
         priority: str,
         batch_size: int | str,
+        max_removals_per_day: int | str | None,
         preview: bool | str,
         error_limit: int | str,
         error_codes: Sequence[str] | str | None,
@@ -268,6 +272,7 @@ class BackfillShardOperator(BaseOperator):
         self.untrusted_listing = untrusted_listing
         self.priority = priority
         self.batch_size = batch_size
+        self.max_removals_per_day = max_removals_per_day
         self.preview = preview
         self.error_limit = error_limit
         self.error_codes = error_codes
@@ -308,6 +313,7 @@ class BackfillShardOperator(BaseOperator):
                 priority=Priority(self.priority),
                 batch_size=int(self.batch_size),
                 trust_listing=listing_id is not None,
+                removal_limit=services.removal_limit(self.max_removals_per_day),
                 dry_run=bool(self.preview),
             ),
             right,

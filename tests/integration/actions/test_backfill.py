@@ -20,6 +20,7 @@ from dev.local_stack.documents import CACHE, JOBS, new_job, write_totals
 from dev.local_stack.hub_server import HubDataset, HubServer
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover
+from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import BackfillSummary
 from include.databases.cache_store import CacheStore
 from include.databases.listing_store import HubListing
@@ -744,3 +745,75 @@ class TestRebuilds:
 
         assert summary.error_sample[0].startswith("user/a: its files could not be removed: ")
         assert summary.backfilled + summary.failed == 1
+
+    def limited(self, number: int, *, dry_run: bool = False) -> BackfillOptions:
+        return BackfillOptions(batch_size=2, removal_limit=RemovalLimit(number), dry_run=dry_run)
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    @pytest.mark.parametrize("limit", [0, 3])
+    def test_above_the_limit_of_the_day_are_skipped_and_reported(
+        self, world: World, spoil: Callable[[str], None], limit: int, dry_run: bool
+    ) -> None:
+        """One job runner has failed: the entries that list the configs are errors now."""
+        names = [f"user/{number}" for number in range(9)]
+        world.cache(*names)
+        world.host(*names)
+        for name in names:
+            spoil(name)
+
+        summary = world.backfill(options=self.limited(limit, dry_run=dry_run))
+
+        assert (summary.rebuilt, summary.backfilled) == (limit, limit)
+        assert summary.over_limit == summary.untouched == len(names) - limit
+        assert len(summary.over_limit_sample) == summary.over_limit
+        left = list(world.stores.cache.dataset_names())
+        assert left == (names if dry_run else summary.over_limit_sample)
+        assert sorted({path.parts[-4] for path in world.root.rglob("file")}) == [name[5:] for name in left]
+
+    def test_of_other_runs_and_removals_count_too(self, world: World, spoil: Callable[[str], None]) -> None:
+        world.cache("user/a", "user/b")
+        world.host("user/a", "user/b")
+        spoil("user/a")
+        spoil("user/b")
+        world.stores.maintenance.removal_ledger().begin("another run", {"removed": "it is gone"}, 10)
+
+        assert world.backfill(options=self.limited(2)).rebuilt == 1
+
+    def test_that_were_cut_short_are_finished_whatever_the_limit(
+        self, world: World, spoil: Callable[[str], None]
+    ) -> None:
+        world.cache("user/a")
+        world.host("user/a")
+        spoil("user/a")
+        world.stores.maintenance.start_rebuilds(["user/a"])
+
+        assert world.backfill(options=self.limited(0)).rebuilt == 1
+
+    def test_are_not_of_a_dataset_to_which_a_worker_adds_a_config_meanwhile(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between our two queries, the first of which reads the lists, and the second one the entries."""
+        world.cache("user/a")
+        world.host("user/a")
+        read_lists = CacheStore._read_lists
+        configs = ["config"]
+
+        def read_lists_slowly(store: CacheStore, *arguments: Any) -> Any:
+            lists = read_lists(store, *arguments)
+            configs.append(f"new-{len(configs)}")
+            world.entries.update_one(
+                {"kind": "dataset-config-names"},
+                {"$set": {"content.config_names": [{"config": config} for config in configs]}},
+            )
+            entry = world.entries.find_one({"kind": "config-size"}, {"_id": 0})
+            assert entry is not None
+            world.entries.insert_one(entry | {"config": configs[-1]})
+            return lists
+
+        monkeypatch.setattr(CacheStore, "_read_lists", read_lists_slowly)
+        before = world.entries.count_documents({})
+
+        summary = world.backfill()
+
+        assert (summary.rebuilt, summary.failed) == (0, 0)
+        assert world.entries.count_documents({}) == before + len(configs) - 1

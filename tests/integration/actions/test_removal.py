@@ -18,6 +18,7 @@ from include.actions.backfill.removal import (
 )
 from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import RemovalSummary
+from include.databases.cache_store import CacheStore
 from include.errors import ConfigurationError, ServiceError
 from include.hub.answers import ListedDataset
 from include.hub.block_list import BlockList
@@ -280,7 +281,7 @@ class TestLimit:
     def test_is_ten_by_default_or_one_percent_of_the_cached_datasets(
         self, stores: Stores, removal: UnsupportedRemoval
     ) -> None:
-        assert RemovalLimit().of(stores.cache) == 10
+        assert RemovalLimit().of(CacheStore(stores.databases.cache)) == 10
         stores.databases.cache["cachedResponsesBlue"].insert_many(
             {"kind": "dataset-size", "dataset": f"other/{number}"} for number in range(1200 - len(self.NAMES))
         )
