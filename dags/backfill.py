@@ -14,9 +14,10 @@ datasets, this one waits in `list_shards`, without occupying a worker.
 **What it does.** `list_hub` stores the Hub's listing, which proves that most datasets are up to date; if at
 most 1,000 datasets are selected, the run asks the Hub about each of them instead. `list_shards` cuts the
 cached datasets into ranges of names. Each `backfill_shard` plans its datasets and writes the jobs. If there
-are many datasets to remove, `approve_removals` waits until a person decides. `remove_datasets` removes the
-datasets that the Hub, asked about each of them, no longer supports. `report` sums up, in its log and its
-XCom.
+are many datasets to remove, `approve_removals` asks a person under *Required Actions*; if nobody decides in
+time (12 hours), nothing is removed. `remove_datasets` removes the datasets that the Hub, asked about each of
+them once more, does not support, and finishes the removals that were cut short. `report` sums up, in its log
+and its XCom.
 
 **When it fails.** The error says what to do. Airflow retries a service that does not answer; a wrong
 Connection or Variable has to be fixed first. Then clear the failed tasks. You can run each of them again at

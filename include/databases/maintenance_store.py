@@ -99,11 +99,17 @@ class MaintenanceStore:
         return {document["_id"] for document in self._listing.find({"_id": {"$in": list(names)}}, {"_id": 1})}
 
     def listed_sample(self, size: int) -> list[str]:
-        """Return the names of some random datasets that the listing proves to be supported."""
+        """Return at most ``size`` names of random datasets that the listing proves to be supported."""
         if self._listing is None:
             return []
-        proven: list[Document] = [{"$match": {"revision": {"$type": "string"}}}, {"$sample": {"size": size}}]
-        return [document["_id"] for document in self._listing.aggregate(proven)]
+        # A sample of the whole collection is read by a random cursor; its document about the listing, and what
+        # is not proven, is then left out.
+        pipeline: list[Document] = [
+            {"$sample": {"size": 2 * size}},
+            {"$match": {"revision": {"$type": "string"}}},
+            {"$limit": size},
+        ]
+        return [document["_id"] for document in self._listing.aggregate(pipeline)]
 
     def select(
         self,
@@ -198,6 +204,11 @@ class MaintenanceStore:
     def removal_candidate_count(self, run: str) -> int:
         """Return the number of datasets that a run is to remove."""
         return self._candidates.count_documents({"run": run})
+
+    def removal_reasons(self, run: str) -> dict[str, int]:
+        """Return for how many datasets that a run is to remove each reason holds, the most frequent first."""
+        pipeline: list[Document] = [{"$match": {"run": run}}, {"$sortByCount": "$reason"}]
+        return {found["_id"]: found["count"] for found in self._candidates.aggregate(pipeline)}
 
     def removal_candidates(self, run: str, limit: int = 0) -> Iterator[RemovalCandidate]:
         """Yield the datasets that a run is to remove, by name; ``limit`` 0 is no limit."""

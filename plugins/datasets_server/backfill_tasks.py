@@ -71,6 +71,7 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         task_id="report",
         listing_task_id="list_hub",
         shard_task_id="backfill_shard",
+        approval_task_id="approve_removals",
         removal_task_id="remove_datasets",
         preview="{{ params.dry_run }}",
         trigger_rule="all_done",

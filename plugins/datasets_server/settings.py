@@ -171,6 +171,12 @@ def _parse_days(text: str) -> timedelta:
     return timedelta(days=int(text))
 
 
+def _parse_hours(text: str) -> timedelta:
+    if not text.strip().isdecimal() or not 1 <= int(text) <= 720:
+        raise ConfigurationError("It may hold a number of hours from 1 to 720.")
+    return timedelta(hours=int(text))
+
+
 def _parse_max_removals(text: str) -> int | None:
     if text.strip() and not text.strip().isdecimal():
         raise ConfigurationError("It may hold a number of datasets, or nothing for the default.")
@@ -258,6 +264,12 @@ MAX_REMOVALS_PER_DAY = Setting(
     " of 10 and 1 % of the cached datasets.",
     _parse_max_removals,
 )
+APPROVAL_TIMEOUT_HOURS = Setting(
+    PREFIX + "approval_timeout_hours",
+    "12",
+    "The number of hours for which a run waits for the approval of its removals. Then it removes nothing.",
+    _parse_hours,
+)
 #: The environment variables of the directory that the CronJob cleans, each with its key in the Variable.
 DIRECTORY_CLEANING_KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -294,6 +306,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     PARQUET_REVISION,
     METRICS_HISTORY_DAYS,
     MAX_REMOVALS_PER_DAY,
+    APPROVAL_TIMEOUT_HOURS,
     DIRECTORY_CLEANING,
     DIRECTORY_CLEANING_ROOTS,
 )

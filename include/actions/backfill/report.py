@@ -98,11 +98,13 @@ def backfill_report(
     seconds: float,
     *,
     listing_requests: int = 0,
+    decisions: Sequence[str] = (),
     dry_run: bool,
 ) -> dict[str, Any]:
     """Return the report of a run, as a JSON object; for a dry run, what it would do.
 
     :param listing_requests: how many requests it took to check the token first, and to list the Hub.
+    :param decisions: what people decided about the removals, for people.
     """
     return {
         "dry_run": dry_run,
@@ -122,6 +124,7 @@ def backfill_report(
             "cache_entries": removal.cache_entries,
             "asset_folders": removal.asset_folders,
         },
+        "decisions": list(decisions),
         "hub_requests": {
             "listing": listing_requests + removal.token_checks,
             "single_datasets": backfill.hub_requests + removal.hub_requests,

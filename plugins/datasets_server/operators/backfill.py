@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
 
+from datasets_server import settings
+from datasets_server.markdown import as_plain_text
 from datasets_server.operators.selection import SelectingOperator
 from datasets_server.params import ENTRIES_PER_SHARD
 from datasets_server.runs import (
@@ -355,41 +357,81 @@ def _turn(
 class ApproveRemovalsOperator(ApprovalOperator):
     """Asks a person, in Airflow's UI, to approve the removals if there are many.
 
-    If the person rejects them, the removals are skipped.
+    If the person rejects them, or nobody decides in time, the removals are skipped. Meanwhile other runs may
+    write to the datasets. What was decided is in XCom, for ReportOperator: :meth:`decisions`.
 
     :param limit: the maximum number of removals that need no approval. (templated)
     """
 
     template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "limit")
 
+    _ASKED, _DECIDED = "asked", "decided"
+
     def __init__(self, *, limit: int | str, **kwargs: Any) -> None:
-        super().__init__(subject="Remove datasets that the Hub no longer supports?", **kwargs)
+        super().__init__(
+            subject="Remove datasets that the Hub no longer supports?", defaults=self.REJECT, **kwargs
+        )
         self.limit = limit
 
     def execute(self, context: Context) -> None:
         """Count the removals, and wait for a person if there are too many."""
         run = run_token(context)
         with open_services() as services:
-            number = services.maintenance.removal_candidate_count(run)
+            maintenance = services.maintenance
+            number = maintenance.removal_candidate_count(run)
             if number <= int(self.limit):
                 self.log.info("%s datasets to remove, within the limit of %s.", number, self.limit)
                 return
-            shown = list(services.maintenance.removal_candidates(run, limit=NAMES_SHOWN_FOR_APPROVAL))
+            shown = list(maintenance.removal_candidates(run, limit=NAMES_SHOWN_FOR_APPROVAL))
+            reasons = maintenance.removal_reasons(run)
+            self.response_timeout = settings.APPROVAL_TIMEOUT_HOURS.read()
+            end_turn(maintenance, WRITING, context)
         self.log.warning(
             "%s datasets to remove, above the limit of %s: a person has to approve.", number, self.limit
         )
+        hours = self.response_timeout // timedelta(hours=1)
+        context["ti"].xcom_push(self._ASKED, {"datasets": number, "hours": hours})
         self.subject = f"Remove {number:,} datasets that the Hub no longer supports?"
-        self.body = _list_for_approval(shown, number)
+        self.body = _text_for_approval(shown, number, reasons, hours)
         super().execute(context)
 
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ANN401 - as there
+        """Go on, or skip the removals."""
+        decided = {"option": event.get("chosen_options"), "by": event.get("responded_by_user")}
+        context["ti"].xcom_push(self._DECIDED, decided)
+        return super().execute_complete(context, event)
 
-def _list_for_approval(shown: Sequence[RemovalCandidate], number: int) -> str:
+    @classmethod
+    def decisions(cls, context: Context, task_id: str) -> list[str]:
+        """Return a line about what was decided in a task of this operator, if it had to ask."""
+        asked, decided = (
+            context["ti"].xcom_pull(task_ids=task_id, key=key) for key in (cls._ASKED, cls._DECIDED)
+        )
+        if not asked or not decided:
+            return []
+        datasets = f"the removal of {asked['datasets']:,} datasets"
+        if not decided["by"]:
+            return [f"nobody decided within {asked['hours']} hours about {datasets}: none was removed"]
+        if decided["option"] == [cls.APPROVE]:
+            return [f"{decided['by']['name']} approved {datasets}"]
+        return [f"{decided['by']['name']} rejected {datasets}: none was removed"]
+
+
+def _text_for_approval(
+    shown: Sequence[RemovalCandidate], number: int, reasons: Mapping[str, int], hours: int
+) -> str:
     more = f"\n\n... and {number - len(shown):,} more." if number > len(shown) else ""
-    lines = [f"- `{candidate.dataset}`: {candidate.reason}" for candidate in shown]
+    counts = [f"- {count:,}: {as_plain_text(reason)}" for reason, count in reasons.items()]
+    names = [f"- {as_plain_text(each.dataset)}: {as_plain_text(each.reason)}" for each in shown]
     return (
-        "If you approve, the run removes their waiting jobs, cache entries and files. If these datasets ought"
-        " to be on the Hub, reject, and check the token of the Connection `huggingface_hub`.\n\n"
-        + "\n".join(lines)
+        "If you approve, the run removes their waiting jobs, cache entries and files, within the limit of the"
+        " day, after it has asked the Hub once more. If these datasets ought to be on the Hub, reject,"
+        f" and check the token of the Connection `huggingface_hub`. If nobody decides within {hours} hours,"
+        " nothing is removed, and the next run finds them again.\n\n"
+        + "The reasons:\n\n"
+        + "\n".join(counts)
+        + "\n\nThe datasets:\n\n"
+        + "\n".join(names)
         + more
     )
 
@@ -470,6 +512,7 @@ class ReportOperator(BaseOperator):
 
     :param listing_task_id: the task that lists the Hub.
     :param shard_task_id: the mapped task of the shards.
+    :param approval_task_id: the task that asks a person to approve the removals.
     :param removal_task_id: the task that removes datasets.
     :param preview: whether the run wrote nothing. (templated)
     """
@@ -481,6 +524,7 @@ class ReportOperator(BaseOperator):
         *,
         listing_task_id: str,
         shard_task_id: str,
+        approval_task_id: str,
         removal_task_id: str,
         preview: bool | str,
         **kwargs: Any,
@@ -488,6 +532,7 @@ class ReportOperator(BaseOperator):
         super().__init__(**kwargs)
         self.listing_task_id = listing_task_id
         self.shard_task_id = shard_task_id
+        self.approval_task_id = approval_task_id
         self.removal_task_id = removal_task_id
         self.preview = preview
 
@@ -503,6 +548,7 @@ class ReportOperator(BaseOperator):
             RemovalSummary.total(results(context, self.removal_task_id)),
             seconds_since_start(context),
             listing_requests=sum(listing.requests for listing in listings),
+            decisions=ApproveRemovalsOperator.decisions(context, self.approval_task_id),
             dry_run=bool(self.preview),
         )
         return end_run(context, report)
