@@ -102,8 +102,7 @@ class MaintenanceStore:
         """Return at most ``size`` names of random datasets that the listing proves to be supported."""
         if self._listing is None:
             return []
-        # A sample of the whole collection is read by a random cursor; its document about the listing, and what
-        # is not proven, is then left out.
+        # MongoDB reads only a sample of the whole collection at random, so what is not proven is left out later.
         pipeline: list[Document] = [
             {"$sample": {"size": 2 * size}},
             {"$match": {"revision": {"$type": "string"}}},
