@@ -102,7 +102,7 @@ class MaintenanceStore:
         """Return at most ``size`` names of random datasets that the listing proves to be supported."""
         if self._listing is None:
             return []
-        # MongoDB reads only a sample of the whole collection at random, so what is not proven is left out later.
+        # MongoDB picks at random only from a whole collection, so what is not proven is left out afterwards.
         pipeline: list[Document] = [
             {"$sample": {"size": 2 * size}},
             {"$match": {"revision": {"$type": "string"}}},

@@ -91,15 +91,43 @@ def test_a_report_sums_up_the_run() -> None:
         "dry_run": False,
         "duration_seconds": 12.3,
         "datasets": {"untouched": 5, "backfilled": 4, "unsupported": 3, "removed": 2, "failed": 3},
+        "rebuilt": 0,
         "jobs": {"created": 1_100, "deleted": 10},
         "jobs_by_reason": {"empty": 1_000, "obsolete": 100},
         "removed": {"waiting_jobs": 7, "cache_entries": 80, "asset_folders": 3},
+        "decisions": [],
         "hub_requests": {"listing": 500, "single_datasets": 13},
+        "over_daily_limit": {"removals": 0, "rebuilds": 0},
         "warnings": ["the listing is gone"],
         "plan_sample": ["a: create 1 jobs (1 empty)"],
         "unsupported_sample": ["b: it is not found on the Hub"],
+        "over_daily_limit_sample": [],
         "error_sample": ["c: the Hub did not answer", "d: its files could not be removed"],
     }
+
+
+def test_a_report_shows_what_exceeds_the_limit_of_the_day() -> None:
+    backfill, removal = BackfillSummary(rebuilt=2), RemovalSummary()
+    backfill.count_over_limit(["a", "b"])
+    removal.count_over_limit(["c"])
+
+    report = backfill_report(backfill, removal, 0.0, dry_run=False)
+
+    assert (report["rebuilt"], report["datasets"]["untouched"]) == (2, 2)
+    assert report["over_daily_limit"] == {"removals": 1, "rebuilds": 2}
+    assert report["over_daily_limit_sample"] == ["c", "a", "b"]
+    assert [warning.partition(",")[0] for warning in report["warnings"]] == [
+        "1 datasets were not removed",
+        "2 datasets were not rebuilt",
+    ]
+
+
+def test_a_report_says_who_decided() -> None:
+    decision = "Ada approved the removal of 200 datasets"
+
+    report = backfill_report(BACKFILL, REMOVAL, 0.0, decisions=[decision], dry_run=False)
+
+    assert f"  decisions: {decision}" in as_text(report)
 
 
 def test_a_report_is_readable_as_text() -> None:

@@ -538,8 +538,8 @@ class TestChangesMeanwhile:
 
 
 def _then(read: Callable[..., Any], event: Callable[[], None]) -> Callable[..., Any]:
-    def read_then(*arguments: Any) -> Any:
-        result = read(*arguments)
+    def read_then(*arguments: Any, **options: Any) -> Any:
+        result = read(*arguments, **options)
         event()
         return result
 

@@ -20,14 +20,14 @@ from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import RemovalSummary
 from include.databases.cache_store import CacheStore
 from include.errors import ConfigurationError, ServiceError
-from include.hub.answers import ListedDataset
+from include.hub.answers import ListedDataset, Support
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_storage import FolderStorage
 from include.summaries import SAMPLE_SIZE
-from tests.builders import NOON, REVISION, contents, insert_up_to_date, put_listing
+from tests.builders import NOON, OTHER_REVISION, REVISION, contents, insert_up_to_date, put_listing
 from tests.integration.conftest import Stores
 
 NOT_FOUND = "it is not found on the Hub"
@@ -207,6 +207,27 @@ class TestUnsupportedRemoval:
 
         assert (summary.removed, summary.spared) == (DATASETS_AT_A_TIME, DATASETS_AT_A_TIME)
         assert list(stores.cache.dataset_names()) == names[DATASETS_AT_A_TIME:]
+
+    def test_keeps_a_job_that_comes_after_the_hub_was_asked(
+        self, stores: Stores, release: Release, removal: UnsupportedRemoval, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(stores, release, "gone")
+        stores.maintenance.add_removal_candidates("run", {"gone": NOT_FOUND})
+        ask = Hub.support
+
+        def ask_while_a_webhook_comes(hub: Hub, dataset: str) -> Support:
+            answer = ask(hub, dataset)
+            if dataset == "gone":
+                job = new_job(release.step("dataset-size"), dataset, OTHER_REVISION, created_at=NOON)
+                stores.databases.queue[JOBS].insert_one(job)
+            return answer
+
+        monkeypatch.setattr(Hub, "support", ask_while_a_webhook_comes)
+
+        summary = removal.run("run")
+
+        assert (summary.removed, summary.waiting_jobs) == (1, 1)
+        assert [job["revision"] for job in stores.databases.queue[JOBS].find()] == [OTHER_REVISION]
 
     def test_of_a_listed_dataset_that_is_not_found_is_an_error(
         self, stores: Stores, release: Release, removal: UnsupportedRemoval
