@@ -31,9 +31,12 @@ MIGRATIONS = [{"_id": ObjectId(), "version": f"2023021214590{n}", "description":
 
 @pytest.fixture
 def client(mongo_client: MongoClient[Document]) -> Iterator[MongoClient[Document]]:
+    """The server, without the two databases: tests of whole backfills leave listings there."""
+    for database in (FORMER_DATABASE, MAINTENANCE_DATABASE):
+        mongo_client.drop_database(database)
     yield mongo_client
-    mongo_client.drop_database(FORMER_DATABASE)
-    mongo_client.drop_database(MAINTENANCE_DATABASE)
+    for database in (FORMER_DATABASE, MAINTENANCE_DATABASE):
+        mongo_client.drop_database(database)
 
 
 @pytest.fixture
