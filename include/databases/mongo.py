@@ -39,7 +39,7 @@ NO_LIMIT_BUT_THE_REPLY_SIZE = 1_000_000
 NOT_ALLOWED = 13
 
 #: How many documents one transaction writes: few enough that it ends before others want the same ones.
-DOCUMENTS_PER_TRANSACTION = 500
+DOCUMENTS_PER_TRANSACTION = 1_000
 
 #: For how long an operation is retried while no server of the replica set can answer it.
 RETRIED_FOR_SECONDS = 60.0

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any
 
-from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -46,6 +45,16 @@ class CountMove:
     field: str
     by: int
 
+    @classmethod
+    def from_document(cls, document: Document) -> CountMove:
+        """Read a move from a record."""
+        return cls(document["collection"], document["key"], document["field"], document["by"])
+
+    @property
+    def document(self) -> Document:
+        """The move as part of a record."""
+        return {"collection": self.collection, "key": dict(self.key), "field": self.field, "by": self.by}
+
     @property
     def update(self) -> UpdateOne:
         """The write that moves it; a count that is not there yet starts from 0."""
@@ -65,14 +74,6 @@ def _merged(moves: Iterable[CountMove]) -> list[CountMove]:
     return [move for move in merged if move.by]
 
 
-@dataclass(frozen=True, slots=True)
-class _Debt:
-    """All that is owed to one count, and the records of it."""
-
-    move: CountMove
-    records: Sequence[ObjectId]
-
-
 class OwedCounts:
     """What is owed to the counts of a database, on the same deployment of MongoDB as these.
 
@@ -86,18 +87,11 @@ class OwedCounts:
 
     def owe(self, moves: Iterable[CountMove], session: Session) -> None:
         """Record moves, in the transaction that makes them necessary."""
-        records = [
-            {
-                "database": self._database.name,
-                "collection": move.collection,
-                "key": dict(move.key),
-                "field": move.field,
-                "by": move.by,
-            }
-            for move in _merged(moves)
-        ]
-        if records:
-            self._records.insert_many(records, session=session)
+        if merged := _merged(moves):
+            self._records.insert_one(self._record(merged), session=session)
+
+    def _record(self, moves: Sequence[CountMove]) -> Document:
+        return {"database": self._database.name, "moves": [move.document for move in moves]}
 
     def pay_soon(self) -> None:
         """Pay, if the last time is ``SECONDS_BETWEEN_PAYMENTS`` ago: for a batch, it would take too long.
@@ -113,40 +107,53 @@ class OwedCounts:
         It first tries to pay everything at once. If a worker moves one of the counts at the same moment, it
         pays each count in a transaction of its own, which is so short that it hardly ever meets a worker.
         """
-        while debts := retried(self._debts):
+        while records := retried(self._unpaid):
             try:
-                once_in_transaction(self._database.client, partial(self._pay, debts))
+                once_in_transaction(self._database.client, partial(self._pay, records))
             except PyMongoError as error:
                 if error.has_error_label("UnknownTransactionCommitResult"):
                     continue  # If it was committed, its records are gone.
                 if not error.has_error_label("TransientTransactionError"):
                     raise
-                for debt in debts:
-                    in_transaction(self._database.client, partial(self._pay, [debt]))
+                self._pay_one_by_one(records)
         self._paid_at = time.monotonic()
 
-    def _debts(self) -> list[_Debt]:
-        by_count: dict[str, list[Document]] = defaultdict(list)
-        for record in self._records.find({"database": self._database.name}).limit(RECORDS_AT_A_TIME):
-            by_count[repr((record["collection"], record["field"], record["key"]))].append(record)
-        return [_debt(records) for records in by_count.values()]
+    def _unpaid(self) -> list[Document]:
+        return list(self._records.find({"database": self._database.name}).limit(RECORDS_AT_A_TIME))
 
-    def _pay(self, debts: Sequence[_Debt], session: Session) -> None:
-        ids = [record for debt in debts for record in debt.records]
-        paid = self._records.delete_many({"_id": {"$in": ids}}, session=session).deleted_count
-        if session is not None and paid != len(ids):
-            session.abort_transaction()
-            return  # Somebody else has paid some of it: what is left is read again.
+    def _pay(self, records: Sequence[Document], session: Session) -> None:
+        if not self._take(records, session):
+            return
         updates: dict[str, list[UpdateOne]] = defaultdict(list)
-        for debt in debts:
-            updates[debt.move.collection].append(debt.move.update)
+        for move in _merged(_moves(records)):
+            updates[move.collection].append(move.update)
         for collection, writes in updates.items():
             self._database[collection].bulk_write(writes, session=session)
 
+    def _pay_one_by_one(self, records: Sequence[Document]) -> None:
+        for record in in_transaction(self._database.client, partial(self._split, records)):
+            in_transaction(self._database.client, partial(self._pay, [record]))
 
-def _debt(records: Sequence[Document]) -> _Debt:
-    one = records[0]
-    by = sum(record["by"] for record in records)
-    return _Debt(
-        CountMove(one["collection"], one["key"], one["field"], by), [record["_id"] for record in records]
-    )
+    def _split(self, records: Sequence[Document], session: Session) -> list[Document]:
+        """Replace records by one for each count."""
+        if not self._take(records, session):
+            return []
+        split = [self._record([move]) for move in _merged(_moves(records))]
+        if split:
+            self._records.insert_many(split, session=session)
+        return split
+
+    def _take(self, records: Sequence[Document], session: Session) -> bool:
+        """Delete records, or nothing if somebody else has paid some of them: then read again what is left."""
+        ids = [record["_id"] for record in records]
+        taken = self._records.delete_many({"_id": {"$in": ids}}, session=session).deleted_count
+        if session is not None and taken != len(ids):
+            session.abort_transaction()
+            return False
+        return True
+
+
+def _moves(records: Iterable[Document]) -> Iterator[CountMove]:
+    for record in records:
+        # An earlier version wrote a record for each move.
+        yield from map(CountMove.from_document, record.get("moves", [record]))

@@ -19,6 +19,7 @@ from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, 
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
     FROM_PRIMARY,
+    MAINTENANCE_DATABASE,
     NO_LIMIT_BUT_THE_REPLY_SIZE,
     ReadMode,
     Session,
@@ -70,6 +71,10 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "created_at": (datetime,),
 }
 
+#: In our own database: the ids of jobs that were created, until it is known that no other program has created
+#: them too. A document has those of one transaction.
+UNCHECKED_JOBS = "uncheckedJobs"
+
 #: What identifies the artifact of a job, and its revision.
 _ARTIFACT_FIELDS = ("type", "dataset", "revision", "config", "split")
 
@@ -108,6 +113,7 @@ class QueueStore:
         self._totals = database["jobTotalMetric"]
         self._worker_sizes = database["workerTypeJobCounts"]
         self._owed = OwedCounts(database)
+        self._unchecked = database.client[MAINTENANCE_DATABASE][UNCHECKED_JOBS]
         self._delays = _delays(release)
         self._counted_jobs = self._jobs.with_options(read_preference=read_preference)
         self._counted_blockages = self._blockages.with_options(read_preference=read_preference)
@@ -164,7 +170,7 @@ class QueueStore:
         for writes in self._transactions(plans, priority):
             write = partial(self._apply, writes, also if writes.is_last else None)
             done = in_transaction(self._database.client, write, right)
-            withdrawn = self._withdraw_duplicates(done.created, right)
+            withdrawn = self._check(done.created, right) if done.created else 0
             changes += JobChanges(len(done.created) - withdrawn, done.deleted)
         self._owed.pay_soon()
         return changes
@@ -191,7 +197,10 @@ class QueueStore:
         deleted = self._waiting({"_id": {"$in": writes.deleted_ids}}, session) if writes.deleted_ids else []
         created = self._not_yet_pending(writes.new_jobs, deleted, session)
         if created:
-            self._jobs.insert_many(created, session=session)
+            ids = self._jobs.insert_many(created, session=session).inserted_ids
+            self._unchecked.insert_one(
+                {"_id": ids[0], "database": self._database.name, "jobs": ids}, session=session
+            )
         self._owed.owe(self._moves(created, deleted, session), session)
         if also is not None:
             also(session)
@@ -210,17 +219,34 @@ class QueueStore:
 
     def _pending_like(self, jobs: Sequence[Document], session: Session) -> Cursor[Document]:
         """Find the pending jobs of the artifacts of some jobs; some may only have the same unicity id."""
-        query = {"unicity_id": {"$in": [job["unicity_id"] for job in jobs]}}
-        return self._jobs.find(query, _ARTIFACT_FIELDS, session=session)
+        return self._jobs.find(
+            _like(jobs), _ARTIFACT_FIELDS, session=session, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
+        )
 
-    def _withdraw_duplicates(self, created: Sequence[Document], right: RightToWrite) -> int:
+    def _check(self, created: Sequence[Document], right: RightToWrite) -> int:
         """Delete those of our new jobs that another program has created too, while ours were not yet visible.
+
+        A job's unicity id names its artifact and revision, so there is nothing to look for if no two pending
+        jobs share one.
 
         :return: their number.
         """
-        if not retried(partial(self._duplicates, created, None)):
-            return 0
-        return in_transaction(self._database.client, partial(self._withdraw, created), right)
+        pending = partial(self._jobs.count_documents, _like(created))
+        withdrawn = 0
+        if retried(pending) != len(created):
+            withdrawn = in_transaction(self._database.client, partial(self._withdraw, created), right)
+        self._unchecked.delete_one({"_id": created[0]["_id"]})
+        return withdrawn
+
+    def check_new_jobs(self, right: RightToWrite = UNRESTRICTED) -> None:
+        """Finish the look for doubled jobs of a program that was killed before it could do so itself."""
+        for record in retried(lambda: list(self._unchecked.find({"database": self._database.name}))):
+            created = retried(partial(self._still_pending, record["jobs"]))
+            in_transaction(self._database.client, partial(self._withdraw, created), right)
+            self._unchecked.delete_one({"_id": record["_id"]})
+
+    def _still_pending(self, ids: Sequence[ObjectId]) -> list[Document]:
+        return list(self._decodable.find({"_id": {"$in": ids}}, _JOB_FIELDS))
 
     def _withdraw(self, created: Sequence[Document], session: Session) -> int:
         ids = [job["_id"] for job in self._duplicates(created, session)]
@@ -230,8 +256,6 @@ class QueueStore:
         return len(withdrawn)
 
     def _duplicates(self, created: Sequence[Document], session: Session) -> list[Document]:
-        if not created:
-            return []
         others = _artifacts(self._pending_like(created, session), but={job["_id"] for job in created})
         return [job for job in created if _artifact(job) in others]
 
@@ -392,6 +416,11 @@ def _delays(release: Release) -> dict[str, timedelta]:
         parents = [delays[parent.name] + timedelta(milliseconds=1) for parent in step.parents]
         delays[step.name] = max(parents, default=timedelta())
     return delays
+
+
+def _like(jobs: Sequence[Document]) -> Document:
+    """Return the query for all pending jobs of the artifacts and revisions of some jobs."""
+    return {"unicity_id": {"$in": [job["unicity_id"] for job in jobs]}}
 
 
 def _artifact(job: Document) -> tuple[Any, ...]:

@@ -157,6 +157,7 @@ def test_an_unreachable_database_is_retried_and_named_without_its_password(
 def test_a_database_that_fails_during_a_task_is_named(
     connections: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr("include.databases.mongo.RETRIED_FOR_SECONDS", 1.0)
     with Mongod(tmp_path / "mongod", cache_gigabytes=0.25) as mongod:
         extra = {"directConnection": True, "serverSelectionTimeoutMS": 200}
         fields = {"conn_type": "mongo", "host": mongod.host, "port": mongod.port, "extra": extra}

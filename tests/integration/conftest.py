@@ -17,7 +17,7 @@ from dev.local_stack.hub_server import HubServer, HubState
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
-from include.databases.queue_store import QueueStore
+from include.databases.queue_store import UNCHECKED_JOBS, QueueStore
 from include.planning.processing_graph import Release, load_release, release_names
 from tests.conftest import Databases
 
@@ -70,7 +70,8 @@ def stores(indexed_databases: dict[str, Databases], release: Release) -> Iterato
     for database in (databases.cache, databases.queue, databases.maintenance):
         for collection in database.list_collection_names():
             database[collection].delete_many({})
-    databases.queue.client[MAINTENANCE_DATABASE]["owedCounts"].delete_many({})
+    for name in ("owedCounts", UNCHECKED_JOBS):
+        databases.queue.client[MAINTENANCE_DATABASE][name].delete_many({})
     for listing in databases.maintenance.list_collection_names(filter={"name": {"$regex": "^hubListing"}}):
         databases.maintenance.drop_collection(listing)
 

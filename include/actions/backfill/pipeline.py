@@ -98,7 +98,7 @@ class Backfill:
         summary = BackfillSummary()
         progress = Progress("datasets")
         requests_before = self.hub.requests
-        self._pay_counts()
+        self._finish_what_is_left()
         with rare_garbage_collection(), ThreadPoolExecutor(HUB_THREADS, thread_name_prefix="hub") as threads:
             screened = read_ahead(
                 batched(names, self.options.batch_size), self._reader.screen, SCREENING_THREADS
@@ -113,8 +113,14 @@ class Backfill:
         summary.hub_requests = self.hub.requests - requests_before
         return summary
 
+    def _finish_what_is_left(self) -> None:
+        """Do what an earlier run that was killed or failed could not do any more."""
+        if not self.options.dry_run:
+            self.queue.check_new_jobs(self.right)
+        self._pay_counts()
+
     def _pay_counts(self) -> None:
-        """Pay what this run owes to the counts, and what an earlier one that was killed or failed owes."""
+        """Pay what this run owes to the counts, and whatever an earlier one owes."""
         if not self.options.dry_run:
             self.queue.pay_owed_counts()
             self.cache.pay_owed_counts()

@@ -19,7 +19,8 @@ from pymongo.monitoring import (
 
 from dev.local_stack.documents import BLOCKAGES, JOB_TOTALS, JOBS, LOCKS, WORKER_SIZES, new_job
 from dev.local_stack.mongod import Mongod
-from include.databases.queue_store import JobChanges, QueueStore, worker_size
+from include.databases.mongo import MAINTENANCE_DATABASE
+from include.databases.queue_store import UNCHECKED_JOBS, JobChanges, QueueStore, worker_size
 from include.errors import DatasetError
 from include.planning.dataset_state import Job, JobStatus, Priority
 from include.planning.plan import NewJob, Plan, Reason
@@ -400,6 +401,36 @@ class TestApply:
             ("dataset-config-names", "started"),
         ]
 
+    def test_a_job_doubled_by_another_program_before_a_kill_is_withdrawn_by_the_next_run(
+        self, stores: Stores, release: Release, mongod: Mongod
+    ) -> None:
+        of_webhook = document(release)
+
+        def double_and_die() -> None:
+            put(stores, release, of_webhook)
+            raise KilledError
+
+        killer = OnFirst("commitTransaction", double_and_die)
+        with MongoClient[Document](mongod.uri, event_listeners=[killer]) as client:
+            queue = QueueStore(client[stores.databases.queue.name], release)
+            with pytest.raises(KilledError):
+                queue.apply([plan(NAMES, INFO)], Priority.LOW)
+        assert len(jobs(stores)) == 3
+
+        stores.queue.check_new_jobs()
+        stores.queue.pay_owed_counts()
+
+        left = {job["type"]: job["_id"] for job in jobs(stores)}
+        assert len(jobs(stores)) == 2
+        assert left["dataset-config-names"] == of_webhook["_id"]
+        assert totals(stores) == {("dataset-config-names", "waiting"): 1, ("config-info", "waiting"): 1}
+        assert queue_records(stores) == 0
+
+    def test_what_was_checked_is_not_checked_again(self, stores: Stores) -> None:
+        stores.queue.apply([plan(NAMES, INFO)], Priority.LOW)
+
+        assert queue_records(stores) == 0
+
     def test_an_artifact_with_the_same_unicity_id_as_another_one_is_created(
         self, stores: Stores, release: Release
     ) -> None:
@@ -563,6 +594,16 @@ def test_other_revisions_have_jobs_of_their_own(stores: Stores) -> None:
 def start(stores: Stores, job_type: str) -> None:
     """Do as a worker does that takes a job."""
     stores.databases.queue[JOBS].update_one({"type": job_type}, {"$set": {"status": "started"}})
+
+
+def queue_records(stores: Stores) -> int:
+    """Count the records of new jobs that are not checked yet."""
+    records = stores.databases.queue.client[MAINTENANCE_DATABASE][UNCHECKED_JOBS]
+    return records.count_documents({"database": stores.databases.queue.name})
+
+
+class KilledError(BaseException):
+    """Ends a program at once: nothing catches it."""
 
 
 class OnFirst(CommandListener):
