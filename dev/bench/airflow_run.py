@@ -49,6 +49,7 @@ def _introduce(api: AirflowApi, world: World) -> None:
     roots = {
         settings.ASSETS_ROOT.name: storages / "assets",
         settings.CACHED_ASSETS_ROOT.name: storages / "cached-assets",
+        settings.ARCHIVE_ROOT.name: storages / "removed-datasets",
     }
     for root in roots.values():
         root.mkdir()

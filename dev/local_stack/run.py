@@ -117,6 +117,7 @@ class Services:
             settings.ASSETS_ROOT.name: str(self.assets),
             settings.CACHED_ASSETS_PROTOCOL.name: "s3",
             settings.CACHED_ASSETS_ROOT.name: f"s3://{BUCKET}/{CACHED_ASSETS_PREFIX}",
+            settings.ARCHIVE_ROOT.name: str(self.storage.with_name("removed-datasets")),
             settings.DIRECTORY_CLEANING.name: json.dumps(cleanings(self.storage)),
         }
         configure(api, connections, variables, SHARDS_AT_ONCE)

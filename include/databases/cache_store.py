@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby, product
 from operator import itemgetter
 from typing import Any
 
-from bson import Int64, MinKey
+from bson import Int64, MinKey, encode
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
-from pymongo.errors import OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from include.batches import batched
 from include.databases import mongo
 from include.databases.counts import CountCollection, Counts, Group
 from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, is_writable, read_separately
@@ -27,7 +31,9 @@ from include.databases.mongo import (
     NO_LIMIT_BUT_THE_REPLY_SIZE,
     ReadMode,
     Session,
+    in_transaction,
     in_transactions,
+    raw_collection,
     resumed,
     retried,
 )
@@ -94,6 +100,13 @@ _LISTS_AND_SIZES = {
     "content.dataset_info.dataset_size": 1,
 }
 
+#: What makes an entry unique.
+_ARTIFACT_FIELDS = ("kind", "dataset", "config", "split")
+_ATTEMPTS_TO_INSERT = 5
+
+#: By the id of each entry, when it was updated: whoever changes an entry changes that.
+Versions = Mapping[object, object]
+
 #: MongoDB's error code of a hint that names no index.
 _BAD_VALUE = 2
 _NAMES_PER_REPLY = 10_000
@@ -138,10 +151,16 @@ class CacheStore:
     def __init__(self, database: Database[Document], read_preference: ReadMode = FROM_PRIMARY) -> None:
         self._database = database
         self._entries = database.get_collection("cachedResponsesBlue", ANY_TEXT)
+        self._raw_entries = raw_collection(self._entries)
         self._decodable = self._entries.with_options(ANY_DATE)
         self._candidates = self._entries.with_options(read_preference=read_preference)
         self._totals = database["cacheTotalMetric"]
         self._owed = OwedCounts(database)
+
+    @property
+    def name(self) -> str:
+        """The name of the database."""
+        return self._database.name
 
     def entry_count(self) -> int:
         """Return the number of entries, from the count that MongoDB keeps, which is fast and nearly exact."""
@@ -310,13 +329,90 @@ class CacheStore:
             {"dataset": {"$in": names}}, dict.fromkeys(_TOTAL_FIELDS, 1), session=session
         )
         entries = [entry for entry in found.limit(DOCUMENTS_PER_TRANSACTION) if is_writable(entry["_id"])]
-        if not entries:
-            return 0
-        self._entries.delete_many({"_id": {"$in": [entry["_id"] for entry in entries]}}, session=session)
-        groups = filter(None, map(_group, entries))
-        keys = (dict(zip(_TOTAL_FIELDS, group, strict=True)) for group in groups)
-        self._owed.owe((CountMove(self._totals.name, key, "total", -1) for key in keys), session)
+        return self._delete(entries, session)
+
+    def _delete(self, entries: Sequence[Mapping[str, Any]], session: Session) -> int:
+        if entries:
+            self._entries.delete_many({"_id": {"$in": [entry["_id"] for entry in entries]}}, session=session)
+            self._owed.owe(self._moves(entries, -1), session)
         return len(entries)
+
+    def raw_entries(self, name: str) -> Iterator[RawBSONDocument]:
+        """Yield the entries of a dataset as they are, with their contents.
+
+        At most some 50 MB are in memory at the same time: a reply of MongoDB, and its documents.
+        """
+        return iter(self._raw_entries.find({"dataset": name}, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE))
+
+    def remove_unchanged(self, versions: Versions, right: RightToWrite = UNRESTRICTED) -> int:
+        """Remove entries that nobody has changed since they were read, as :meth:`remove` does.
+
+        :param versions: of each entry when it was read.
+        :return: the number of entries removed.
+        """
+        removed = 0
+        for ids in batched(versions, DOCUMENTS_PER_TRANSACTION):
+            write = partial(self._remove_versions, ids, versions)
+            removed += in_transaction(self._database.client, write, right)
+        self._owed.pay_soon()
+        return removed
+
+    def _remove_versions(self, ids: Sequence[object], versions: Versions, session: Session) -> int:
+        fields = dict.fromkeys((*_TOTAL_FIELDS, "updated_at"), 1)
+        found = self._raw_entries.find({"_id": {"$in": ids}}, fields, session=session)
+        unchanged = [entry for entry in found if entry.get("updated_at") == versions[entry["_id"]]]
+        return self._delete(unchanged, session)
+
+    def insert_missing(
+        self, entries: Sequence[RawBSONDocument], right: RightToWrite = UNRESTRICTED, *, dry_run: bool = False
+    ) -> int:
+        """Insert the entries of a dataset that do not exist, in one transaction that records what it owes.
+
+        An entry that exists is newer, and stays: the one of the same kind, config and split.
+
+        :param entries: with their ids, at most some hundred.
+        :param right: checked in the transaction.
+        :param dry_run: only count.
+        :return: how many do not exist.
+        :raises ServiceError: if the right is lost.
+        """
+        _ = self._has_index_of_artifacts  # A transaction must not ask for it.
+        if dry_run:
+            return len(self._missing(entries, None))
+        insert = partial(self._insert_missing, entries)
+        for _ in range(_ATTEMPTS_TO_INSERT):
+            with suppress(DuplicateKeyError):  # A worker has written one since the transaction began.
+                return in_transaction(self._database.client, insert, right)
+        return in_transaction(self._database.client, insert, right)
+
+    def _insert_missing(self, entries: Sequence[RawBSONDocument], session: Session) -> int:
+        missing = self._missing(entries, session)
+        if missing:
+            self._raw_entries.insert_many(missing, session=session)
+            self._owed.owe(self._moves(missing, 1), session)
+        return len(missing)
+
+    def _missing(self, entries: Sequence[RawBSONDocument], session: Session) -> list[RawBSONDocument]:
+        if not entries:
+            return []
+        artifacts = [{field: {"$eq": entry.get(field)} for field in _ARTIFACT_FIELDS} for entry in entries]
+        fields = dict.fromkeys(_ARTIFACT_FIELDS, 1)
+        # Without the hint, MongoDB tries other indexes too, for each artifact anew, five times as long.
+        hint = fields if self._has_index_of_artifacts else None
+        existing = self._entries.find({"$or": artifacts}, fields, hint=hint, session=session)
+        keys = set(map(artifact, existing))
+        return [entry for entry in entries if artifact(entry) not in keys]
+
+    @cached_property
+    def _has_index_of_artifacts(self) -> bool:
+        indexes = self._entries.list_indexes()
+        return any(list(index["key"]) == list(_ARTIFACT_FIELDS) for index in indexes)
+
+    def _moves(self, entries: Iterable[Mapping[str, Any]], by: int) -> Iterator[CountMove]:
+        """Yield the moves of the counts of entries that were inserted (``by`` 1) or deleted (-1)."""
+        for group in filter(None, map(_group, entries)):
+            key = dict(zip(_TOTAL_FIELDS, group, strict=True))
+            yield CountMove(self._totals.name, key, "total", by)
 
     def pay_owed_counts(self) -> None:
         """Move the counts by what an earlier run has recorded, but not paid before it was killed."""
@@ -393,9 +489,20 @@ class _Lists:
         return CachedDataset(name, entries, self.configs, self.splits, self.sizes)
 
 
+def artifact(entry: Mapping[str, Any]) -> bytes:
+    """Return what makes an entry unique: its kind, dataset, config and split, in BSON, whatever they are.
+
+    :raises DatasetError: if one of them is a text that is not UTF-8.
+    """
+    try:
+        return encode({field: entry.get(field) for field in _ARTIFACT_FIELDS})
+    except (BSONError, ValueError) as error:
+        raise DatasetError(f"malformed cache entry: {error}") from error
+
+
 def _selection_query(selection: Selection) -> Document:
     query: Document = {}
-    if selection.names and not any(_has_wildcard(name) for name in selection.names):
+    if selection.names and not any(has_wildcard(name) for name in selection.names):
         query["dataset"] = {"$in": list(selection.names)}
     times = (("$gte", selection.updated_from), ("$lt", selection.updated_to))
     updated_at = {operator: time for operator, time in times if time is not None}
@@ -407,11 +514,12 @@ def _selection_query(selection: Selection) -> Document:
     return query
 
 
-def _has_wildcard(name: str) -> bool:
+def has_wildcard(name: str) -> bool:
+    """Return whether the name in a selection is a shell wildcard."""
     return any(character in name for character in "*?[")
 
 
-def _group(entry: Document) -> Group | None:
+def _group(entry: Mapping[str, Any]) -> Group | None:
     """Return which total counts an entry; None if it is malformed."""
     kind, http_status, error_code = (entry.get(field) for field in _TOTAL_FIELDS)
     if is_text(kind) and is_number(http_status) and (error_code is None or is_text(error_code)):

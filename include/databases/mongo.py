@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -54,6 +56,12 @@ Document = dict[str, Any]
 _PROBE = {"_id": "maintenance-probe"}
 
 logger = logging.getLogger(__name__)
+
+
+def raw_collection(collection: Collection[Document]) -> Collection[RawBSONDocument]:
+    """Return a collection whose documents are read and written as they are, byte by byte."""
+    options = collection.codec_options.with_options(document_class=RawBSONDocument)
+    return collection.with_options(cast("CodecOptions[RawBSONDocument]", options))
 
 
 def keep_memory_of_replies() -> None:

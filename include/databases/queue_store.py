@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from bson import Int64, ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo.cursor import Cursor
 from pymongo.database import Database
 
@@ -25,6 +26,7 @@ from include.databases.mongo import (
     Session,
     in_transaction,
     in_transactions,
+    raw_collection,
     retried,
 )
 from include.databases.owed_counts import CountMove, OwedCounts
@@ -107,6 +109,7 @@ class QueueStore:
         self._database = database
         self._release = release
         self._jobs = database.get_collection("jobsBlue", ANY_TEXT)
+        self._raw_jobs = raw_collection(self._jobs)
         self._decodable = self._jobs.with_options(ANY_DATE)
         self._locks = database["locks"]
         self._blockages = database.get_collection("datasetBlockages", ANY_TEXT)
@@ -117,6 +120,11 @@ class QueueStore:
         self._delays = _delays(release)
         self._counted_jobs = self._jobs.with_options(read_preference=read_preference)
         self._counted_blockages = self._blockages.with_options(read_preference=read_preference)
+
+    @property
+    def name(self) -> str:
+        """The name of the database."""
+        return self._database.name
 
     def pending_jobs(self, names: Sequence[str]) -> dict[str, list[Job] | DatasetError]:
         """Read the waiting and the started jobs of some datasets, with one query.
@@ -280,6 +288,11 @@ class QueueStore:
         removed = in_transactions(self._database.client, partial(self._remove, query), right)
         self._owed.pay_soon()
         return removed
+
+    def raw_waiting_jobs(self, name: str) -> Iterator[RawBSONDocument]:
+        """Yield the waiting jobs of a dataset as they are."""
+        waiting = {"dataset": name, "status": JobStatus.WAITING.value}
+        return iter(self._raw_jobs.find(waiting, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE))
 
     def _remove(self, query: Document, session: Session) -> int:
         deleted = self._waiting(query, session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,13 @@ class Supported:
 class Unsupported:
     """The dataset is not supported, for this reason: it has to be removed.
 
-    ``not_found`` says that the Hub does not know it at all.
+    ``not_found`` says that the Hub does not know it at all. ``answer`` is what the Hub answered, for people:
+    the status and the text, which may be cut off.
     """
 
     reason: str
     not_found: bool = False
+    answer: str | None = field(default=None, compare=False)
 
 
 Support = Supported | Unsupported

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
@@ -42,6 +43,8 @@ _FIRST_PAGE = urlencode({"expand": PROPERTIES, "limit": DATASETS_PER_PAGE}, dose
 MAX_EMPTY_PAGES = 10
 #: The errors after which ``http_backoff`` requests a page again. It gives up on a rate limit (429) too soon.
 _PASSING_ERRORS = (408, 500, 502, 503, 504)
+#: So much of an answer is kept.
+_ANSWER_CHARACTERS = 5_000
 _PLACE_REFUSED = (400, 404, 410, 422)
 #: A failed request, or an answer that is no JSON.
 _NO_ANSWER = (HTTPError, ValueError, RecursionError)
@@ -108,22 +111,23 @@ class Hub:
         :raises HubUnavailableError: if the Hub fails all the time.
         """
         try:
-            info = self._ask_about(dataset)
-            if isinstance(info, Unsupported):
-                return info
-            return self._rules.judge(dataset, info, self._may_have_private_datasets)
+            answer = self._ask_about(dataset)
+            if isinstance(answer, Unsupported):
+                return answer
+            info = DatasetInfo.read(answer.json())
+            support = self._rules.judge(dataset, info, self._may_have_private_datasets)
+            return replace(support, answer=_as_text(answer)) if isinstance(support, Unsupported) else support
         except _NO_ANSWER as error:
             raise DatasetError(f"the Hub did not answer: {first_line(error)}") from error
 
-    def _ask_about(self, dataset: str) -> DatasetInfo | Unsupported:
+    def _ask_about(self, dataset: str) -> Response | Unsupported:
         validate_repo_id(dataset)
         try:
-            response = self._get(f"/api/datasets/{dataset}", {"expand": PROPERTIES})
+            return self._get(f"/api/datasets/{dataset}", {"expand": PROPERTIES})
         except HfHubHTTPError as error:
             if unsupported := self._meaning_of_refusal(error):
-                return unsupported
+                return replace(unsupported, answer=_as_text(error.response))
             raise
-        return DatasetInfo.read(response.json())
 
     def _meaning_of_refusal(self, error: HfHubHTTPError) -> Unsupported | None:
         """Return that a dataset is unsupported, if the Hub says so by refusing the request.
@@ -236,3 +240,9 @@ def _next_place(response: Response) -> str | None:
     """Return the query of the next page's address, without the host: only the endpoint may get the token."""
     address = response.links.get("next", {}).get("url")
     return urlsplit(address).query or _FIRST_PAGE if address else None
+
+
+def _as_text(response: Response) -> str:
+    """Return the status and the text of an answer, and the Hub's own words about an error."""
+    parts = (str(response.status_code), response.headers.get("X-Error-Message"), response.text)
+    return " ".join(part for part in parts if part)[:_ANSWER_CHARACTERS]

@@ -36,33 +36,24 @@ class BucketStorage:
 
     def remove(self, dataset: str) -> bool:
         """Remove the files of a dataset, as :meth:`AssetStorage.remove` says."""
-        prefix = f"{self.prefix}/{dataset_folder(dataset)}/".lstrip("/")
-        with self._explained_errors(f"remove s3://{self.bucket}/{prefix}"):
+        return self.remove_folder(dataset_folder(dataset))
+
+    def remove_folder(self, folder: str) -> bool:
+        """Remove all files below a folder, and return whether there were any."""
+        prefix = f"{self.prefix}/{folder}/".lstrip("/")
+        with explained_s3_errors(f"remove s3://{self.bucket}/{prefix}"):
             return self._remove_prefix(prefix)
 
     def rights(self) -> Rights:
         """Try the bucket, as :meth:`AssetStorage.rights` says."""
         key = f"{self.prefix}/{_PROBE}".lstrip("/")
         here = (f"s3://{self.bucket}/{self.prefix}",)
-        with self._explained_errors(f"try {here[0]}"):
-            may_list = _is_allowed(
+        with explained_s3_errors(f"try {here[0]}"):
+            may_list = is_allowed(
                 lambda: self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             )
-            may_remove = _is_allowed(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
+            may_remove = is_allowed(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
         return Rights(() if may_list else here, () if may_remove else here)
-
-    @contextmanager
-    def _explained_errors(self, action: str) -> Iterator[None]:
-        try:
-            yield
-        except ClientError as error:
-            if _code(error) in _CONFIGURATION_ERRORS:
-                raise ConfigurationError(
-                    f"S3 refuses to {action}: {error}. Check the connection and the bucket."
-                ) from error
-            raise ServiceError(f"S3 fails to {action}: {error}") from error
-        except BotoCoreError as error:
-            raise ServiceError(f"S3 cannot be reached to {action}: {error}") from error
 
     def _remove_prefix(self, prefix: str) -> bool:
         found = False
@@ -78,15 +69,36 @@ class BucketStorage:
         return found
 
 
-def _is_allowed(attempt: Callable[[], object]) -> bool:
+@contextmanager
+def explained_s3_errors(action: str) -> Iterator[None]:
+    """Turn an error of S3 into one that says what could not be done.
+
+    :raises ConfigurationError: if the bucket does not exist, or refuses the credentials.
+    :raises ServiceError: for any other error.
+    """
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) in _CONFIGURATION_ERRORS:
+            raise ConfigurationError(
+                f"S3 refuses to {action}: {error}. Check the connection and the bucket."
+            ) from error
+        raise ServiceError(f"S3 fails to {action}: {error}") from error
+    except BotoCoreError as error:
+        raise ServiceError(f"S3 cannot be reached to {action}: {error}") from error
+
+
+def is_allowed(attempt: Callable[[], object]) -> bool:
+    """Return whether S3 does something, instead of denying access."""
     try:
         attempt()
     except ClientError as error:
-        if _code(error) not in _REFUSALS:
+        if error_code(error) not in _REFUSALS:
             raise
         return False
     return True
 
 
-def _code(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
+    """Return the code of an error, such as ``NoSuchKey``."""
     return str(error.response.get("Error", {}).get("Code", ""))

@@ -63,7 +63,10 @@ ACTIONS = (
     SKIP,
 )
 
-#: Not an action, but also a DAG.
+#: Not actions, but also DAGs, which only run by hand.
 CHECK_CONNECTIONS = Action(
     "check-connections", None, "Check every Connection and Variable, and report what to fix."
+)
+RESTORE_DATASETS = Action(
+    "restore-datasets", None, "Put the cache entries of removed datasets back, from their archives."
 )

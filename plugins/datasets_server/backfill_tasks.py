@@ -63,6 +63,7 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         listing_task_id="list_hub",
         listing_max_age="{{ params.listing_max_age }}",
         shard_task_id="backfill_shard",
+        approval_task_id="approve_removals",
         max_removals_per_day="{{ params.max_removals_per_day }}",
         preview="{{ params.dry_run }}",
         error_limit="{{ params.error_limit }}",

@@ -21,13 +21,14 @@ def cleanable_roots() -> Sequence[str]:
 
 
 def protected_folders() -> Iterator[str]:
-    """Yield the folders that are never cleaned: the storages of assets, and those of Airflow.
+    """Yield the folders that are never cleaned: the storages of assets and archives, and those of Airflow.
 
     :raises ConfigurationError: if a Variable is invalid.
     """
     for protocol, root in (
         (settings.ASSETS_PROTOCOL, settings.ASSETS_ROOT),
         (settings.CACHED_ASSETS_PROTOCOL, settings.CACHED_ASSETS_ROOT),
+        (settings.ARCHIVE_PROTOCOL, settings.ARCHIVE_ROOT),
     ):
         if protocol.read() == "file":
             yield root.read()

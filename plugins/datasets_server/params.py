@@ -17,6 +17,8 @@ from include.planning.dataset_state import Priority
 #: If ``shards`` is empty, there is one shard for this number of cache entries.
 ENTRIES_PER_SHARD = 250_000
 
+_WORD = {"type": "string", "minLength": 1, "pattern": r"^\S+$"}
+
 _LIMITS = "Limits"
 _ONE_DIRECTORY = "One directory"
 
@@ -29,7 +31,7 @@ def _words(title: str, description: str) -> Param:
     return Param(
         [],
         type=["array", "null"],
-        items={"type": "string", "minLength": 1, "pattern": r"^\S+$"},
+        items=_WORD,
         title=title,
         description=description,
     )
@@ -243,4 +245,31 @@ def clean_directory_params() -> dict[str, Param]:
             description="The last access of a folder is its own (path), or the newest in it (contents).",
             section=_ONE_DIRECTORY,
         ),
+    }
+
+
+def restore_params() -> dict[str, Param]:
+    """Return the parameters of ``restore-datasets``."""
+    return {
+        "datasets": Param(
+            None,
+            type="array",
+            items=_WORD,
+            minItems=1,
+            title="Datasets",
+            description="Names, or wildcards such as org/*, one per line.",
+        ),
+        "removed_from": _time("Removed from", "Only removals at this time or later."),
+        "removed_to": _time("Removed before", "Only removals before this time."),
+        "without_files": Param(
+            False,
+            type="boolean",
+            title="Without files",
+            description=(
+                "Leave out the entries that name files of the assets (images, audio), which are gone. A"
+                " backfill then creates the jobs that compute these entries again, with their files."
+            ),
+        ),
+        "dry_run": _dry_run("Read the archives, compare and count everything, but write nothing."),
+        "error_limit": _error_limit("A task with more failed datasets than this fails at its end."),
     }

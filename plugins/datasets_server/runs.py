@@ -94,12 +94,18 @@ def end_turn(maintenance: MaintenanceStore, work: str, context: Context) -> None
         _lease(maintenance, work, context).release()
 
 
+def run_name(context: Context) -> str:
+    """Return what people call the run: its DAG and its id, which runs of another Airflow may have too."""
+    run = context["dag_run"]
+    return f"{run.dag_id} {run.run_id}"
+
+
 def _lease(maintenance: MaintenanceStore, work: str, context: Context) -> Lease:
-    run, ti = context["dag_run"], context["ti"]
+    ti = context["ti"]
     return maintenance.lease(
         work,
         run_token(context),
-        run_name=f"{run.dag_id} {run.run_id}",
+        run_name=run_name(context),
         task=f"{ti.task_id} {ti.map_index}",
     )
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from datasets_server import settings
-from datasets_server.hooks.assets import AssetsHook
+from datasets_server.hooks.assets import ArchiveHook, AssetsHook
 from datasets_server.hooks.databases import CacheHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook
+from include.actions.backfill.archiving import Archiver
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.removal_limit import RemovalLimit
 from include.databases.cache_store import CacheStore
@@ -33,9 +34,17 @@ class Services:
         """Return a client of the Hub that knows the block list."""
         return HubHook().hub(self.release, settings.BLOCKED_DATASETS.read())
 
-    def remover(self, right: RightToWrite) -> Remover:
-        """Return a remover of datasets, which checks the right to write."""
-        return Remover(self.cache, self.queue, AssetsHook().storages(), right)
+    def remover(self, right: RightToWrite, run: str, approved_by: str | None = None) -> Remover:
+        """Return a remover of datasets, which checks the right to write, and archives what it removes.
+
+        :param run: the name of the run, for the archives.
+        :param approved_by: who has approved the removals, if a person was asked.
+        """
+        archives = ArchiveHook().archives()
+        archiver = None
+        if archives is not None:
+            archiver = Archiver(archives, self.cache, self.queue, self.release.name, run, approved_by, right)
+        return Remover(self.cache, self.queue, AssetsHook().storages(), right, archiver)
 
     def removal_limit(self, lowered_to: int | str | None) -> RemovalLimit:
         """Return the limit of the removals of a day, which the run may lower.

@@ -143,6 +143,18 @@ def _parse_protocol(text: str) -> str:
     return text
 
 
+def _parse_archive_protocol(text: str) -> str:
+    if text not in ("file", "s3", "off"):
+        raise ConfigurationError("It may hold file, s3, or off.")
+    return text
+
+
+def _parse_bytes(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) == 0:
+        raise ConfigurationError("It may hold a number of bytes, at least 1.")
+    return int(text)
+
+
 def _parse_root(text: str) -> str:
     if not text.strip():
         raise ConfigurationError(
@@ -270,6 +282,30 @@ APPROVAL_TIMEOUT_HOURS = Setting(
     "The number of hours for which a run waits for the approval of its removals. Then it removes nothing.",
     _parse_hours,
 )
+ARCHIVE_PROTOCOL = Setting(
+    PREFIX + "archive_storage_protocol",
+    "file",
+    "Where the archives of removed datasets are stored: file (a folder mounted on the workers), s3, or off.",
+    _parse_archive_protocol,
+)
+ARCHIVE_ROOT = Setting(
+    PREFIX + "archive_storage_root",
+    "/storage/removed-datasets",
+    "The folder of the archives (created if the folder that it is in exists), or their bucket and prefix.",
+    _parse_root,
+)
+ARCHIVE_DAYS = Setting(
+    PREFIX + "archive_days",
+    "30",
+    "The number of days for which an archive is kept at least.",
+    _parse_days,
+)
+ARCHIVE_MAX_BYTES = Setting(
+    PREFIX + "archive_max_bytes",
+    "100000000000",
+    "The maximum size of all archives together, in bytes. A dataset whose archive would exceed it stays.",
+    _parse_bytes,
+)
 #: The environment variables of the directory that the CronJob cleans, each with its key in the Variable.
 DIRECTORY_CLEANING_KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -307,6 +343,10 @@ SETTINGS: tuple[Setting[object], ...] = (
     METRICS_HISTORY_DAYS,
     MAX_REMOVALS_PER_DAY,
     APPROVAL_TIMEOUT_HOURS,
+    ARCHIVE_PROTOCOL,
+    ARCHIVE_ROOT,
+    ARCHIVE_DAYS,
+    ARCHIVE_MAX_BYTES,
     DIRECTORY_CLEANING,
     DIRECTORY_CLEANING_ROOTS,
 )

@@ -165,6 +165,7 @@ def connections(
     set_variable(monkeypatch, "datasets_server_assets_storage_root", str(tmp_path / "assets"))
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_protocol", "s3")
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_root", "dataset-assets/cached-assets")
+    set_variable(monkeypatch, "datasets_server_archive_storage_root", str(tmp_path / "removed-datasets"))
     yield
     databases.cache.client.drop_database(MAINTENANCE_DATABASE)
 

@@ -121,6 +121,9 @@ def test_what_a_person_approves_is_removed(
     assert finished.report["datasets"]["removed"] == len(UNSUPPORTED)
     assert finished.report["decisions"] == [f"Ada approved the removal of {len(UNSUPPORTED)} datasets"]
     assert not cached(databases) & UNSUPPORTED
+    restore = run_dag("restore-datasets", datasets=sorted(UNSUPPORTED), dry_run=True)
+    assert all(", approved by Ada: " in line for line in restore.report["restored_sample"])
+    assert restore.report["restored"] == len(UNSUPPORTED)
     assert (asked.times, asked.waits // timedelta(minutes=1)) == (1, 12 * 60)
 
 

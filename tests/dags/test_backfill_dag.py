@@ -96,7 +96,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(
     assert dry["datasets"] | {"removed": real["datasets"]["removed"]} == real["datasets"]
     assert dry["jobs"] == real["jobs"]
     assert dry["plan_sample"] == real["plan_sample"] != []
-    assert dry["removed"] == {"waiting_jobs": 0, "cache_entries": 0, "asset_folders": 0}
+    assert dry["removed"] == {"waiting_jobs": 0, "cache_entries": 0, "archives": 0, "asset_folders": 0}
 
 
 def test_only_the_named_datasets_change(

@@ -20,6 +20,7 @@ from include.databases.mongo import MAINTENANCE_DATABASE, rights
 from include.errors import ConfigurationError
 from include.planning.processing_graph import DEFAULT_RELEASE
 from include.rights import Rights
+from include.storage.bucket_archive import BucketArchive
 from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_storage import FolderStorage
 from tests.conftest import Databases
@@ -84,10 +85,11 @@ def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None,
         f"ok   Folder of assets {tmp_path / 'assets'}: reachable, may read, may write",
         "ok   Connection datasets_server_s3, cached assets at s3://dataset-assets/cached-assets:"
         " reachable, may read, may write",
+        f"ok   Folder of archives {tmp_path / 'removed-datasets'}: reachable, may read, may write",
         f"ok   Variable datasets_server_release: valid, not set (default: {DEFAULT_RELEASE})",
     )
     assert [line for line in expected if line not in lines] == []
-    assert len(lines) == 8 + len(settings.SETTINGS)
+    assert len(lines) == 9 + len(settings.SETTINGS)
 
 
 def test_every_missing_connection_that_is_required_is_reported(airflow_database: None) -> None:
@@ -276,8 +278,34 @@ def test_a_missing_bucket_is_reported(connections: None, monkeypatch: pytest.Mon
     assert "NoSuchBucket" in fix
 
 
+def test_archives_in_a_folder_that_is_not_mounted_are_reported(
+    places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tmp_path / "storage" / "archives"
+    set_variable(monkeypatch, "datasets_server_archive_storage_root", str(root))
+
+    assert f"There is no folder {root.parent}" in fixes()[f"Folder of archives {root}"]
+
+
+def test_archives_that_are_switched_off_are_mentioned(places: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variable(monkeypatch, "datasets_server_archive_storage_protocol", "off")
+
+    assert findings()["Archives"].facts == "switched off: nothing that is removed can be restored"
+    assert fixes() == {}
+
+
+def test_archives_in_s3_need_the_connection(
+    places: None, monkeypatch: pytest.MonkeyPatch, s3_server: S3Server
+) -> None:
+    set_variable(monkeypatch, "datasets_server_archive_storage_protocol", "s3")
+    set_variable(monkeypatch, "datasets_server_archive_storage_root", "s3://dataset-assets/archives/")
+
+    place = "Connection datasets_server_s3, archives at s3://dataset-assets/archives"
+    assert findings()[place].facts == "reachable, may read, may write"
+
+
 class RefusingS3:
-    """Refuses to delete, which the S3 server of the tests cannot."""
+    """Refuses to write and to delete, which the S3 server of the tests cannot."""
 
     def list_objects_v2(self, **_: Any) -> None: ...
 
@@ -286,11 +314,15 @@ class RefusingS3:
 
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "DeleteObject")
 
+    def create_multipart_upload(self, **_: Any) -> None:
+        self.delete_object()
+
 
 def test_a_read_only_bucket_is_unwritable() -> None:
     client: Any = RefusingS3()
 
     assert BucketStorage(client, "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
+    assert BucketArchive(client, "bucket", "archive").rights() == Rights((), ("s3://bucket/archive",))
 
 
 # Directories to clean

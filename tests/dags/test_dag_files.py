@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from datasets_server.actions import ACTIONS, BACKFILL, CHECK_CONNECTIONS
+from datasets_server.actions import ACTIONS, BACKFILL, CHECK_CONNECTIONS, RESTORE_DATASETS
 from datasets_server.options import schedule
 from dev.local_stack.actions import VIEWS
 from include.errors import ConfigurationError
 from include.planning.processing_graph import load_release, release_names
 from tests.dags.conftest import PROJECT, parsed
 
-DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS))
+DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS, RESTORE_DATASETS))
 
 #: Of production.
 SCHEDULES = {
@@ -47,7 +47,7 @@ def test_a_dag_is_documented_tagged_and_runs_once_at_a_time(airflow_database: No
     assert "{parameters}" not in dag.doc_md
 
 
-def test_the_folder_has_a_dag_for_each_action_and_the_check_of_connections(airflow_database: None) -> None:
+def test_the_folder_has_a_dag_for_each_action_the_check_and_the_restore(airflow_database: None) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(PROJECT / "dags")

@@ -99,6 +99,7 @@ def started(data: Path) -> Iterator[Stack]:
         roots = {
             settings.ASSETS_ROOT.name: str(present.storage(ASSETS)),
             settings.CACHED_ASSETS_ROOT.name: str(present.storage(CACHED_ASSETS)),
+            settings.ARCHIVE_ROOT.name: str((data / "removed-datasets").absolute()),
         }
         configure(api, service_connections(mongod.port, hub.url), roots, SLOTS)
         yield Stack(api, airflow, mongod, client, start, present)

@@ -65,8 +65,8 @@ class BackfillSummary(Summary):
 class RemovalSummary(Summary):
     """What a removal of datasets did. ``spared`` are those that the Hub supports after all.
 
-    ``over_limit`` are those that the limit of the day did not let be removed. ``hub_requests`` leaves out the
-    ``token_checks``.
+    ``over_limit`` are those that the limit of the day did not let be removed. ``archives`` counts those that
+    were written. ``hub_requests`` leaves out the ``token_checks``.
     """
 
     removed: int = 0
@@ -74,6 +74,7 @@ class RemovalSummary(Summary):
     spared: int = 0
     waiting_jobs: int = 0
     cache_entries: int = 0
+    archives: int = 0
     asset_folders: int = 0
     hub_requests: int = 0
     token_checks: int = 0
@@ -122,6 +123,7 @@ def backfill_report(
         "removed": {
             "waiting_jobs": removal.waiting_jobs,
             "cache_entries": removal.cache_entries,
+            "archives": removal.archives,
             "asset_folders": removal.asset_folders,
         },
         "decisions": list(decisions),

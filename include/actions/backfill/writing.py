@@ -63,8 +63,8 @@ class Writer:
             summary.jobs_created += sum(len(plan.new_jobs) for plan in plans)
             summary.jobs_deleted += sum(len(plan.deleted_jobs) for plan in plans)
         elif plans:
+            plans = self._rebuildable(plans, deletable, summary)
             incoherent = [plan.dataset for plan in plans if plan.incoherent]
-            self._remove(incoherent, deletable, summary)
             changes = self.queue.apply(
                 plans,
                 self.priority,
@@ -94,10 +94,23 @@ class Writer:
         reasons = dict.fromkeys(new_rebuilds, "its cache is incoherent")
         return ledger.count_rebuilds(self.run, reasons, limit, self.right)
 
-    def _remove(self, incoherent: Sequence[str], deletable: Set[ObjectId], summary: BackfillSummary) -> None:
-        if incoherent:
-            self.maintenance.start_rebuilds(incoherent, self.right)
-            summary.add_errors_of(self.remover.remove(incoherent, deletable))
+    def _rebuildable(
+        self, plans: Sequence[Plan], deletable: Set[ObjectId], summary: BackfillSummary
+    ) -> Sequence[Plan]:
+        """Remove the incoherent datasets, and return the plans without those that could not be removed."""
+        incoherent = [plan.dataset for plan in plans if plan.incoherent]
+        if not incoherent:
+            return plans
+        self.maintenance.start_rebuilds(incoherent, self.right)
+        removal = self.remover.remove(incoherent, deletable)
+        summary.add_errors_of(removal)
+        if not removal.failed:
+            return plans
+        entries = self.remover.cache.entry_counts(incoherent)
+        stayed = [plan for plan in plans if plan.incoherent and entries[plan.dataset]]
+        for plan in stayed:
+            _uncount_jobs(plan, summary)
+        return [plan for plan in plans if plan not in stayed]
 
 
 def _count(plan: Plan, summary: BackfillSummary) -> None:
@@ -105,6 +118,12 @@ def _count(plan: Plan, summary: BackfillSummary) -> None:
     reasons = Counter(job.reason.value for job in plan.new_jobs)
     summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) + reasons)
     add_to_sample(summary.plan_sample, plan.dataset, "; ".join(_in_words(plan, reasons)))
+
+
+def _uncount_jobs(plan: Plan, summary: BackfillSummary) -> None:
+    summary.rebuilt -= 1
+    reasons = Counter(job.reason.value for job in plan.new_jobs)
+    summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) - reasons)
 
 
 def _in_words(plan: Plan, reasons: Mapping[str, int]) -> list[str]:

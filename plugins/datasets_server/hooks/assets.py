@@ -1,17 +1,25 @@
-"""The storages of assets and cached assets, from the Variables that locate them."""
+"""The storages of assets, of cached assets and of archives, from the Variables that locate them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
 
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
+from include.storage.archive_storage import ArchiveStorage
 from include.storage.asset_storage import AssetStorage
+from include.storage.bucket_archive import BucketArchive
 from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_archive import FolderArchive
 from include.storage.folder_storage import FolderStorage
+from include.storage.removed_datasets import RemovedDatasets
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 S3_CONNECTION = settings.S3.id
 
@@ -39,6 +47,47 @@ class AssetsHook(BaseHook):
     def _storage(self, protocol: str, root: str) -> AssetStorage:
         if protocol == "file":
             return FolderStorage(Path(root))
-        required_connection(self._conn_id, conn_type="aws")
-        bucket, _, prefix = root.removeprefix("s3://").strip("/").partition("/")
-        return BucketStorage(S3Hook(aws_conn_id=self._conn_id).get_conn(), bucket, prefix)
+        return BucketStorage(_s3_client(self._conn_id), *_bucket_and_prefix(root))
+
+
+class ArchiveHook(BaseHook):
+    """Opens the archives of removed datasets.
+
+    :param conn_id: a Connection of type aws, required only if the archives are in S3.
+    """
+
+    def __init__(self, conn_id: str = S3_CONNECTION) -> None:
+        super().__init__()
+        self._conn_id = conn_id
+
+    def archives(self) -> RemovedDatasets | None:
+        """Return the archives, None if they are switched off.
+
+        :raises ConfigurationError: if a Variable has an invalid value, or the Connection is missing.
+        """
+        storage = self.storage()
+        if storage is None:
+            return None
+        return RemovedDatasets(storage, settings.ARCHIVE_DAYS.read(), settings.ARCHIVE_MAX_BYTES.read())
+
+    def storage(self) -> ArchiveStorage | None:
+        """Return the storage of the archives, None if they are switched off.
+
+        :raises ConfigurationError: if a Variable has an invalid value, or the Connection is missing.
+        """
+        protocol, root = settings.ARCHIVE_PROTOCOL.read(), settings.ARCHIVE_ROOT.read()
+        if protocol == "off":
+            return None
+        if protocol == "file":
+            return FolderArchive(Path(root))
+        return BucketArchive(_s3_client(self._conn_id), *_bucket_and_prefix(root))
+
+
+def _s3_client(conn_id: str) -> S3Client:
+    required_connection(conn_id, conn_type="aws")
+    return S3Hook(aws_conn_id=conn_id).get_conn()
+
+
+def _bucket_and_prefix(root: str) -> tuple[str, str]:
+    bucket, _, prefix = root.removeprefix("s3://").strip("/").partition("/")
+    return bucket, prefix

@@ -24,6 +24,7 @@ from datasets_server.runs import (
     end_run,
     end_turn,
     results,
+    run_name,
     run_token,
     seconds_since_start,
     turn,
@@ -285,7 +286,7 @@ class BackfillShardOperator(BaseOperator):
         run = run_token(context)
         with open_services() as services, _turn(services, context, preview=bool(self.preview)) as right:
             listing_id, warnings = self._usable_listing(services.maintenance)
-            backfill = self._backfill(services, run, listing_id, right)
+            backfill = self._backfill(services, context, listing_id, right)
             summary = backfill.run(_names(Shard.from_json(self.shard), services, run))
             summary.warnings = warnings
         return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
@@ -300,17 +301,17 @@ class BackfillShardOperator(BaseOperator):
             return None, [warning]
 
     def _backfill(
-        self, services: Services, run: str, listing_id: str | None, right: RightToWrite
+        self, services: Services, context: Context, listing_id: str | None, right: RightToWrite
     ) -> Backfill:
         maintenance = services.maintenance
         return Backfill(
-            run,
+            run_token(context),
             services.release.retrying(self.error_codes or (), past_the_maximum=bool(self.ignore_failed_runs)),
             services.cache,
             services.queue,
             maintenance.with_listing(listing_id) if listing_id else maintenance,
             services.hub(),
-            services.remover(right),
+            services.remover(right, run_name(context)),
             BackfillOptions(
                 priority=Priority(self.priority),
                 batch_size=int(self.batch_size),
@@ -402,6 +403,14 @@ class ApproveRemovalsOperator(ApprovalOperator):
         return super().execute_complete(context, event)
 
     @classmethod
+    def approver(cls, context: Context, task_id: str) -> str | None:
+        """Return who approved in a task of this operator, if it had to ask."""
+        decided = context["ti"].xcom_pull(task_ids=task_id, key=cls._DECIDED)
+        if not decided or not decided["by"] or decided["option"] != [cls.APPROVE]:
+            return None
+        return str(decided["by"]["name"])
+
+    @classmethod
     def decisions(cls, context: Context, task_id: str) -> list[str]:
         """Return a line about what was decided in a task of this operator, if it had to ask."""
         asked, decided = (
@@ -448,6 +457,7 @@ class RemoveDatasetsOperator(BaseOperator):
     :param listing_task_id: the task that lists the Hub.
     :param listing_max_age: the number of hours for which the listing is trusted. (templated)
     :param shard_task_id: the mapped task of the shards.
+    :param approval_task_id: the task that asks a person to approve the removals.
     :param max_removals_per_day: lowers the limit of the removals of a day; None for no change. (templated)
     :param preview: remove nothing. (templated)
     :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
@@ -467,6 +477,7 @@ class RemoveDatasetsOperator(BaseOperator):
         listing_task_id: str,
         listing_max_age: int | str,
         shard_task_id: str,
+        approval_task_id: str,
         max_removals_per_day: int | str | None,
         preview: bool | str,
         error_limit: int | str,
@@ -476,6 +487,7 @@ class RemoveDatasetsOperator(BaseOperator):
         self.listing_task_id = listing_task_id
         self.listing_max_age = listing_max_age
         self.shard_task_id = shard_task_id
+        self.approval_task_id = approval_task_id
         self.max_removals_per_day = max_removals_per_day
         self.preview = preview
         self.error_limit = error_limit
@@ -488,8 +500,13 @@ class RemoveDatasetsOperator(BaseOperator):
         with open_services() as services, _turn(services, context, preview=False) as right:
             maintenance = self._with_listing(services.maintenance, context)
             limit = services.removal_limit(self.max_removals_per_day)
+            approver = ApproveRemovalsOperator.approver(context, self.approval_task_id)
             removal = UnsupportedRemoval(
-                services.remover(right), services.hub(), maintenance, limit, supported
+                services.remover(right, run_name(context), approver),
+                services.hub(),
+                maintenance,
+                limit,
+                supported,
             )
             summary = removal.run(run_token(context))
         return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 
 from datasets_server import settings
 from datasets_server.cleanable import cleanable_roots, protected_folders
-from datasets_server.hooks.assets import AssetsHook
+from datasets_server.hooks.assets import ArchiveHook, AssetsHook
 from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
@@ -27,8 +27,11 @@ from include.errors import ConfigurationError
 from include.hub.block_list import BlockList
 from include.planning.processing_graph import Release, load_release
 from include.rights import Rights, folder_rights
+from include.storage.archive_storage import ArchiveStorage
 from include.storage.asset_storage import AssetStorage
+from include.storage.bucket_archive import BucketArchive
 from include.storage.bucket_storage import BucketStorage
+from include.storage.folder_archive import FolderArchive
 from include.storage.folder_storage import FolderStorage
 
 if TYPE_CHECKING:
@@ -175,24 +178,31 @@ def _check_bot() -> Facts:
 
 def _check_storages() -> Iterator[Finding]:
     try:
-        storages = AssetsHook().storages()
+        assets, cached_assets = AssetsHook().storages()
+        archives = ArchiveHook().storage()
     except ConfigurationError as error:
         yield Finding(_connection(settings.S3), "the storages cannot be opened", _one_line(error))
         return
-    for files, storage in zip(("assets", "cached assets"), storages, strict=True):
-        yield _finding(_place(files, storage), partial(_check_storage, storage))
-    if not any(isinstance(storage, BucketStorage) for storage in storages):
+    storages = {"assets": assets, "cached assets": cached_assets, "archives": archives}
+    for files, storage in storages.items():
+        if storage is None:
+            yield Finding("Archives", "switched off: nothing that is removed can be restored")
+        else:
+            yield _finding(_place(files, storage), partial(_check_storage, storage))
+    if not any(isinstance(storage, BucketStorage | BucketArchive) for storage in storages.values()):
         yield Finding(_connection(settings.S3), "not required, because no storage is in S3")
 
 
-def _place(files: str, storage: AssetStorage) -> str:
-    if isinstance(storage, BucketStorage):
+def _place(files: str, storage: AssetStorage | ArchiveStorage) -> str:
+    if isinstance(storage, BucketStorage | BucketArchive):
         return f"{_connection(settings.S3)}, {files} at s3://{storage.bucket}/{storage.prefix}"
-    return f"Folder of {files}" + (f" {storage.root}" if isinstance(storage, FolderStorage) else "")
+    if isinstance(storage, FolderStorage | FolderArchive):
+        return f"Folder of {files} {storage.root}"
+    return f"Folder of {files}"
 
 
-def _check_storage(storage: AssetStorage) -> Facts:
-    return _rights(storage.rights(), "Allow the workers to list and delete files there.")
+def _check_storage(storage: AssetStorage | ArchiveStorage) -> Facts:
+    return _rights(storage.rights(), "Allow the workers to list, write and delete files there.")
 
 
 # Directories to clean

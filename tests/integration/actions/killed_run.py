@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -19,23 +20,27 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
+from include.actions.backfill.archiving import Archiver
 from include.actions.backfill.hub_listing import HubLister
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover, UnsupportedRemoval
 from include.actions.backfill.removal_limit import RemovalLimit
+from include.actions.restore_datasets import Restorer
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.processing_graph import load_release
+from include.storage.folder_archive import FolderArchive
 from include.storage.folder_storage import FolderStorage
+from include.storage.removed_datasets import RemovedDatasets
 from tests.conftest import Databases
 
 RUN = "run"
 WRITES = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction"})
 
-ActionName = Literal["listing", "backfill", "removal"]
+ActionName = Literal["listing", "backfill", "removal", "restore"]
 Moment = Literal["before", "after"]
 
 
@@ -74,7 +79,12 @@ class Action:
             cache_db, queue_db, maintenance_db = (client[name] for name in self.databases)
             cache, queue = CacheStore(cache_db), QueueStore(queue_db, release)
             maintenance = MaintenanceStore(maintenance_db, self.listing_id)
-            remover = Remover(cache, queue, [FolderStorage(self.root)])
+            archives = archives_beside(self.root)
+            archiver = Archiver(archives, cache, queue, self.release, RUN)
+            remover = Remover(cache, queue, [FolderStorage(self.root)], archiver=archiver)
+            if self.name == "restore":
+                Restorer(archives, cache).restore(["*"])
+                return
             hub = Hub(self.hub_url, "hf_token", release, BlockList())
             if self.name == "removal":
                 UnsupportedRemoval(remover, hub, maintenance, RemovalLimit()).run(RUN)
@@ -85,6 +95,11 @@ class Action:
             options = BackfillOptions(batch_size=2)
             backfill = Backfill(RUN, release, cache, queue, maintenance, hub, remover, options)
             backfill.run(chain(list(maintenance.unfinished_rebuilds()), cache.dataset_names()))
+
+
+def archives_beside(root: Path) -> RemovedDatasets:
+    """Return the archives of the removals of an action."""
+    return RemovedDatasets(FolderArchive(root.with_name("archive")), timedelta(days=30), 10**9)
 
 
 class OnWrite(CommandListener):

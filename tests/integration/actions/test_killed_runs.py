@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Literal
 
 import pytest
@@ -26,7 +28,7 @@ from dev.local_stack.mongod import Mongod
 from include.databases.queue_store import worker_size
 from include.hub.answers import ListedDataset
 from include.planning.dataset_state import JobStatus
-from include.planning.processing_graph import Release
+from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.builders import NOON, OTHER_REVISION, REVISION, contents, put_listing
 from tests.integration.actions.killed_run import RUN, Action, Moment, count_writes, kill
 from tests.integration.conftest import Stores
@@ -41,6 +43,12 @@ def hub(shared_hub: HubServer) -> HubServer:
     supported = ("squad", "user/fine", "user/incoherent", "user/moved-on")
     shared_hub.state.put(*(HubDataset(name, REVISION) for name in supported))
     return shared_hub
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder of the assets; that of the archives is beside it."""
+    return tmp_path / "assets"
 
 
 def fill(stores: Stores, release: Release, root: Path) -> None:
@@ -101,7 +109,7 @@ def test_a_killed_run_can_be_run_again(
     release: Release,
     hub: HubServer,
     mongod: Mongod,
-    tmp_path: Path,
+    root: Path,
 ) -> None:
     listed = ("user/fine", "squad") if name == "backfill" else ("user/fine",)
     listing = put_listing(stores.maintenance.listings(), *(ListedDataset(each, REVISION) for each in listed))
@@ -111,12 +119,12 @@ def test_a_killed_run_can_be_run_again(
         release=release.name,
         mongo_uri=mongod.uri,
         hub_url=hub.url,
-        root=tmp_path,
+        root=root,
         listing_id=listing.id,
     )
 
     def before() -> None:
-        fill(stores, release, tmp_path)
+        fill(stores, release, root)
         if name == "removal":
             names = ("squad", "user/gone", "user/incoherent", "user/moved-on")
             hub.state.datasets = {"user/fine": HubDataset("user/fine", REVISION)}
@@ -124,7 +132,7 @@ def test_a_killed_run_can_be_run_again(
 
     before()
     writes = count_writes(action)
-    undisturbed = found(stores, tmp_path)
+    undisturbed = found(stores, root)
     assert_counts_are_right(stores)
     assert writes >= (10 if name == "backfill" else 7)
 
@@ -134,10 +142,62 @@ def test_a_killed_run_can_be_run_again(
             before()
             kill(action, write, moment)
             count_writes(action)
-            if found(stores, tmp_path) != undisturbed:
-                differing.append((write, moment, differences(found(stores, tmp_path), undisturbed)))
+            if found(stores, root) != undisturbed:
+                differing.append((write, moment, differences(found(stores, root), undisturbed)))
 
     assert differing == []
+
+
+@pytest.mark.parametrize("release_name", [DEFAULT_RELEASE])
+@pytest.mark.parametrize("killed", ["removal", "restore"])
+def test_a_killed_removal_or_restore_ends_with_all_entries_restored(
+    killed: Literal["removal", "restore"],
+    stores: Stores,
+    release: Release,
+    hub: HubServer,
+    mongod: Mongod,
+    root: Path,
+) -> None:
+    hub.state.datasets = {"user/fine": HubDataset("user/fine", REVISION)}
+    listing = put_listing(stores.maintenance.listings(), ListedDataset("user/fine", REVISION))
+    removal = Action.on(
+        stores.databases,
+        name="removal",
+        release=release.name,
+        mongo_uri=mongod.uri,
+        hub_url=hub.url,
+        root=root,
+        listing_id=listing.id,
+    )
+    restore = replace(removal, name="restore")
+
+    def entries() -> list[dict[str, Any]]:
+        return sorted(stores.databases.cache[CACHE].find(), key=repr)
+
+    def before() -> list[dict[str, Any]]:
+        rmtree(root.with_name("archive"), ignore_errors=True)
+        fill(stores, release, root)
+        names = ("squad", "user/gone", "user/incoherent", "user/moved-on")
+        stores.maintenance.add_removal_candidates(RUN, dict.fromkeys(names, "it is gone"))
+        return entries()
+
+    before()
+    writes = {"removal": count_writes(removal), "restore": count_writes(restore)}[killed]
+
+    differing = []
+    for write in range(1, writes + 1):
+        for moment in MOMENTS:
+            at_first = before()
+            for action in (removal, restore):
+                if action.name == killed:
+                    kill(action, write, moment)
+                count_writes(action)
+            if entries() != at_first:
+                differing.append((write, moment))
+            assert_counts_are_right(stores)
+
+    assert differing == []
+    assert writes >= 10
 
 
 def differences(one: Contents, other: Contents) -> list[str]:
