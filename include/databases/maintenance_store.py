@@ -23,11 +23,19 @@ from include.databases.mongo import Session, in_transaction, resumed, retried
 from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
 from include.databases.removal_ledger import RemovalLedger
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
+from include.databases.run_records import COLLECTION as RUN_RECORDS
+from include.databases.run_records import RunRecords
 
 Document = dict[str, Any]
 
 #: Some of its collections, to try the rights on.
-COLLECTIONS = ("selectedDatasets", "removalCandidates", "unfinishedRebuilds", removal_ledger.COLLECTION)
+COLLECTIONS = (
+    "selectedDatasets",
+    "removalCandidates",
+    "unfinishedRebuilds",
+    removal_ledger.COLLECTION,
+    RUN_RECORDS,
+)
 DOCUMENTS_PER_WRITE = 5_000
 KEPT_FOR = timedelta(days=90)
 
@@ -244,6 +252,10 @@ class MaintenanceStore:
     def lease(self, work: str, run: str, *, run_name: str, task: str) -> Lease:
         """Return the lease that a task of a run needs to do some work."""
         return Lease(self._database, work, run, run_name=run_name, task=task)
+
+    def run_records(self, dag_id: str) -> RunRecords:
+        """Return what is kept of the runs of a DAG."""
+        return RunRecords(self._database, dag_id)
 
     def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
         """Add a collection of metrics to their history, which MongoDB forgets after ``kept_for``.

@@ -63,10 +63,15 @@ ACTIONS = (
     SKIP,
 )
 
-#: Not actions, but also DAGs, which only run by hand.
+#: Not actions, but also DAGs.
 CHECK_CONNECTIONS = Action(
     "check-connections", None, "Check every Connection and Variable, and report what to fix."
 )
 RESTORE_DATASETS = Action(
     "restore-datasets", None, "Put the cache entries of removed datasets back, from their archives."
+)
+WATCH_BACKFILL = Action(
+    "watch-backfill",
+    "15 * * * *",
+    "Tell operators if there has been no good run of backfill for too long.",
 )

@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import DAG, Param
 
 from datasets_server.actions import Action
+from datasets_server.notifiers import notify_of_failure
 from datasets_server.options import schedule
 from datasets_server.pages import page
 from datasets_server.retries import RETRIES
@@ -38,6 +39,7 @@ def action_dag(action: Action, *, doc: str | None, params: Mapping[str, Param] |
         catchup=False,
         max_active_runs=1,
         default_args=RETRIES | TEMPLATES,
+        on_failure_callback=notify_of_failure,
         params=dict(params),
         tags=["datasets-server"],
     )

@@ -71,9 +71,11 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
     report = ReportOperator(
         task_id="report",
         listing_task_id="list_hub",
+        ranges_task_id="list_shards",
         shard_task_id="backfill_shard",
         approval_task_id="approve_removals",
         removal_task_id="remove_datasets",
+        removal_limit="{{ params.removal_limit }}",
         preview="{{ params.dry_run }}",
         trigger_rule="all_done",
     )

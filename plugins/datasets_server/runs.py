@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
+from datasets_server.notices import send_notice
+from datasets_server.settings import NoticeKind
 from include.databases.lease import HeldByAnotherRunError, Lease
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.right_to_write import RightToWrite
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
 #: The key under which the first task of a run stores the token of the run.
 KEY = "run_token"
+#: The key under which a task that is skipped, because another run is at work, stores which one that is.
+SKIPPED_KEY = "skipped_because"
+#: After how many runs in a row that were skipped or had to wait operators receive a notice.
+WAITING_RUNS_FOR_NOTICE = 3
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +74,8 @@ def turn(
 ) -> Iterator[RightToWrite]:
     """Hold the right to do some work. Only one run at a time has it, of all Airflows on the same database.
 
+    If several runs in a row do not have it at once, operators receive a notice.
+
     :param work: the name of the work.
     :param skip_if_busy: skip this task while another run has the right, instead of waiting.
     :param by_last_task: no later task of the run needs the right.
@@ -80,12 +88,47 @@ def turn(
             lease = _lease(maintenance, work, context)
             right = held.enter_context(lease.held(by_last_task=by_last_task))
         except HeldByAnotherRunError as error:
+            _note_waiting(maintenance, context, str(error))
             if skip_if_busy:
+                context["ti"].xcom_push(SKIPPED_KEY, str(error))
                 raise AirflowSkipException(f"This run is skipped, because {error}.") from error
             logger.info("This run waits, because %s.", error)
             again_at = datetime.now(UTC) + TIME_BETWEEN_ATTEMPTS
             raise AirflowRescheduleException(again_at) from error  # type: ignore[no-untyped-call]
+        maintenance.run_records(context["dag"].dag_id).note_turn(run_token(context))
         yield right
+
+
+def _note_waiting(maintenance: MaintenanceStore, context: Context, because: str) -> None:
+    if context["dag_run"].run_type == "backfill":
+        return  # Airflow creates many runs of date ranges at once, so they wait for each other.
+    dag_id = context["dag"].dag_id
+    in_a_row = maintenance.run_records(dag_id).note_waiting(run_token(context))
+    if in_a_row == WAITING_RUNS_FOR_NOTICE:
+        send_notice(
+            NoticeKind.WAITING,
+            context,
+            f"{dag_id} does not get its turn",
+            happened=f"{in_a_row} runs in a row had to wait or were skipped. This time, {because}.",
+            to_do="look at the log of that run. If it makes progress, there is nothing to do; if this happens"
+            " often, run this DAG less often, or with more shards. If it hangs, mark its running tasks as"
+            " failed.",
+        )
+
+
+def skip_if_turn_was_skipped(context: Context, task_id: str) -> None:
+    """Skip the last task of a run too, if another task was skipped because another run was at work.
+
+    The run is still a success for Airflow, which knows no other end of a run whose tasks are skipped. The
+    report ``{"skipped": the reason}`` is in XCom, and no task of the run that would do its work is green.
+
+    :param task_id: the task that was skipped.
+    :raises AirflowSkipException: if it was.
+    """
+    because = context["ti"].xcom_pull(task_ids=task_id, key=SKIPPED_KEY)
+    if because is not None:
+        context["ti"].xcom_push("return_value", {"skipped": because})
+        raise AirflowSkipException(f"This run did nothing, because {because}.")
 
 
 def end_turn(maintenance: MaintenanceStore, work: str, context: Context) -> None:
@@ -157,11 +200,15 @@ def fail_if_a_task_failed(context: Context) -> None:
 
     :raises AirflowFailException: naming the tasks that failed.
     """
-    run = context["dag_run"]
-    states = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])[run.run_id]
-    failed = sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
-    if failed:
+    if failed := failed_tasks(context):
         raise AirflowFailException(
             f"The run is incomplete, because {', '.join(failed)} failed. Their logs say why. Clear them to"
             " run them again."
         )
+
+
+def failed_tasks(context: Context) -> list[str]:
+    """Return the tasks of the run that failed, or did not run because another one failed."""
+    run = context["dag_run"]
+    states = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])[run.run_id]
+    return sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
@@ -86,7 +87,26 @@ S3 = ConnectionSpec(
     needed_for="storages in S3",
 )
 
-CONNECTIONS = (CACHE, QUEUE, HUB, HUB_BOT, S3)
+NOTICES = ConnectionSpec(
+    PREFIX + "notices",
+    "apprise",
+    'config: the services that receive notices, as a JSON list, such as `[{"path": "json://example.com/hook"}]`',
+    MappingProxyType({}),
+    needed_for="notices to operators",
+)
+
+CONNECTIONS = (CACHE, QUEUE, HUB, HUB_BOT, S3, NOTICES)
+
+
+class NoticeKind(StrEnum):
+    """What operators receive notices about."""
+
+    FAILED = "failed"
+    APPROVAL = "approval"
+    REMOVALS = "removals"
+    WAITING = "waiting"
+    OVERDUE = "overdue"
+
 
 #: The environment variables of the CronJob that neither a Connection nor a Variable replaces, and what does.
 REPLACED_OTHERWISE: Mapping[str, str] = MappingProxyType(
@@ -193,6 +213,11 @@ def _parse_max_removals(text: str) -> int | None:
     if text.strip() and not text.strip().isdecimal():
         raise ConfigurationError("It may hold a number of datasets, or nothing for the default.")
     return int(text) if text.strip() else None
+def _parse_notice_kinds(text: str) -> frozenset[NoticeKind]:
+    try:
+        return frozenset(NoticeKind(kind.strip()) for kind in text.split(",") if kind.strip())
+    except ValueError as error:
+        raise ConfigurationError(f"It may hold some of {', '.join(NoticeKind)}.") from error
 
 
 def _parse_release(text: str) -> Release:
@@ -330,6 +355,18 @@ DIRECTORY_CLEANING_ROOTS = Setting(
     parse_roots,
 )
 
+NOTICE_KINDS = Setting(
+    PREFIX + "notices",
+    ",".join(NoticeKind),
+    "The kinds of notices that are sent, separated by commas. Empty: none.",
+    _parse_notice_kinds,
+)
+OVERDUE_HOURS = Setting(
+    PREFIX + "notices_overdue_hours",
+    "26",
+    "The number of hours without a good run of backfill after which the notice `overdue` is sent.",
+    _parse_hours,
+)
 SETTINGS: tuple[Setting[object], ...] = (
     RELEASE,
     BLOCKED_DATASETS,
@@ -349,4 +386,6 @@ SETTINGS: tuple[Setting[object], ...] = (
     ARCHIVE_MAX_BYTES,
     DIRECTORY_CLEANING,
     DIRECTORY_CLEANING_ROOTS,
+    NOTICE_KINDS,
+    OVERDUE_HOURS,
 )

@@ -86,6 +86,7 @@ def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None,
         "ok   Connection datasets_server_s3, cached assets at s3://dataset-assets/cached-assets:"
         " reachable, may read, may write",
         f"ok   Folder of archives {tmp_path / 'removed-datasets'}: reachable, may read, may write",
+        "ok   Connection datasets_server_notices: missing, but required only by notices to operators",
         f"ok   Variable datasets_server_release: valid, not set (default: {DEFAULT_RELEASE})",
     )
     assert [line for line in expected if line not in lines] == []

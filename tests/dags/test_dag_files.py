@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 
-from datasets_server.actions import ACTIONS, BACKFILL, CHECK_CONNECTIONS, RESTORE_DATASETS
+from datasets_server.actions import (
+    ACTIONS,
+    BACKFILL,
+    CHECK_CONNECTIONS,
+    RESTORE_DATASETS,
+    WATCH_BACKFILL,
+)
+from datasets_server.notifiers import notify_of_failure
 from datasets_server.options import schedule
 from dev.local_stack.actions import VIEWS
 from include.errors import ConfigurationError
 from include.planning.processing_graph import load_release, release_names
 from tests.dags.conftest import PROJECT, parsed
 
-DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS, RESTORE_DATASETS))
+DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS, RESTORE_DATASETS, WATCH_BACKFILL))
 
 #: Of production.
 SCHEDULES = {
@@ -38,6 +45,7 @@ def test_a_dag_is_documented_tagged_and_runs_once_at_a_time(airflow_database: No
     assert dag.tags == {"datasets-server"}
     assert not dag.catchup
     assert dag.max_active_runs == 1
+    assert dag.on_failure_callback is notify_of_failure
     assert dag.doc_md is not None
     for name in dag.params:
         param = dag.params.get_param(name)

@@ -75,18 +75,21 @@ def test_a_scheduled_run_is_skipped_while_another_run_writes(
     databases: Databases,
     maintenance: Database[dict[str, object]],
 ) -> None:
-    Lease(maintenance, WRITING, "backfill scheduled").acquire()
+    Lease(maintenance, WRITING, "token", run_name="backfill monday").acquire()
     make_runs_as("scheduled", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 10, tzinfo=UTC))
     jobs_before = set(databases.queue.jobsBlue.distinct("_id"))
 
     finished = run_dag("backfill-retryable-errors")
 
     assert finished.state == "success"
-    assert finished.tasks["list_shards"] == finished.tasks["remove_datasets"] == "skipped"
+    assert finished.tasks == {"list_hub": "success"} | dict.fromkeys(
+        ("list_shards", "backfill_shard", "approve_removals", "remove_datasets", "report"), "skipped"
+    )
+    assert finished.report == {"skipped": "the run 'backfill monday' is at work"}
     assert set(databases.queue.jobsBlue.distinct("_id")) == jobs_before
     lease = maintenance["leases"].find_one()
     assert lease is not None
-    assert lease["run"] == "backfill scheduled"
+    assert lease["run"] == "token"
 
 
 @pytest.mark.parametrize("dag_id", ["backfill", "backfill-retryable-errors"])

@@ -31,6 +31,12 @@ def test_a_variable_that_is_not_set_has_its_default(airflow_database: None) -> N
         ("datasets_server_common_blocked_datasets", "a,*/b", "'*/b'"),
         ("datasets_server_max_removals_per_day", "-1", "It may hold a number of datasets"),
         ("datasets_server_max_removals_per_day", "1 %", "It may hold a number of datasets"),
+        (
+            "datasets_server_notices",
+            "failed,all",
+            "It may hold some of failed, approval, removals, waiting, over",
+        ),
+        ("datasets_server_notices_overdue_hours", "0", "It may hold a number of hours from 1 to 720."),
     ],
 )
 def test_an_invalid_variable_is_an_error_that_names_it(
@@ -51,16 +57,18 @@ def test_every_default_is_valid(setting: settings.Setting[object]) -> None:
     setting.check(setting.default)
 
 
-def readme_row(name: str) -> str:
+def readme_row(section: str, name: str) -> str:
     text = (PROJECT / "README.md").read_text()
-    rows: list[str] = re.findall(rf"^\| `{name}` \|.*$", text, re.MULTILINE)
-    assert len(rows) == 1, f"the README has {len(rows)} rows for {name}"
+    _, found, rest = text.partition(f"\n## {section}\n")
+    assert found
+    rows: list[str] = re.findall(rf"^\| `{name}` \|.*$", rest.partition("\n## ")[0], re.MULTILINE)
+    assert len(rows) == 1, f"the README has {len(rows)} rows for {name} in {section}"
     return rows[0]
 
 
 @pytest.mark.parametrize("spec", settings.CONNECTIONS, ids=lambda spec: spec.id)
 def test_the_readme_documents_every_connection(spec: settings.ConnectionSpec) -> None:
-    row = readme_row(spec.id)
+    row = readme_row("Connections", spec.id)
 
     assert f"| {spec.conn_type} |" in row
     assert [name for name in spec.replaces if f"`{name}`" not in row] == []
@@ -68,7 +76,7 @@ def test_the_readme_documents_every_connection(spec: settings.ConnectionSpec) ->
 
 @pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
 def test_the_readme_documents_every_variable(setting: settings.Setting[object]) -> None:
-    row = readme_row(setting.name)
+    row = readme_row("Variables", setting.name)
 
     assert f"`{setting.default}`" in row if setting.default else True
     assert [name for name in setting.replaces if f"`{name}`" not in row] == []

@@ -18,6 +18,8 @@ from airflow.sdk import BaseOperator
 
 from datasets_server import settings
 from datasets_server.markdown import as_plain_text
+from datasets_server.notices import send_notice
+from datasets_server.notifiers import ApprovalNotifier
 from datasets_server.operators.selection import SelectingOperator
 from datasets_server.params import ENTRIES_PER_SHARD
 from datasets_server.runs import (
@@ -27,10 +29,12 @@ from datasets_server.runs import (
     run_name,
     run_token,
     seconds_since_start,
+    skip_if_turn_was_skipped,
     turn,
     within_error_limit,
 )
 from datasets_server.services import Services, open_services
+from datasets_server.settings import NoticeKind
 from datasets_server.xcoms import ListingReference, Shard
 from include.actions.backfill.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
@@ -370,7 +374,10 @@ class ApproveRemovalsOperator(ApprovalOperator):
 
     def __init__(self, *, limit: int | str, **kwargs: Any) -> None:
         super().__init__(
-            subject="Remove datasets that the Hub no longer supports?", defaults=self.REJECT, **kwargs
+            subject="Remove datasets that the Hub no longer supports?",
+            defaults=self.REJECT,
+            notifiers=ApprovalNotifier(),
+            **kwargs,
         )
         self.limit = limit
 
@@ -525,42 +532,60 @@ class RemoveDatasetsOperator(BaseOperator):
 class ReportOperator(BaseOperator):
     """Reports what the tasks of a run did, and fails if one of them failed.
 
+    If the run was skipped because another run was at work, this task is skipped too. Operators receive a
+    notice if the run removed many datasets. A good run over the whole cache is recorded.
+
     Returns the report of :func:`include.actions.backfill.report.backfill_report`.
 
     :param listing_task_id: the task that lists the Hub.
+    :param ranges_task_id: the task that cuts the datasets into shards.
     :param shard_task_id: the mapped task of the shards.
     :param approval_task_id: the task that asks a person to approve the removals.
     :param removal_task_id: the task that removes datasets.
+    :param removal_limit: the maximum number of removals that need no approval. (templated)
     :param preview: whether the run wrote nothing. (templated)
     """
 
-    template_fields: Sequence[str] = ("preview",)
+    template_fields: Sequence[str] = ("removal_limit", "preview")
 
     def __init__(
         self,
         *,
         listing_task_id: str,
+        ranges_task_id: str,
         shard_task_id: str,
         approval_task_id: str,
         removal_task_id: str,
+        removal_limit: int | str,
         preview: bool | str,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.listing_task_id = listing_task_id
+        self.ranges_task_id = ranges_task_id
         self.shard_task_id = shard_task_id
         self.approval_task_id = approval_task_id
         self.removal_task_id = removal_task_id
+        self.removal_limit = removal_limit
         self.preview = preview
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gather the results of the tasks, and end the run."""
+        skip_if_turn_was_skipped(context, self.ranges_task_id)
         with open_services() as services:
             end_turn(services.maintenance, WRITING, context)
+            report = self._report(context)
+            self._tell_of_removals(context, report["datasets"]["removed"])
+            end_run(context, report)
+            if not self.preview and self._was_over_whole_cache(context):
+                services.maintenance.run_records(context["dag"].dag_id).note_good_run()
+        return report
+
+    def _report(self, context: Context) -> dict[str, Any]:
         listings = [ListingReference.from_json(each) for each in results(context, self.listing_task_id)]
         backfill = BackfillSummary.total(results(context, self.shard_task_id))
         backfill.warnings = [*chain.from_iterable(each.warnings for each in listings), *backfill.warnings]
-        report = backfill_report(
+        return backfill_report(
             backfill,
             RemovalSummary.total(results(context, self.removal_task_id)),
             seconds_since_start(context),
@@ -568,4 +593,20 @@ class ReportOperator(BaseOperator):
             decisions=ApproveRemovalsOperator.decisions(context, self.approval_task_id),
             dry_run=bool(self.preview),
         )
-        return end_run(context, report)
+
+    def _tell_of_removals(self, context: Context, removed: int) -> None:
+        limit = int(self.removal_limit)
+        if removed > limit / 2:
+            send_notice(
+                NoticeKind.REMOVALS,
+                context,
+                f"{context['dag'].dag_id} removed {removed:,} datasets",
+                happened=f"The run removed {removed:,} datasets that the Hub does not support. More than"
+                f" {limit:,} need an approval.",
+                to_do="look at the unsupported sample in the log of the task report. If these datasets ought"
+                " to be on the Hub, pause the DAG, and check the token of the Connection huggingface_hub.",
+            )
+
+    def _was_over_whole_cache(self, context: Context) -> bool:
+        shards = context["ti"].xcom_pull(task_ids=self.ranges_task_id)
+        return not any(Shard.from_json(shard).selected for shard in shards)

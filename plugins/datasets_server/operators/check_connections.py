@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, BaseOperator, Variable
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+from airflow.sdk import BaseOperator, Variable
+from airflow.sdk.exceptions import AirflowFailException
 
 from datasets_server import settings
 from datasets_server.cleanable import cleanable_roots, protected_folders
 from datasets_server.hooks.assets import ArchiveHook, AssetsHook
+from datasets_server.hooks.connections import optional_connection
 from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
 from datasets_server.hooks.hub import HubHook
 from datasets_server.hooks.hub_bot import HubBotHook
@@ -79,6 +80,7 @@ def check_all() -> Iterator[Finding]:
     yield _finding(_connection(settings.HUB_BOT), _check_bot)
     yield from _check_storages()
     yield from _check_cleanings()
+    yield _finding(_connection(settings.NOTICES), _check_notices)
     for setting in settings.SETTINGS:
         yield _finding(f"Variable {setting.name}", partial(_check_setting, setting))
 
@@ -103,14 +105,6 @@ def _one_line(error: Exception) -> str:
 
 def _connection(spec: ConnectionSpec) -> str:
     return f"Connection {spec.id}"
-
-
-def _exists(spec: ConnectionSpec) -> bool:
-    try:
-        BaseHook.get_connection(spec.id)
-    except AirflowNotFoundException:
-        return False
-    return True
 
 
 # Databases
@@ -167,7 +161,7 @@ def _check_hub() -> Facts:
 
 
 def _check_bot() -> Facts:
-    if not _exists(settings.HUB_BOT):
+    if optional_connection(settings.HUB_BOT.id) is None:
         return f"missing, but required only by {settings.HUB_BOT.needed_for}", None
     HubBotHook().bot()
     return "reachable, the token is the bot's, may read, may write as far as the Hub reports", None
@@ -229,6 +223,19 @@ def _check_cleaning(cleaning: DirectoryCleaning) -> Facts:
     if existing != directory:
         facts = f"does not exist yet, will be created in {existing}: {facts}"
     return facts, fix
+
+
+# Notices
+
+
+def _check_notices() -> Facts:
+    if optional_connection(settings.NOTICES.id) is None:
+        return f"missing, but required only by {settings.NOTICES.needed_for}", None
+    # Imported here, because it takes seconds, and is only needed if there is such a Connection.
+    from datasets_server.hooks.notices import NoticesHook
+
+    services = NoticesHook().services()
+    return f"valid URLs ({', '.join(services)}), not tried, because that would send a notice", None
 
 
 # Variables
