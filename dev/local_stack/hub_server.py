@@ -511,7 +511,7 @@ def _server(state: HubState, certificate: Certificate | None = None) -> uvicorn.
             access_log=False,
             timeout_graceful_shutdown=1,
             ssl_certfile=certificate.file if certificate else None,
-            ssl_keyfile=certificate.key_file if certificate else None,
+            ssl_keyfile=certificate.file if certificate else None,
         )
     )
 

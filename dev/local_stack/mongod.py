@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from dev.local_stack.certificates import Certificate
 from dev.local_stack.ports import HOST, free_port
 from dev.local_stack.process import Server, ServerProcess
 from include.errors import ConfigurationError, ServiceError
@@ -78,6 +79,13 @@ def mongod_command(
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         "--nounixsocket",
     ]
+def _tls_options(certificate: Certificate) -> tuple[str | Path, ...]:
+    return (
+        *("--tlsMode", "requireTLS"),
+        *("--tlsCertificateKeyFile", certificate.file),
+        *("--tlsCAFile", certificate.ca_file),
+        "--tlsAllowConnectionsWithoutCertificates",
+    )
 
 
 class Mongod(Server):
@@ -96,6 +104,7 @@ class Mongod(Server):
         log_file: Path | None = None,
         cache_gigabytes: float = 1,
         auth: tuple[str, str] | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         """Describe the server.
 
@@ -104,15 +113,18 @@ class Mongod(Server):
         :param log_file: by default ``mongod.log`` in its folder.
         :param cache_gigabytes: the memory of the storage engine, at least 0.25.
         :param auth: the user and password that clients need. The user has the role root.
+        :param certificate: accept only clients with TLS, with this certificate; by default, only without.
         :raises ConfigurationError: if there is no mongod.
         """
         self.host = HOST
         self.port = port or free_port()
         self._data_dir = data_dir
         self._auth = auth
+        self._certificate = certificate
         command = [
             *mongod_command(data_dir, self.port, executable, cache_gigabytes),
             *(("--keyFile", self._key_file) if auth else ()),
+            *(_tls_options(certificate) if certificate else ()),
         ]
         self._process = ServerProcess(
             "mongod", command, log_file=log_file or data_dir / "mongod.log", is_ready=self._answers
@@ -122,7 +134,11 @@ class Mongod(Server):
     def uri(self) -> str:
         """The URI for clients."""
         credentials = "{}:{}@".format(*(quote(part, safe="") for part in self._auth)) if self._auth else ""
-        return f"mongodb://{credentials}{self.host}:{self.port}/?directConnection=true"
+        return self._uri(credentials)
+
+    def _uri(self, credentials: str = "") -> str:
+        tls = f"&tls=true&tlsCAFile={quote(str(self._certificate.ca_file))}" if self._certificate else ""
+        return f"mongodb://{credentials}{self.host}:{self.port}/?directConnection=true{tls}"
 
     @property
     def pid(self) -> int | None:
@@ -181,7 +197,7 @@ class Mongod(Server):
         return True
 
     def _anonymous(self) -> MongoClient[dict[str, Any]]:
-        return MongoClient(self.host, self.port, directConnection=True, serverSelectionTimeoutMS=500)
+        return MongoClient(self._uri(), serverSelectionTimeoutMS=500)
 
     def _set_up(self) -> None:
         if self._auth is None or self._knows_user():

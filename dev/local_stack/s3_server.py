@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from dev.local_stack.certificates import Certificate
 from dev.local_stack.ports import HOST, free_port, is_listening
 from dev.local_stack.process import Server, ServerProcess
 
@@ -24,16 +25,25 @@ SECRET_ACCESS_KEY = "local"  # noqa: S105 (the server takes any)
 class S3Server(Server):
     """An S3 server on 127.0.0.1, at ``endpoint_url``."""
 
-    def __init__(self, port: int | None = None, *, log_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        log_file: Path | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
         """Describe the server.
 
         :param port: by default a free one.
         :param log_file: by default a file in the folder for temporary files.
+        :param certificate: serve https with this certificate; by default, serve http.
         """
         self.port = port or free_port()
+        self._certificate = certificate
+        tls = ("-c", str(certificate.file), "-k", str(certificate.file)) if certificate else ()
         self._process = ServerProcess(
             "The S3 server",
-            [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(self.port)],
+            [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(self.port), *tls],
             log_file=log_file or Path(tempfile.gettempdir()) / f"s3-server-{self.port}.log",
             is_ready=partial(is_listening, self.port),
         )
@@ -41,7 +51,7 @@ class S3Server(Server):
     @property
     def endpoint_url(self) -> str:
         """The URL for clients."""
-        return f"http://{HOST}:{self.port}"
+        return f"{'https' if self._certificate else 'http'}://{HOST}:{self.port}"
 
     def client(self) -> S3Client:
         """Return a boto3 client of this server."""
@@ -51,6 +61,7 @@ class S3Server(Server):
             region_name=REGION,
             aws_access_key_id=ACCESS_KEY_ID,
             aws_secret_access_key=SECRET_ACCESS_KEY,
+            verify=str(self._certificate.ca_file) if self._certificate else None,
         )
 
     def create_bucket(self, name: str) -> None:

@@ -47,8 +47,11 @@ from include.planning.entry_columns import EntryColumns
 
 Document = dict[str, Any]
 
-#: The collections that maintenance reads and writes.
-COLLECTIONS = ("cachedResponsesBlue", "cacheTotalMetric")
+#: The collections that maintenance uses, each with the actions that a role of MongoDB must allow.
+COLLECTIONS = {
+    "cachedResponsesBlue": ("find", "remove"),
+    "cacheTotalMetric": ("find", "insert", "update", "remove"),
+}
 
 _CONFIG_NAMES_KIND = "dataset-config-names"
 _SPLIT_NAMES_KIND = "config-split-names"

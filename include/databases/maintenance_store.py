@@ -13,6 +13,7 @@ from typing import Any
 
 from pymongo import ReplaceOne
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from include.batches import batched
 from include.databases import removal_ledger
@@ -28,16 +29,20 @@ from include.databases.run_records import RunRecords
 
 Document = dict[str, Any]
 
-#: Some of its collections, to try the rights on.
-COLLECTIONS = (
-    "selectedDatasets",
-    "removalCandidates",
-    "unfinishedRebuilds",
-    removal_ledger.COLLECTION,
-    RUN_RECORDS,
+#: Some of its collections, to try the rights on, each with the actions that a role of MongoDB must allow.
+COLLECTIONS = dict.fromkeys(
+    (
+        "selectedDatasets",
+        "removalCandidates",
+        "unfinishedRebuilds",
+        removal_ledger.COLLECTION,
+        RUN_RECORDS,
+    ),
+    ("find", "insert", "update", "remove"),
 )
 DOCUMENTS_PER_WRITE = 5_000
 KEPT_FOR = timedelta(days=90)
+_INDEX_NOT_FOUND = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,26 +263,33 @@ class MaintenanceStore:
         return RunRecords(self._database, dag_id)
 
     def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
-        """Add a collection of metrics to their history, which MongoDB forgets after ``kept_for``.
+        """Add a collection of metrics to their history, and delete what is older than ``kept_for``.
 
         It is a document with the fields ``action``, ``collected_at`` (UTC) and ``counts``, a list of
         ``{"name": what is counted, the parts of the group, "count": number}``.
         """
-        self._expire_metrics_after(int(kept_for.total_seconds()))
         rows = [
             {"name": each.name, **labels, "count": count}
             for each in counts
             for labels, count in each.labelled()
         ]
-        self._metrics.insert_one({"action": action, "collected_at": datetime.now(UTC), "counts": rows})
+        now = datetime.now(UTC)
+        self._metrics.insert_one({"action": action, "collected_at": now, "counts": rows})
+        self._drop_expiry_of_metrics()
+        self._metrics.delete_many({"action": action, "collected_at": {"$lt": now - kept_for}})
 
-    def _expire_metrics_after(self, seconds: int) -> None:
-        index = next((index for index in self._metrics.list_indexes() if "expireAfterSeconds" in index), None)
-        if index is None:
-            self._metrics.create_index("collected_at", expireAfterSeconds=seconds)
-        elif index["expireAfterSeconds"] != seconds:
-            change = {"name": index["name"], "expireAfterSeconds": seconds}
-            self._database.command("collMod", self._metrics.name, index=change)
+    def _drop_expiry_of_metrics(self) -> None:
+        """Drop the index with which an earlier version let MongoDB delete the history after other days.
+
+        To change the days of such an index takes a right (``collMod``) that the role readWrite does not have.
+        """
+        for index in self._metrics.list_indexes():
+            if "expireAfterSeconds" in index:
+                try:
+                    self._metrics.drop_index(index["name"])
+                except OperationFailure as error:
+                    if error.code != _INDEX_NOT_FOUND:  # Another run may drop it at the same time.
+                        raise
 
     def metrics_history(self, action: str, since: datetime, until: datetime) -> Iterator[Document]:
         """Yield what was added from ``since`` (inclusive) to ``until`` (exclusive), the oldest first."""

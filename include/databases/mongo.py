@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -53,6 +53,7 @@ _PASSING_CODES = frozenset({6, 7, 89, 134, 262, 9001})
 
 Document = dict[str, Any]
 
+_READING = "find"
 _PROBE = {"_id": "maintenance-probe"}
 
 logger = logging.getLogger(__name__)
@@ -216,23 +217,28 @@ def _servers(client: MongoClient[dict[str, Any]]) -> Mapping[Address, ServerDesc
     return client.topology_description.server_descriptions()
 
 
-def rights(database: Database[dict[str, Any]], collections: Iterable[str]) -> Rights:
+def rights(database: Database[dict[str, Any]], collections: Mapping[str, Sequence[str]]) -> Rights:
     """Try to read and to write some collections. No other program ever sees anything of it.
 
+    :param collections: the actions to try on each collection: ``find``, ``insert``, ``update``, ``remove``.
     :raises PyMongoError: for any failure but a missing right.
     """
-    found = [database[name] for name in collections]
+    refused = {
+        name: {action for action in actions if not _is_allowed(database[name], action)}
+        for name, actions in collections.items()
+    }
     return Rights(
-        unreadable=tuple(each.name for each in found if not _is_allowed(each, _read_something)),
-        unwritable=tuple(each.name for each in found if not _is_allowed(each, _write_nothing)),
+        unreadable=tuple(name for name, actions in refused.items() if _READING in actions),
+        unwritable=tuple(name for name, actions in refused.items() if actions - {_READING}),
     )
 
 
-def _is_allowed(
-    collection: Collection[dict[str, Any]], attempt: Callable[[Collection[dict[str, Any]]], None]
-) -> bool:
+def _is_allowed(collection: Collection[dict[str, Any]], action: str) -> bool:
     try:
-        attempt(collection)
+        if action == _READING:
+            collection.find_one({}, {"_id": 1})
+        else:
+            _write_nothing(collection, action)
     except OperationFailure as error:
         if error.code != NOT_ALLOWED:
             raise
@@ -240,23 +246,23 @@ def _is_allowed(
     return True
 
 
-def _read_something(collection: Collection[dict[str, Any]]) -> None:
-    collection.find_one({}, {"_id": 1})
-
-
-def _write_nothing(collection: Collection[dict[str, Any]]) -> None:
+def _write_nothing(collection: Collection[dict[str, Any]], action: str) -> None:
     """Write in a transaction that is never committed; where there are none, change what does not exist."""
     client = collection.database.client
-    if not _knows_transactions(client):
-        _change_probe(collection, None)
-        return
-    with client.start_session() as session, session.start_transaction():
-        with suppress(DuplicateKeyError):  # It was allowed; a unique index has no place for it.
-            collection.insert_one(dict(_PROBE), session=session)
-            _change_probe(collection, session)
-        session.abort_transaction()
+    if _knows_transactions(client):
+        with client.start_session() as session, session.start_transaction():
+            _write_probe(collection, action, session)
+            session.abort_transaction()
+    elif action != "insert":
+        _write_probe(collection, action, None)
 
 
-def _change_probe(collection: Collection[dict[str, Any]], session: Session) -> None:
-    collection.update_one(_PROBE, {"$set": {"probe": True}}, session=session)
-    collection.delete_one(_PROBE, session=session)
+def _write_probe(collection: Collection[dict[str, Any]], action: str, session: Session) -> None:
+    match action:
+        case "insert":
+            with suppress(DuplicateKeyError):  # It was allowed; a unique index has no place for it.
+                collection.insert_one(dict(_PROBE), session=session)
+        case "update":
+            collection.update_one(_PROBE, {"$set": {"probe": True}}, session=session)
+        case "remove":
+            collection.delete_one(_PROBE, session=session)

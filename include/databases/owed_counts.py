@@ -32,6 +32,8 @@ from include.databases.mongo import (
 Document = dict[str, Any]
 
 COLLECTION = "owedCounts"
+#: The same, with the actions that a role of MongoDB must allow.
+COLLECTIONS = {COLLECTION: ("find", "insert", "remove")}
 RECORDS_AT_A_TIME = 1_000
 SECONDS_BETWEEN_PAYMENTS = 5.0
 

@@ -41,8 +41,13 @@ Document = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
-#: The collections that maintenance reads and writes.
-COLLECTIONS = ("jobsBlue", "jobTotalMetric", "locks", "workerTypeJobCounts")
+#: The collections that maintenance uses, each with the actions that a role of MongoDB must allow.
+COLLECTIONS = {
+    "jobsBlue": ("find", "insert", "remove"),
+    "jobTotalMetric": ("find", "insert", "update", "remove"),
+    "workerTypeJobCounts": ("find", "insert", "update", "remove"),
+    "locks": ("update",),
+}
 
 
 _JOB_FIELDS = dict.fromkeys(

@@ -37,7 +37,7 @@ _GATE = {"_id": 0}
 class RemovalLedger:
     """Keeps a document for each dataset that was removed, with the last time and the reason.
 
-    :param database: the database ``datasets_server_maintenance``.
+    :param database: the database ``datasets_server_airflow``.
     """
 
     def __init__(self, database: Database[Document]) -> None:

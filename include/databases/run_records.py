@@ -35,7 +35,7 @@ class Watch:
 class RunRecords:
     """The records of one DAG: a document in our own database.
 
-    :param database: the database ``datasets_server_maintenance``. A ``run`` is any text that no other run
+    :param database: the database ``datasets_server_airflow``. A ``run`` is any text that no other run
         has, not even of another Airflow.
     """
 

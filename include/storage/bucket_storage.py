@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,7 +15,7 @@ from include.storage.asset_storage import dataset_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+    from mypy_boto3_s3.type_defs import ErrorTypeDef, ObjectIdentifierTypeDef
 
 #: The name of an object that does not exist; removing it changes nothing.
 _PROBE = ".maintenance-probe"
@@ -65,7 +65,7 @@ class BucketStorage:
             found = True
             answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
             if errors := answer.get("Errors"):
-                raise DatasetError(f"{len(errors)} of its files could not be removed: {errors[0]}")
+                _raise(errors)
         return found
 
 
@@ -86,6 +86,16 @@ def explained_s3_errors(action: str) -> Iterator[None]:
         raise ServiceError(f"S3 fails to {action}: {error}") from error
     except BotoCoreError as error:
         raise ServiceError(f"S3 cannot be reached to {action}: {error}") from error
+
+
+def _raise(errors: Sequence[ErrorTypeDef]) -> NoReturn:
+    """Raise the errors that S3 reports for some keys of a request that it has accepted."""
+    if refused := [error for error in errors if error.get("Code") in _REFUSALS]:
+        raise ConfigurationError(
+            f"S3 refuses to remove {len(refused)} files: {refused[0]}. Allow the user of the Connection the"
+            " action s3:DeleteObject."
+        )
+    raise DatasetError(f"{len(errors)} of its files could not be removed: {errors[0]}")
 
 
 def is_allowed(attempt: Callable[[], object]) -> bool:

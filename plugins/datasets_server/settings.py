@@ -197,7 +197,7 @@ def _parse_revision(text: str) -> str:
 
 
 def _parse_days(text: str) -> timedelta:
-    # MongoDB stores the seconds of a TTL index in 31 bits.
+    # 24,000 days are 65 years; so long ago is still a valid date.
     if not text.strip().isdecimal() or not 1 <= int(text) <= 24_000:
         raise ConfigurationError("It may hold a number of days from 1 to 24000.")
     return timedelta(days=int(text))

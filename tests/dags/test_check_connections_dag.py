@@ -147,7 +147,7 @@ def mongod_with_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mong
             "reader",
             PASSWORD,
             "reachable, may read, may not write cachedResponsesBlue, cacheTotalMetric",
-            "Grant its user the role readWrite on the database cache, or set another user.",
+            "Grant its user the role readWrite on the database cache, or those in docs/security.md.",
         ),
         ("writer", "wrong-password", "cannot be used", "refuses the user name or the password"),
     ],
@@ -186,7 +186,9 @@ def test_a_mongodb_user_without_any_right_can_neither_read_nor_write(mongod_with
     with MongoClient[dict[str, Any]](
         server.host, server.port, username="writer", password=PASSWORD, directConnection=True
     ) as client:
-        assert rights(client["queue"], ["jobsBlue"]) == Rights(("jobsBlue",), ("jobsBlue",))
+        assert rights(client["queue"], {"jobsBlue": ["find", "insert"]}) == Rights(
+            ("jobsBlue",), ("jobsBlue",)
+        )
 
 
 def test_a_write_that_a_unique_index_refuses_is_allowed(databases: Databases) -> None:
@@ -194,7 +196,7 @@ def test_a_write_that_a_unique_index_refuses_is_allowed(databases: Databases) ->
     collection.create_index("kind", unique=True)
     collection.insert_one({"_id": "without a kind"})
 
-    assert rights(databases.cache, ["unique"]) == Rights()
+    assert rights(databases.cache, {"unique": ["find", "insert", "update", "remove"]}) == Rights()
     assert collection.count_documents({}) == 1
 
 

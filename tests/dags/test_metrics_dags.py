@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -154,11 +154,19 @@ def test_a_variable_sets_the_days_of_the_history(
     sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_variable(monkeypatch, "datasets_server_metrics_history_days", "7")
+    now = datetime.now(UTC)
+    databases.cache.client[MAINTENANCE_DATABASE]["metricsHistory"].insert_many(
+        [
+            {"_id": days, "action": "collect-queue-metrics", "collected_at": now - timedelta(days=days)}
+            for days in (6, 8)
+        ]
+    )
 
     run_dag("collect-queue-metrics")
 
-    indexes = databases.cache.client[MAINTENANCE_DATABASE]["metricsHistory"].index_information()
-    assert indexes["collected_at_1"]["expireAfterSeconds"] == 7 * 86_400
+    kept = history(databases)
+    assert len(kept) == 2
+    assert [document["_id"] for document in kept if "counts" not in document] == [6]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "", "99999"])

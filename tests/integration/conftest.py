@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub.utils import close_session
 from pymongo import MongoClient
 
-from dev.local_stack.certificates import self_signed_certificate
+from dev.local_stack.certificates import new_certificate
 from dev.local_stack.documents import create_indexes
 from dev.local_stack.hub_server import HubServer, HubState
 from include.databases.cache_store import CacheStore
@@ -92,8 +92,8 @@ def shared_hub(lasting_hub: HubServer) -> HubServer:
 @pytest.fixture
 def https_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A Hub over https: there, its client takes a 401 for an unknown dataset."""
-    certificate = self_signed_certificate(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    certificate = new_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.ca_file))
     close_session()  # The next request reads the trusted certificates.
     with HubServer(certificate=certificate) as server:
         yield server

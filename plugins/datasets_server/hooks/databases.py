@@ -35,7 +35,7 @@ _SOCKET_TIMEOUT_MILLISECONDS = 300_000
 _READ_OPTIONS = ("readpreference", "readpreferencetags", "maxstalenessseconds")
 #: By MongoDB's error code: Unauthorized and AuthenticationFailed.
 _REFUSALS = {
-    13: "does not allow this operation: grant the user the role readWrite",
+    13: "does not allow this operation: grant the user the role readWrite, or the DAG's in docs/security.md",
     18: "refuses the user name or the password: fix the Connection",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -112,8 +112,8 @@ def _connection(spec: ConnectionSpec) -> str:
 
 def _check_databases() -> Iterator[Finding]:
     """Check the two databases of datasets-server, and the database of maintenance beside each."""
-    owed = (owed_counts.COLLECTION,)
-    records = (*owed, *maintenance_store.COLLECTIONS)
+    owed = owed_counts.COLLECTIONS
+    records = owed | maintenance_store.COLLECTIONS
     for spec, open_hook, collections, own_collections in (
         (settings.CACHE, CacheHook, cache_store.COLLECTIONS, owed),
         (settings.QUEUE, QueueHook, queue_store.COLLECTIONS, records),
@@ -127,14 +127,15 @@ def _check_databases() -> Iterator[Finding]:
 
 
 def _check_database(
-    open_hook: Callable[[], DatabaseHook], name: str | None, collections: tuple[str, ...]
+    open_hook: Callable[[], DatabaseHook], name: str | None, collections: Mapping[str, Sequence[str]]
 ) -> Facts:
     with open_hook() as hook:
         database = hook.database(name)
         with explained_mongo_errors(hook):
             found = rights(database, collections)
     return _rights(
-        found, f"Grant its user the role readWrite on the database {database.name}, or set another user."
+        found,
+        f"Grant its user the role readWrite on the database {database.name}, or those in docs/security.md.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from dev.local_stack.mongod import Mongod
 from include.actions.collect_metrics import metrics_report
 from include.databases.cache_store import CacheStore
 from include.databases.counts import Counts
+from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.conftest import Databases
@@ -433,14 +435,56 @@ class TestHistory:
             {"name": "queue.jobs", "job_type": "a", "status": "waiting", "count": 0}
         ]
 
-    @pytest.mark.parametrize("days", [[90], [90, 90], [90, 7]])
-    def test_is_deleted_after_the_given_days(self, stores: Stores, days: list[int]) -> None:
-        for number in days:
-            stores.maintenance.add_metrics("collect-cache-metrics", [self.COUNTS], timedelta(days=number))
+    def test_keeps_what_is_younger_than_the_given_days(self, stores: Stores) -> None:
+        history = stores.databases.maintenance["metricsHistory"]
+        ages = {"collect-cache-metrics": (8, 6, 1), "collect-queue-metrics": (8,)}
+        now = datetime.now(UTC)
+        history.insert_many(
+            [
+                {"action": action, "collected_at": now - timedelta(days=days), "counts": [], "age": days}
+                for action, all_days in ages.items()
+                for days in all_days
+            ]
+        )
 
-        indexes = stores.databases.maintenance["metricsHistory"].index_information()
+        stores.maintenance.add_metrics("collect-cache-metrics", [self.COUNTS], timedelta(days=7))
 
-        assert indexes["collected_at_1"]["expireAfterSeconds"] == days[-1] * 86_400
+        kept = [(document["action"], document.get("age", 0)) for document in history.find()]
+        assert sorted(kept) == [
+            ("collect-cache-metrics", 0),
+            ("collect-cache-metrics", 1),
+            ("collect-cache-metrics", 6),
+            ("collect-queue-metrics", 8),
+        ]
+
+    @pytest.mark.parametrize("days", [7, 90, 365])
+    def test_is_no_longer_deleted_by_the_index_of_an_earlier_version(self, stores: Stores, days: int) -> None:
+        history = stores.databases.maintenance["metricsHistory"]
+        history.create_index("collected_at", expireAfterSeconds=90 * 86_400)
+        history.insert_one({"action": "collect-cache-metrics", "collected_at": datetime.now(UTC)})
+
+        for _ in range(2):
+            stores.maintenance.add_metrics("collect-cache-metrics", [self.COUNTS], timedelta(days=days))
+
+        indexes = history.index_information().values()
+        assert [index for index in indexes if "expireAfterSeconds" in index] == []
+        assert history.count_documents({}) == 3
+
+    def test_needs_no_more_than_the_role_read_write(self, tmp_path: Path) -> None:
+        with Mongod(tmp_path, cache_gigabytes=0.25, auth=("root", "root")) as server:
+            with MongoClient[Document](server.uri) as root:
+                roles = [{"role": "readWrite", "db": "own"}]
+                root.admin.command("createUser", "writer", pwd="writer", roles=roles)
+                root["own"]["metricsHistory"].create_index("collected_at", expireAfterSeconds=90 * 86_400)
+            with MongoClient[Document](
+                server.host, server.port, username="writer", password="writer", directConnection=True
+            ) as client:
+                for days in (90, 7):
+                    MaintenanceStore(client["own"]).add_metrics(
+                        "collect-cache-metrics", [self.COUNTS], timedelta(days=days)
+                    )
+
+                assert client["own"]["metricsHistory"].count_documents({}) == 2
 
 
 def test_the_report_shows_the_largest_groups() -> None:
