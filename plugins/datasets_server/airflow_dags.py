@@ -7,7 +7,7 @@ because it imports this module.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param
@@ -21,6 +21,10 @@ from datasets_server.retries import RETRIES
 #: A template such as ``{{ params.shards }}`` becomes a number, not a text. The tasks say so instead of the
 #: DAG, because the name of a mapped task, such as 2024, is to stay a text.
 TEMPLATES: dict[str, Any] = {"render_template_as_native_obj": True}
+
+#: A task or a run that takes longer is stuck, and would keep the next run from starting.
+TIMEOUTS: dict[str, Any] = {"execution_timeout": timedelta(hours=12)}
+RUN_TIMEOUT = timedelta(hours=24)
 
 
 def action_dag(action: Action, *, doc: str | None, params: Mapping[str, Param] | None = None) -> DAG:
@@ -38,8 +42,9 @@ def action_dag(action: Action, *, doc: str | None, params: Mapping[str, Param] |
         start_date=datetime(2024, 3, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
-        default_args=RETRIES | TEMPLATES,
         on_failure_callback=notify_of_failure,
+        dagrun_timeout=RUN_TIMEOUT,
+        default_args=RETRIES | TEMPLATES | TIMEOUTS,
         params=dict(params),
         tags=["datasets-server"],
     )

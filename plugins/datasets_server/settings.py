@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
@@ -203,9 +204,9 @@ def _parse_days(text: str) -> timedelta:
     return timedelta(days=int(text))
 
 
-def _parse_hours(text: str) -> timedelta:
-    if not text.strip().isdecimal() or not 1 <= int(text) <= 720:
-        raise ConfigurationError("It may hold a number of hours from 1 to 720.")
+def _parse_hours(text: str, *, most: int) -> timedelta:
+    if not text.strip().isdecimal() or not 1 <= int(text) <= most:
+        raise ConfigurationError(f"It may hold a number of hours from 1 to {most}.")
     return timedelta(hours=int(text))
 
 
@@ -305,7 +306,7 @@ APPROVAL_TIMEOUT_HOURS = Setting(
     PREFIX + "approval_timeout_hours",
     "12",
     "The number of hours for which a run waits for the approval of its removals. Then it removes nothing.",
-    _parse_hours,
+    partial(_parse_hours, most=23),  # a run may take 24 hours
 )
 ARCHIVE_PROTOCOL = Setting(
     PREFIX + "archive_storage_protocol",
@@ -365,7 +366,7 @@ OVERDUE_HOURS = Setting(
     PREFIX + "notices_overdue_hours",
     "26",
     "The number of hours without a good run of backfill after which the notice `overdue` is sent.",
-    _parse_hours,
+    partial(_parse_hours, most=720),
 )
 SETTINGS: tuple[Setting[object], ...] = (
     RELEASE,

@@ -55,7 +55,18 @@ def test_a_dag_is_documented_tagged_and_runs_once_at_a_time(airflow_database: No
     assert "{parameters}" not in dag.doc_md
 
 
-def test_the_folder_has_a_dag_for_each_action_the_check_and_the_restore(airflow_database: None) -> None:
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_neither_a_task_nor_a_run_may_last_for_ever(airflow_database: None, dag_id: str) -> None:
+    dag = parsed(dag_id)
+
+    assert dag.dagrun_timeout is not None
+    for task in dag.tasks:
+        longest = getattr(task, "response_timeout", None) or task.execution_timeout
+        assert longest is not None, task.task_id
+        assert longest < dag.dagrun_timeout, task.task_id
+
+
+def test_the_folder_has_a_dag_for_each_action_the_check_the_restore_and_the_watch(airflow_database: None) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(PROJECT / "dags")
