@@ -84,6 +84,10 @@ test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in 
 bench: $(READY) ## Measure the speed of a large backfill (DATASETS="2000 100000": these sizes; DAG=1: also a run on Airflow)
 	@python -m dev.bench $(DATASETS) $(if $(DAG),--airflow)
 
+.PHONY: audit
+audit: $(READY) ## Look up the packages of production in the Python advisory database (needs the JSON API of pypi.org)
+	@$(BIN)/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict
+
 .PHONY: import-env
 # The Airflow of make run, unless the caller names another one.
 import-env: private export AIRFLOW_HOME := $(CURDIR)/$(LOCAL)/run/airflow

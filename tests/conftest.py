@@ -42,7 +42,9 @@ class ByFolder(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no
         first = nodeid.removeprefix("tests/").partition("/")[0]
         if first == "e2e":
             return "e2e alone" if "test_distributed" in nodeid else "e2e"
-        return first if first in ("dags", "faults") else nodeid
+        if first == "dags":
+            return "dags of backfill" if "test_backfill_dag" in nodeid else "dags"
+        return first if first == "faults" else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:

@@ -79,6 +79,8 @@ def mongod_command(
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         "--nounixsocket",
     ]
+
+
 def _tls_options(certificate: Certificate) -> tuple[str | Path, ...]:
     return (
         *("--tlsMode", "requireTLS"),

@@ -49,7 +49,7 @@ Document = dict[str, Any]
 
 #: The collections that maintenance uses, each with the actions that a role of MongoDB must allow.
 COLLECTIONS = {
-    "cachedResponsesBlue": ("find", "remove"),
+    "cachedResponsesBlue": ("find", "insert", "remove"),
     "cacheTotalMetric": ("find", "insert", "update", "remove"),
 }
 

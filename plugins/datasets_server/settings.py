@@ -214,6 +214,8 @@ def _parse_max_removals(text: str) -> int | None:
     if text.strip() and not text.strip().isdecimal():
         raise ConfigurationError("It may hold a number of datasets, or nothing for the default.")
     return int(text) if text.strip() else None
+
+
 def _parse_notice_kinds(text: str) -> frozenset[NoticeKind]:
     try:
         return frozenset(NoticeKind(kind.strip()) for kind in text.split(",") if kind.strip())

@@ -90,7 +90,7 @@ def test_each_line_has_a_subject_and_facts(airflow_database: None, places: None,
         f"ok   Variable datasets_server_release: valid, not set (default: {DEFAULT_RELEASE})",
     )
     assert [line for line in expected if line not in lines] == []
-    assert len(lines) == 9 + len(settings.SETTINGS)
+    assert len(lines) == 10 + len(settings.SETTINGS)
 
 
 def test_every_missing_connection_that_is_required_is_reported(airflow_database: None) -> None:

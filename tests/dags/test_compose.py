@@ -12,7 +12,11 @@ import yaml
 from datasets_server import settings
 from tests.dags.conftest import PROJECT
 
-VALUES = {"HF_BOT_USER_NAME": "parquet-bot", "HF_BOT_TOKEN": "hf_bot"}
+VALUES = {
+    "HF_BOT_USER_NAME": "parquet-bot",
+    "HF_BOT_TOKEN": "hf_bot",
+    "NOTICES_CONNECTION": '{"conn_type": "apprise", "extra": {"config": [{"path": "json://example.com"}]}}',
+}
 
 
 def interpolate(text: str, values: dict[str, str]) -> str:
@@ -87,7 +91,7 @@ def test_each_connection_is_defined(spec: settings.ConnectionSpec, monkeypatch: 
 
     connection = Connection.get(spec.id)
     assert connection.conn_type == spec.conn_type
-    assert connection.password
+    assert connection.password or connection.extra_dejson["config"]
 
 
 def test_without_a_token_the_bot_has_no_connection() -> None:

@@ -66,7 +66,9 @@ def test_neither_a_task_nor_a_run_may_last_for_ever(airflow_database: None, dag_
         assert longest < dag.dagrun_timeout, task.task_id
 
 
-def test_the_folder_has_a_dag_for_each_action_the_check_the_restore_and_the_watch(airflow_database: None) -> None:
+def test_the_folder_has_a_dag_for_each_action_the_check_the_restore_and_the_watch(
+    airflow_database: None,
+) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(PROJECT / "dags")

@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,6 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
-from datasets_server import settings
 from datasets_server.operators.check_connections import Finding, check_all
 from dev.local_stack import sample_state
 from dev.local_stack.hub_server import HubServer
@@ -43,6 +43,8 @@ Document = dict[str, Any]
 #: By database and collection; that of our own database is "".
 Actions = Mapping[tuple[str, str], set[str]]
 
+#: By Connection, in the documented roles.
+DATABASES = {name: name for name in ("datasets_server_cache", "datasets_server_queue")}
 PASSWORD = "a-very-secret-password"
 TEXT = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
 ROLES: dict[str, Document] = {
@@ -78,11 +80,14 @@ class Watch(CommandListener):
 
     def __init__(self) -> None:
         self.used: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.is_on = True
 
     def started(self, event: CommandStartedEvent) -> None:
         name, command = event.command_name, event.command
-        if name in NEEDS_NO_RIGHT or name.startswith("sasl"):
+        if not self.is_on or name in NEEDS_NO_RIGHT or name.startswith("sasl"):
             return
+        if command.get("authorizedCollections"):
+            return  # It lists what the user may read, which needs no right.
         collection = "" if event.database_name == MAINTENANCE_DATABASE else str(command[name])
         updates = command.get("updates", [command])
         upserts = {"insert"} if any(update.get("upsert") for update in updates) else set()
@@ -118,24 +123,35 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 def databases(mongod: Mongod) -> Iterator[Databases]:
     """The databases of the documented roles, as root sees them."""
     with MongoClient[Document](mongod.uri) as root:
-        names = (settings.CACHE_DATABASE, settings.QUEUE_DATABASE, MAINTENANCE_DATABASE)
+        names = (*DATABASES.values(), MAINTENANCE_DATABASE)
         for name in names:
             root.drop_database(name)
         yield Databases(*(root[name] for name in names))
 
 
 def connect_as(monkeypatch: pytest.MonkeyPatch, mongod: Mongod, user: str) -> None:
-    for conn_id in ("datasets_server_cache", "datasets_server_queue"):
+    for conn_id, database in DATABASES.items():
         set_connection(
             monkeypatch,
             conn_id,
             conn_type="mongo",
             host=mongod.host,
             port=mongod.port,
+            schema=database,
             login=user,
             password=PASSWORD,
             extra={"directConnection": True},
         )
+
+
+@contextmanager
+def all_rights(monkeypatch: pytest.MonkeyPatch, mongod: Mongod, watch: Watch, role: str) -> Iterator[None]:
+    """Do what comes before a DAG with the user that has all roles, unwatched."""
+    watch.is_on = False
+    connect_as(monkeypatch, mongod, "all")
+    yield
+    connect_as(monkeypatch, mongod, role)
+    watch.is_on = True
 
 
 @pytest.fixture
@@ -194,13 +210,14 @@ def test_the_checks_try_what_the_documented_roles_allow() -> None:
     tried = {
         (database, name): set(actions)
         for database, collections in (
-            (settings.CACHE_DATABASE, cache_store.COLLECTIONS),
-            (settings.QUEUE_DATABASE, queue_store.COLLECTIONS | {"datasetBlockages": ("find",)}),
+            (DATABASES["datasets_server_cache"], cache_store.COLLECTIONS),
+            (DATABASES["datasets_server_queue"], queue_store.COLLECTIONS | {"datasetBlockages": ("find",)}),
         )
         for name, actions in collections.items()
     }
 
-    assert tried == {place: actions for place, actions in allowed.items() if place[1]}
+    # A user who may find documents may also list the indexes, with each built-in role.
+    assert tried == {place: actions - {"listIndexes"} for place, actions in allowed.items() if place[1]}
 
 
 #: The tokens of the Hub that are valid for a DAG.
@@ -208,6 +225,10 @@ TOKENS = {
     "backfill": {"hf_token": "somebody"},
     "backfill-retryable-errors": {"hf_token": "somebody"},
     "post-messages": {"hf_bot": "parquet-bot"},
+}
+PARAMETERS: dict[str, Document] = {
+    "post-messages": {"updated_from": "2020-01-01T00:00:00Z"},
+    "restore-datasets": {"datasets": ["*", "*/*"]},
 }
 #: The requests to the Hub that change something.
 CHANGES = {"post-messages": {"new_discussion"}}
@@ -227,10 +248,13 @@ def test_the_dags_of_a_role_need_all_of_it_and_nothing_else(
     for dag_id in (dag_id for dag_id, needed in WITH_ROLE.items() if needed == role):
         for release in release_names():
             fill(release)
+            if dag_id == "restore-datasets":
+                with all_rights(monkeypatch, mongod, watch, role):
+                    hub_server.state.tokens = TOKENS["backfill"]
+                    assert run_dag("backfill").report["datasets"]["removed"]
             hub_server.state.tokens = TOKENS.get(dag_id, {})
-            params = {"updated_from": "2020-01-01T00:00:00Z"} if dag_id == "post-messages" else {}
 
-            finished = run_dag(dag_id, **params)
+            finished = run_dag(dag_id, **PARAMETERS.get(dag_id, {}))
 
             assert finished.state == "success"
             changed = hub_server.state.requests_by_route.keys() & {"new_discussion"}
@@ -254,7 +278,7 @@ def test_without_its_role_a_dag_fails_and_says_what_to_do(
     hub_server.state.tokens = TOKENS.get(dag_id, {})
     connect_as(monkeypatch, mongod, NOTHING)
 
-    assert run_dag(dag_id).state == "failed"
+    assert run_dag(dag_id, **PARAMETERS.get(dag_id, {})).state == "failed"
 
     output = capsys.readouterr().out
     assert "datasets_server_queue" in output
@@ -299,7 +323,7 @@ def test_check_connections_reports_what_the_roles_do_not_allow(
 
     found = {each.subject.removeprefix("Connection "): each for each in findings_of_mongodb()}
 
-    for conn_id in ("datasets_server_cache", "datasets_server_queue"):
+    for conn_id in DATABASES:
         facts = refused.get(conn_id, "may read, may write")
         assert found[conn_id].facts == f"reachable, {facts}"
         assert (found[conn_id].fix is None) == (conn_id not in refused)

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from pymongo import MongoClient
 
-from datasets_server import settings
 from dev.local_stack import sample_state
 from dev.local_stack.hub_server import Fault, HubServer
 from dev.local_stack.mongod import Mongod
@@ -40,8 +40,11 @@ BOT_TOKEN = "hf_zq7bottoken"
 S3_SECRET = "zq7s3secret"
 #: A character that has to be quoted in a URI.
 SUFFIX = "@/:%"
+#: By Connection.
+DATABASES = {name: name for name in ("datasets_server_cache", "datasets_server_queue")}
 MARK = "zq7"
 AIRFLOW_DATABASE = Path(AIRFLOW_HOME.name) / "airflow.db"
+PARAMETERS: dict[str, Document] = {"restore-datasets": {"datasets": ["user/*"]}}
 DAG_IDS = sorted(DagBag(PROJECT / "dags").dags)
 
 
@@ -55,18 +58,19 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 @pytest.fixture
 def databases(mongod: Mongod) -> Iterator[Databases]:
     with MongoClient[Document](mongod.uri) as root:
-        names = (settings.CACHE_DATABASE, settings.QUEUE_DATABASE, MAINTENANCE_DATABASE)
+        names = (*DATABASES.values(), MAINTENANCE_DATABASE)
         for name in names:
             root.drop_database(name)
         yield Databases(*(root[name] for name in names))
 
 
 def set_mongo(monkeypatch: pytest.MonkeyPatch, mongod: Mongod, **fields: Any) -> None:
-    for conn_id in ("datasets_server_cache", "datasets_server_queue"):
+    for conn_id, database in DATABASES.items():
         connection = {
             "conn_type": "mongo",
             "host": mongod.host,
             "port": mongod.port,
+            "schema": database,
             "login": "maintainer",
             "password": MONGO_PASSWORD + SUFFIX,
             "extra": {"directConnection": True, "serverSelectionTimeoutMS": 500},
@@ -80,13 +84,13 @@ def set_hub(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 
 @pytest.fixture
 def marked(
-    sample: None,
+    connections: None,
     monkeypatch: pytest.MonkeyPatch,
     mongod: Mongod,
     hub_server: HubServer,
     s3_server: S3Server,
 ) -> None:
-    """The sample, and Connections whose secrets have marks."""
+    """Connections whose secrets have marks."""
     set_mongo(monkeypatch, mongod)
     set_hub(monkeypatch, hub_server.url)
     set_connection(
@@ -187,12 +191,12 @@ def test_the_search_finds_a_secret_in_each_place(
     }
 
 
-@pytest.mark.parametrize("dag_id", DAG_IDS)
-def test_a_run_that_succeeds_writes_no_secret(
-    marked: None, find_secrets: Search, run_dag: RunDag, dag_id: str
+def test_runs_that_succeed_write_no_secret(
+    sample: None, marked: None, find_secrets: Search, run_dag: RunDag
 ) -> None:
-    assert run_dag(dag_id).state == "success"
+    states = {dag_id: run_dag(dag_id, **PARAMETERS.get(dag_id, {})).state for dag_id in DAG_IDS}
 
+    assert states == dict.fromkeys(DAG_IDS, "success")
     assert find_secrets() == {}
 
 
@@ -201,15 +205,13 @@ USERS_OF_MONGODB = [dag_id for dag_id in DAG_IDS if dag_id not in ("skip", "clea
 USERS_OF_THE_HUB = ["backfill", "backfill-retryable-errors", "check-connections", "post-messages"]
 
 
-@pytest.mark.parametrize("dag_id", USERS_OF_MONGODB)
 @pytest.mark.parametrize("fault", ["wrong password", "unreachable", "invalid option"])
-def test_a_run_that_fails_on_mongodb_writes_no_secret(
+def test_runs_that_fail_on_mongodb_write_no_secret(
     marked: None,
     find_secrets: Search,
     monkeypatch: pytest.MonkeyPatch,
     mongod: Mongod,
     run_dag: RunDag,
-    dag_id: str,
     fault: str,
 ) -> None:
     fields: dict[str, dict[str, Any]] = {
@@ -219,20 +221,19 @@ def test_a_run_that_fails_on_mongodb_writes_no_secret(
     }
     set_mongo(monkeypatch, mongod, **fields[fault])
 
-    assert run_dag(dag_id).state == "failed"
+    states = {dag_id: run_dag(dag_id, **PARAMETERS.get(dag_id, {})).state for dag_id in USERS_OF_MONGODB}
 
+    assert states == dict.fromkeys(USERS_OF_MONGODB, "failed")
     assert find_secrets() == {}
 
 
-@pytest.mark.parametrize("dag_id", USERS_OF_THE_HUB)
 @pytest.mark.parametrize("fault", ["refused token", "unreachable"])
-def test_a_run_that_fails_on_the_hub_writes_no_secret(
+def test_runs_that_fail_on_the_hub_write_no_secret(
     marked: None,
     find_secrets: Search,
     monkeypatch: pytest.MonkeyPatch,
     hub_server: HubServer,
     run_dag: RunDag,
-    dag_id: str,
     fault: str,
 ) -> None:
     if fault == "unreachable":
@@ -240,20 +241,21 @@ def test_a_run_that_fails_on_the_hub_writes_no_secret(
     else:
         hub_server.state.tokens = {}
 
-    assert run_dag(dag_id).state == "failed"
+    states = {dag_id: run_dag(dag_id).state for dag_id in USERS_OF_THE_HUB}
 
+    assert states == dict.fromkeys(USERS_OF_THE_HUB, "failed")
     assert find_secrets() == {}
 
 
-@pytest.mark.parametrize("dag_id", ["backfill", "post-messages"])
-@pytest.mark.parametrize("fault", ["unauthorized", "gated_403", "server_error"])
 def test_datasets_that_the_hub_refuses_write_no_secret(
-    marked: None, find_secrets: Search, hub_server: HubServer, run_dag: RunDag, dag_id: str, fault: Fault
+    sample: None, marked: None, find_secrets: Search, hub_server: HubServer, run_dag: RunDag
 ) -> None:
-    for dataset in list(hub_server.state.datasets.values()):
+    faults: tuple[Fault, ...] = ("unauthorized", "gated_403", "server_error")
+    for dataset, fault in zip(list(hub_server.state.datasets.values()), cycle(faults), strict=False):
         hub_server.state.put(replace(dataset, fault=fault, in_listing=False))
 
-    run_dag(dag_id, error_limit=0)
+    for dag_id in ("backfill", "post-messages"):
+        run_dag(dag_id, error_limit=0)
 
     assert find_secrets() == {}
 

@@ -116,6 +116,7 @@ def services(
     set_variable(monkeypatch, "datasets_server_assets_storage_root", str(tmp_path / "assets"))
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_protocol", "s3")
     set_variable(monkeypatch, "datasets_server_cached_assets_storage_root", f"{BUCKET}/cached-assets")
+    set_variable(monkeypatch, "datasets_server_archive_storage_root", str(tmp_path / "removed-datasets"))
     return Services(monkeypatch, tls_mongod, tls_s3, tls_hub)
 
 
