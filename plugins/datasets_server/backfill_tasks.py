@@ -57,7 +57,11 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         error_codes=error_codes,
         ignore_failed_runs="{{ params.ignore_failed_runs }}" if retryable_errors else False,
     ).expand(shard=list_shards.output)
-    approve_removals = ApproveRemovalsOperator(task_id="approve_removals", limit="{{ params.removal_limit }}")
+    approve_removals = ApproveRemovalsOperator(
+        task_id="approve_removals",
+        limit="{{ params.removal_limit }}",
+        execution_timeout=None,  # a person has as long as the Variable says
+    )
     remove_datasets = RemoveDatasetsOperator(
         task_id="remove_datasets",
         listing_task_id="list_hub",
