@@ -317,7 +317,7 @@ class CacheStore:
         return listed
 
     def remove(self, names: Sequence[str], right: RightToWrite = UNRESTRICTED) -> int:
-        """Remove all entries of some datasets, in transactions of some hundred entries; then move the counts.
+        """Remove all entries of some datasets, in transactions of at most 1,000 entries; then move the counts.
 
         :param right: checked in each transaction.
         :return: the number of entries removed.
@@ -373,7 +373,7 @@ class CacheStore:
 
         An entry that exists is newer, and stays: the one of the same kind, config and split.
 
-        :param entries: with their ids, at most some hundred.
+        :param entries: with their ids, as many as one transaction may write.
         :param right: checked in the transaction.
         :param dry_run: only count.
         :return: how many do not exist.

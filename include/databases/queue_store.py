@@ -168,7 +168,7 @@ class QueueStore:
         also: Callable[[Session], None] | None = None,
         right: RightToWrite = UNRESTRICTED,
     ) -> JobChanges:
-        """Delete and create the jobs of some plans, in transactions of some hundred jobs, deletions first.
+        """Delete and create the jobs of some plans, in transactions of at most 1,000 jobs, deletions first.
 
         If not all of them are committed, a new plan finds what is missing. A job that a worker has started
         since the plan was made is left alone, and a job that another program has created since then is not
@@ -280,7 +280,7 @@ class QueueStore:
     ) -> int:
         """Delete the waiting jobs of some datasets and release their locks.
 
-        Started jobs are left to their workers. A transaction deletes some hundred jobs; the counts follow.
+        Started jobs are left to their workers. A transaction deletes at most 1,000 jobs; the counts follow.
 
         :param right: checked in each transaction.
         :param deletable: the ids of the jobs that may be deleted; by default, all.
