@@ -24,13 +24,14 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from include.batches import batched
 from include.databases import mongo
 from include.databases.counts import CountCollection, Counts, Group
-from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, is_writable, read_separately
+from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, read_separately
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
     FROM_PRIMARY,
     NO_LIMIT_BUT_THE_REPLY_SIZE,
     ReadMode,
     Session,
+    enough_for_a_transaction,
     in_transaction,
     in_transactions,
     raw_collection,
@@ -317,7 +318,7 @@ class CacheStore:
         return listed
 
     def remove(self, names: Sequence[str], right: RightToWrite = UNRESTRICTED) -> int:
-        """Remove all entries of some datasets, in transactions of at most 1,000 entries; then move the counts.
+        """Remove all entries of some datasets, in transactions of at most 1,000; then move the counts.
 
         :param right: checked in each transaction.
         :return: the number of entries removed.
@@ -331,8 +332,7 @@ class CacheStore:
         found = self._entries.find(
             {"dataset": {"$in": names}}, dict.fromkeys(_TOTAL_FIELDS, 1), session=session
         )
-        entries = [entry for entry in found.limit(DOCUMENTS_PER_TRANSACTION) if is_writable(entry["_id"])]
-        return self._delete(entries, session)
+        return self._delete(enough_for_a_transaction(found), session)
 
     def _delete(self, entries: Sequence[Mapping[str, Any]], session: Session) -> int:
         if entries:

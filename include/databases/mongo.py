@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 from bson.codec_options import CodecOptions
@@ -14,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
+from pymongo.cursor import Cursor
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, CursorNotFound, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -21,6 +23,7 @@ from pymongo.read_preferences import Nearest, Primary, PrimaryPreferred, Seconda
 from pymongo.server_description import ServerDescription
 from pymongo.write_concern import WriteConcern
 
+from include.databases.malformed import is_writable
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.rights import Rights
 
@@ -184,6 +187,15 @@ def in_transactions(
         total += written
         if written < DOCUMENTS_PER_TRANSACTION:
             return total
+
+
+def enough_for_a_transaction(found: Cursor[Document]) -> list[Document]:
+    """Return as many of the documents found as a transaction may write, without those it cannot write."""
+    writable = (
+        document for document in found.batch_size(DOCUMENTS_PER_TRANSACTION) if is_writable(document["_id"])
+    )
+    with found:
+        return list(islice(writable, DOCUMENTS_PER_TRANSACTION))
 
 
 @contextmanager

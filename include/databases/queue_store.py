@@ -16,7 +16,7 @@ from pymongo.cursor import Cursor
 from pymongo.database import Database
 
 from include.databases.counts import CountCollection, Counts, Group
-from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, is_writable, read_separately
+from include.databases.malformed import ANY_DATE, ANY_TEXT, is_number, is_text, read_separately
 from include.databases.mongo import (
     DOCUMENTS_PER_TRANSACTION,
     FROM_PRIMARY,
@@ -24,6 +24,7 @@ from include.databases.mongo import (
     NO_LIMIT_BUT_THE_REPLY_SIZE,
     ReadMode,
     Session,
+    enough_for_a_transaction,
     in_transaction,
     in_transactions,
     raw_collection,
@@ -315,7 +316,7 @@ class QueueStore:
         """Read what counts and locks need of jobs that meet the query and wait, for one transaction."""
         fields = {"type": 1, "dataset": 1, "difficulty": 1, "unicity_id": 1}
         found = self._jobs.find(query | {"status": JobStatus.WAITING.value}, fields, session=session)
-        return [job for job in found.limit(DOCUMENTS_PER_TRANSACTION) if is_writable(job["_id"])]
+        return enough_for_a_transaction(found)
 
     def _delete(self, jobs: Sequence[Document], session: Session) -> None:
         """Delete jobs that wait."""

@@ -10,6 +10,8 @@ from itertools import chain
 from typing import Any
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from dev.local_stack.documents import CACHE, CACHE_TOTALS
@@ -564,6 +566,15 @@ class TestRemove:
             ("a", 200, None): 9,
             ("b", 500, "ConnectionError"): 0,
         }
+
+    def test_an_entry_whose_id_cannot_be_written_keeps_no_other_entry(self, stores: Stores) -> None:
+        malformed = encode({**entry("x", "a"), "_id": "??"}).replace(b"??", b"?\xff")
+        stores.databases.cache[CACHE].insert_one(RawBSONDocument(malformed))
+        insert(stores, *(entry("x", "config-info", config=str(number)) for number in range(1_001)))
+
+        assert stores.cache.remove(["x"]) == 1_001
+
+        assert stores.cache.entry_count() == 1
 
     def test_the_entries_of_a_giant_dataset_take_several_transactions(self, stores: Stores) -> None:
         insert(stores, *(entry("x", "config-info", config=str(number)) for number in range(10_001)))

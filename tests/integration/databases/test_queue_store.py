@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.monitoring import (
@@ -515,6 +517,18 @@ class TestRemove:
 
         assert jobs(stores) == []
         assert totals(stores) == {}
+
+    @pytest.mark.parametrize("release_name", [DEFAULT_RELEASE])
+    def test_a_job_whose_id_cannot_be_written_keeps_no_other_job(
+        self, stores: Stores, release: Release
+    ) -> None:
+        malformed = encode({**document(release), "_id": "??"}).replace(b"??", b"?\xff")
+        stores.databases.queue[JOBS].insert_one(RawBSONDocument(malformed))
+        stores.databases.queue[JOBS].insert_many(
+            document(release, "config-info", str(number)) for number in range(1_001)
+        )
+
+        assert stores.queue.remove([DATASET]) == 1_001
 
     def test_releases_the_locks_of_the_deleted_jobs_alone(self, stores: Stores, release: Release) -> None:
         waiting = document(release)
