@@ -206,3 +206,16 @@ class TestSecrets:
 
         assert ".env" not in names
         assert [path for path in paths if SECRET_VALUE.search(path.read_text(errors="ignore"))] == []
+
+
+class TestDocumentation:
+    def test_the_tests_of_the_faults_exist(self) -> None:
+        text = (ROOT / "docs" / "reliability.md").read_text()
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+        assert len(named) > 30
+        assert [
+            f"{path}::{name}"
+            for path, name in named
+            if not re.search(rf"def {name}\b", (ROOT / path).read_text())
+        ] == []
