@@ -25,8 +25,9 @@ old. `contents` looks inside the folder instead.
 ```
 
 **What it does.** `list_cleanings` reads the Variable or the form; if there is no directory, the run is
-skipped. Each `clean_directory`, named after its entry, cleans one directory. `report` sums up: files, folders
-and bytes per directory, and which paths could not be deleted and why.
+skipped. If there is a limit, `approve_deletions` counts first what the run would delete, and asks a person if
+it is more. Each `clean_directory`, named after its entry, cleans one directory. `report` sums up: files,
+folders and bytes per directory, and which paths could not be deleted and why.
 
 **When it fails.** The error says what to do. The task refuses a directory outside those of the Variable (or
 of `datasets_server_directory_cleaning_roots`), folders of the assets, of Airflow, of the system and of other
@@ -40,6 +41,7 @@ from __future__ import annotations
 from datasets_server.actions import CLEAN_DIRECTORY
 from datasets_server.airflow_dags import action_dag
 from datasets_server.operators.clean_directory import (
+    ApproveDeletionsOperator,
     CleanDirectoryOperator,
     CleaningReportOperator,
     ListCleaningsOperator,
@@ -48,6 +50,14 @@ from datasets_server.params import clean_directory_params
 
 with action_dag(CLEAN_DIRECTORY, doc=__doc__, params=clean_directory_params()):
     list_cleanings = ListCleaningsOperator(task_id="list_cleanings")
+    approve_deletions = ApproveDeletionsOperator(
+        task_id="approve_deletions",
+        cleanings=list_cleanings.output,
+        max_deleted_bytes="{{ params.max_deleted_bytes }}",
+        max_deleted_paths="{{ params.max_deleted_paths }}",
+        preview="{{ params.dry_run }}",
+        execution_timeout=None,  # a person has as long as the Variable says
+    )
     clean_directory = CleanDirectoryOperator.partial(
         task_id="clean_directory",
         map_index_template="{{ task.cleaning.name[:250] }}",  # Airflow keeps 250 characters
@@ -58,7 +68,8 @@ with action_dag(CLEAN_DIRECTORY, doc=__doc__, params=clean_directory_params()):
         task_id="report",
         list_task_id="list_cleanings",
         clean_task_id="clean_directory",
+        approval_task_id="approve_deletions",
         preview="{{ params.dry_run }}",
         trigger_rule="all_done",
     )
-    clean_directory >> report
+    approve_deletions >> clean_directory >> report

@@ -34,7 +34,19 @@ from dev.local_stack.certificates import Certificate
 from dev.local_stack.ports import HOST, free_port, is_listening
 from dev.local_stack.process import Server, ServerProcess
 
-Fault = Literal["server_error", "unauthorized", "disabled_403", "gated_403", "timeout", "drip"]
+Fault = Literal[
+    "server_error",
+    "unauthorized",
+    "not_found",
+    "disabled_403",
+    "gated_403",
+    "rate_limited",
+    "timeout",
+    "drip",
+    "garbage",
+    "half_body",
+    "redirect",
+]
 ListingFault = Literal["circle", "empty_pages"]
 
 DISCUSSIONS_PER_PAGE = 10
@@ -59,8 +71,9 @@ class HubDataset:
     """A dataset of the Hub.
 
     ``fault`` is how a request for this dataset fails: with a 503, with a 401 although the token is valid,
-    with the 403 of a disabled or a gated dataset, without an answer for ``HubState.hang_seconds``, or with an
-    answer that arrives byte by byte over these seconds (``drip``).
+    with a 404 although it is there, with the 403 of a disabled or a gated dataset, with a 429 that says
+    nothing else, without an answer for ``HubState.hang_seconds``, with an answer that arrives byte by byte
+    over these seconds (``drip``), is no JSON, ends in the middle, or leads to another host.
     ``disabled`` is the flag in a successful answer. A dataset with ``renamed_to`` is an old name: the Hub
     redirects it, and does not list it.
     ``fault_after_opening`` is how a request fails after it has opened a discussion: its answer is lost.
@@ -122,6 +135,7 @@ class HubState:
     """Everything that the stand-in knows and counts. A change takes effect in the next answer.
 
     ``tokens`` maps each valid token to its user; None accepts any token, for the user ``anybody``.
+    ``dataset_fault`` is how one request for a dataset in ``dataset_fault_every`` fails, whatever dataset.
     ``listing_fault`` is why the listing never ends: its last page leads to the first, or it goes on with
     empty pages. ``not_found_times`` says how many of the next requests for a dataset are answered with a 404,
     although it is there. ``requests_by_route`` counts every request, including refused ones, by the names
@@ -134,6 +148,8 @@ class HubState:
     discussions: dict[str, list[HubDiscussion]] = field(default_factory=dict)
     rate_limit: RateLimit | None = None
     page_size: int = 1000
+    dataset_fault: Fault | None = None
+    dataset_fault_every: int = 1
     listing_fault: ListingFault | None = None
     hang_seconds: float = 30
     not_found_times: dict[str, int] = field(default_factory=dict)
@@ -304,6 +320,8 @@ class _Hub:
             self._state.not_found_times[name] = times - 1
             raise _RefusedError(404, "Repository not found", "RepoNotFound")
         dataset = self._visible(request, name)
+        if self._state.requests_by_route["dataset"] % self._state.dataset_fault_every == 0:
+            dataset = replace(dataset, fault=self._state.dataset_fault or dataset.fault)
         if dataset.renamed_to is not None:
             query = f"?{request.url.query}" if request.url.query else ""
             return Response(
@@ -311,8 +329,15 @@ class _Hub:
             )
         await self._go_wrong(dataset.fault)
         answer = JSONResponse(_fields(dataset, request.query_params.getlist("expand") or ALL_FIELDS))
-        if dataset.fault == "drip":
-            return StreamingResponse(_drip(bytes(answer.body), self._state.hang_seconds))
+        match dataset.fault:
+            case "drip":
+                return StreamingResponse(_drip(bytes(answer.body), self._state.hang_seconds))
+            case "garbage":
+                return Response("<html>Please log in</html>", media_type="application/json")
+            case "half_body":
+                return _cut_off(answer)
+            case "redirect":
+                return Response(status_code=307, headers={"Location": "http://127.0.0.2:9/elsewhere"})
         return answer
 
     async def _go_wrong(self, fault: Fault | None) -> None:
@@ -321,6 +346,10 @@ class _Hub:
                 raise _RefusedError(503, "Service unavailable")
             case "unauthorized":
                 raise _RefusedError(401, "Invalid username or password.")
+            case "not_found":
+                raise _RefusedError(404, "Repository not found", "RepoNotFound")
+            case "rate_limited":
+                raise _RefusedError(429, "Too many requests")
             case "disabled_403":
                 raise _RefusedError(403, "Access to this resource is disabled.")
             case "gated_403":
@@ -422,6 +451,16 @@ async def _drip(content: bytes, seconds: float) -> AsyncIterator[bytes]:
     for byte in content:
         yield bytes([byte])
         await asyncio.sleep(seconds / len(content))
+
+
+def _cut_off(answer: Response) -> Response:
+    """Return an answer whose connection ends in the middle of it."""
+    body = bytes(answer.body)
+
+    async def first_half() -> AsyncIterator[bytes]:
+        yield body[: len(body) // 2]
+
+    return StreamingResponse(first_half(), headers={"Content-Length": str(len(body))})
 
 
 def _too_many_requests() -> Response:

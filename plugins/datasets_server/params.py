@@ -212,6 +212,8 @@ def clean_directory_params() -> dict[str, Param]:
             description="Only these entries of the Variable, one name per line. Empty: all entries.",
         ),
         "dry_run": _dry_run("Find and count what has expired and show a sample, but delete nothing."),
+        "max_deleted_bytes": _deletion_limit("Maximum bytes", "bytes"),
+        "max_deleted_paths": _deletion_limit("Maximum paths", "files and folders"),
         "error_limit": _error_limit("A task that could not delete more paths than this fails at its end."),
         "directory": Param(
             None,
@@ -246,6 +248,19 @@ def clean_directory_params() -> dict[str, Param]:
             section=_ONE_DIRECTORY,
         ),
     }
+
+
+def _deletion_limit(title: str, of: str) -> Param:
+    return Param(
+        None,
+        type=["null", "integer"],
+        minimum=0,
+        title=title,
+        description=(
+            f"If the run would delete more {of} than this, a person has to approve first. It can only lower"
+            " the limit of the Variable."
+        ),
+    )
 
 
 def restore_params() -> dict[str, Param]:

@@ -24,6 +24,9 @@ PREFIX = "datasets_server_"
 #: The pool of the shards. Without it, they stay scheduled for ever.
 POOL = "datasets_server"
 POOL_SLOTS = 4
+
+#: Less than the 24 hours that a run may take.
+MAX_APPROVAL_HOURS = 23
 POOL_DESCRIPTION = "Limits how many shards of a backfill run at the same time, over all DAGs."
 
 #: The default if the Connection leaves it out.
@@ -210,9 +213,9 @@ def _parse_hours(text: str, *, most: int) -> timedelta:
     return timedelta(hours=int(text))
 
 
-def _parse_max_removals(text: str) -> int | None:
+def _parse_optional_number(text: str, *, of: str, empty: str) -> int | None:
     if text.strip() and not text.strip().isdecimal():
-        raise ConfigurationError("It may hold a number of datasets, or nothing for the default.")
+        raise ConfigurationError(f"It may hold a number of {of}, or nothing for {empty}.")
     return int(text) if text.strip() else None
 
 
@@ -302,13 +305,13 @@ MAX_REMOVALS_PER_DAY = Setting(
     "",
     "The maximum number of datasets that all runs together remove or rebuild in 24 hours. Empty: the larger"
     " of 10 and 1 % of the cached datasets.",
-    _parse_max_removals,
+    partial(_parse_optional_number, of="datasets", empty="the default"),
 )
 APPROVAL_TIMEOUT_HOURS = Setting(
     PREFIX + "approval_timeout_hours",
     "12",
-    "The number of hours for which a run waits for the approval of its removals. Then it removes nothing.",
-    partial(_parse_hours, most=23),  # a run may take 24 hours
+    "The number of hours for which a run waits for an approval. Then it removes or deletes nothing.",
+    partial(_parse_hours, most=MAX_APPROVAL_HOURS),
 )
 ARCHIVE_PROTOCOL = Setting(
     PREFIX + "archive_storage_protocol",
@@ -370,6 +373,19 @@ OVERDUE_HOURS = Setting(
     "The number of hours without a good run of backfill after which the notice `overdue` is sent.",
     partial(_parse_hours, most=720),
 )
+MAX_DELETED_BYTES = Setting(
+    PREFIX + "cleaning_max_deleted_bytes",
+    "",
+    "The maximum number of bytes that a run of clean-directory deletes without an approval. Empty: no limit.",
+    partial(_parse_optional_number, of="bytes", empty="no limit"),
+)
+MAX_DELETED_PATHS = Setting(
+    PREFIX + "cleaning_max_deleted_paths",
+    "",
+    "The maximum number of files and folders that a run of clean-directory deletes without an approval."
+    " Empty: no limit.",
+    partial(_parse_optional_number, of="paths", empty="no limit"),
+)
 SETTINGS: tuple[Setting[object], ...] = (
     RELEASE,
     BLOCKED_DATASETS,
@@ -389,6 +405,8 @@ SETTINGS: tuple[Setting[object], ...] = (
     ARCHIVE_MAX_BYTES,
     DIRECTORY_CLEANING,
     DIRECTORY_CLEANING_ROOTS,
+    MAX_DELETED_BYTES,
+    MAX_DELETED_PATHS,
     NOTICE_KINDS,
     OVERDUE_HOURS,
 )

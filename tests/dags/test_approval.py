@@ -1,13 +1,15 @@
-"""The approval of many removals, by a person in Airflow's UI."""
+"""The approval of many removals and deletions, by a person in Airflow's UI."""
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +25,8 @@ from tests.dags.conftest import RELEASE, RunDag, set_variable
 UNSUPPORTED = datasets_by_outcome(RELEASE)[Outcome.REMOVED]
 #: Dataset names may hold anything that another program writes into the cache.
 STRANGE = "<img src=x onerror=alert(1)>/[a](javascript:b) `c`\n# d"
+
+STRANGE_DIRECTORY = "*b* <i>"
 
 Respond = Callable[[Any, Any], None]
 
@@ -238,3 +242,127 @@ def test_names_are_shown_as_they_are(
 )
 def test_a_text_in_markdown_has_no_meaning(text: str, shown: str) -> None:
     assert as_plain_text(text) == shown
+
+
+@pytest.mark.usefixtures("connections")
+class TestDeletions:
+    """The approval of the deletions of clean-directory: 2 files of 1,000 bytes in each of 2 directories."""
+
+    @pytest.fixture(autouse=True)
+    def directories(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+        directories = [tmp_path / "temporary" / name for name in ("a", STRANGE_DIRECTORY)]
+        for directory in directories:
+            directory.mkdir(parents=True)
+            for name in ("one", "other"):
+                (directory / name).write_bytes(bytes(1_000))
+        cleanings = [
+            {
+                "name": each.name,
+                "directory": str(each),
+                "pattern": "*",
+                "expired_time_interval_seconds": 0,
+            }
+            for each in directories
+        ]
+        set_variable(monkeypatch, "datasets_server_directory_cleaning", json.dumps(cleanings))
+        return directories
+
+    @staticmethod
+    def left(directories: list[Path]) -> int:
+        return sum(1 for directory in directories for _ in directory.iterdir())
+
+    def test_what_a_person_approves_is_deleted(
+        self,
+        run_dag: RunDag,
+        directories: list[Path],
+        asked: Asked,
+        respond: Callable[[Respond], None],
+    ) -> None:
+        respond(choose("Approve"))
+
+        finished = run_dag("clean-directory", max_deleted_paths=3)
+
+        assert finished.state == "success"
+        assert self.left(directories) == 0
+        assert finished.report["decisions"] == [
+            "Ada approved the deletion of 4 files and 0 folders (4,000 bytes)"
+        ]
+        assert asked.subject == "Delete 4 files and 0 folders (4,000 bytes) that have expired?"
+        assert asked.times == 1
+
+    def test_what_a_person_rejects_stays(
+        self, run_dag: RunDag, directories: list[Path], respond: Callable[[Respond], None]
+    ) -> None:
+        respond(choose("Reject"))
+
+        finished = run_dag("clean-directory", max_deleted_bytes=3_999)
+
+        assert finished.state == "success"
+        assert self.left(directories) == 4
+        assert finished.report["decisions"] == [
+            "Ada rejected the deletion of 4 files and 0 folders (4,000 bytes): nothing was deleted"
+        ]
+
+    def test_if_nobody_decides_in_time_nothing_is_deleted(
+        self, run_dag: RunDag, directories: list[Path], respond: Callable[[Respond], None]
+    ) -> None:
+        respond(let_time_pass)
+
+        finished = run_dag("clean-directory", max_deleted_paths=0)
+
+        assert finished.state == "success"
+        assert self.left(directories) == 4
+        assert finished.report["decisions"] == [
+            "nobody decided within 12 hours about the deletion of 4 files and 0 folders (4,000 bytes):"
+            " nothing was deleted"
+        ]
+
+    def test_the_question_shows_the_directories_and_paths_as_they_are(
+        self, run_dag: RunDag, directories: list[Path], asked: Asked, respond: Callable[[Respond], None]
+    ) -> None:
+        respond(choose("Reject"))
+
+        run_dag("clean-directory", max_deleted_paths=0)
+
+        assert "- a: 2 files and 0 folders (2,000 bytes)" in asked.body
+        assert f"- {as_plain_text(STRANGE_DIRECTORY)}: 2 files" in asked.body
+        assert as_plain_text(repr(str(directories[0] / "one"))) in asked.body
+        assert STRANGE_DIRECTORY not in asked.body
+
+    def test_a_run_can_lower_the_limit_of_the_variable_but_not_raise_it(
+        self,
+        run_dag: RunDag,
+        monkeypatch: pytest.MonkeyPatch,
+        directories: list[Path],
+        asked: Asked,
+        respond: Callable[[Respond], None],
+    ) -> None:
+        set_variable(monkeypatch, "datasets_server_cleaning_max_deleted_paths", "3")
+        respond(choose("Reject"))
+
+        run_dag("clean-directory", max_deleted_paths=100)
+
+        assert asked.times == 1
+        assert self.left(directories) == 4
+
+    @pytest.mark.parametrize(
+        "params",
+        [{}, {"max_deleted_paths": 4, "max_deleted_bytes": 4_000}, {"max_deleted_paths": 0, "dry_run": True}],
+        ids=["no limit", "within the limit", "dry run"],
+    )
+    def test_nobody_is_asked_without_need(
+        self,
+        run_dag: RunDag,
+        directories: list[Path],
+        asked: Asked,
+        respond: Callable[[Respond], None],
+        params: dict[str, Any],
+    ) -> None:
+        respond(choose("Reject"))
+
+        finished = run_dag("clean-directory", **params)
+
+        assert finished.state == "success"
+        assert finished.report["decisions"] == []
+        assert asked.times == 0
+        assert self.left(directories) == (4 if params.get("dry_run") else 0)

@@ -264,6 +264,7 @@ def test_a_directory_of_the_system_is_refused_at_once(run_dag: RunDag, directory
     assert finished.state == "failed"
     assert finished.tasks == {
         "list_cleanings": "failed",
+        "approve_deletions": "upstream_failed",
         "clean_directory": "upstream_failed",
         "report": "failed",
     }

@@ -40,12 +40,14 @@ def cleaning_report(
     *,
     dry_run: bool,
     not_cleaned: Sequence[str] = (),
+    decisions: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Sum up a run as an object that JSON can hold. In a dry run, it says what a run would do.
 
     :param summaries: what each cleaning did, by its name.
     :param seconds: how long the run took.
     :param not_cleaned: the names of the cleanings without a summary.
+    :param decisions: who decided what about the deletions, if a person was asked.
     """
     total = CleaningSummary.total(summary.as_json() for summary in summaries.values())
     return {
@@ -54,6 +56,7 @@ def cleaning_report(
         "directories": {name: _counts(summary) for name, summary in summaries.items()},
         "total": _counts(total),
         "not_cleaned": list(not_cleaned),
+        "decisions": list(decisions),
         "deleted_sample": total.deleted_sample,
         "error_sample": total.error_sample,
         "warnings": total.warnings,

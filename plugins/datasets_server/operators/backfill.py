@@ -13,13 +13,11 @@ from datetime import timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
 
-from datasets_server import settings
 from datasets_server.markdown import as_plain_text
 from datasets_server.notices import send_notice
-from datasets_server.notifiers import ApprovalNotifier
+from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.selection import SelectingOperator
 from datasets_server.params import ENTRIES_PER_SHARD
 from datasets_server.runs import (
@@ -359,26 +357,19 @@ def _turn(
     return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy)
 
 
-class ApproveRemovalsOperator(ApprovalOperator):
+class ApproveRemovalsOperator(LastingApprovalOperator):
     """Asks a person, in Airflow's UI, to approve the removals if there are many.
 
     If the person rejects them, or nobody decides in time, the removals are skipped. Meanwhile other runs may
-    write to the datasets. What was decided is in XCom, for ReportOperator: :meth:`decisions`.
+    write to the datasets.
 
     :param limit: the maximum number of removals that need no approval. (templated)
     """
 
-    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "limit")
-
-    _ASKED, _DECIDED = "asked", "decided"
+    template_fields: Sequence[str] = (*LastingApprovalOperator.template_fields, "limit")
 
     def __init__(self, *, limit: int | str, **kwargs: Any) -> None:
-        super().__init__(
-            subject="Remove datasets that the Hub no longer supports?",
-            defaults=self.REJECT,
-            notifiers=ApprovalNotifier(),
-            **kwargs,
-        )
+        super().__init__(subject="Remove datasets that the Hub no longer supports?", **kwargs)
         self.limit = limit
 
     def execute(self, context: Context) -> None:
@@ -392,45 +383,18 @@ class ApproveRemovalsOperator(ApprovalOperator):
                 return
             shown = list(maintenance.removal_candidates(run, limit=NAMES_SHOWN_FOR_APPROVAL))
             reasons = maintenance.removal_reasons(run)
-            self.response_timeout = settings.APPROVAL_TIMEOUT_HOURS.read()
+            explanation = _text_for_approval(shown, number, reasons, self.hours_to_decide())
             end_turn(maintenance, WRITING, context)
         self.log.warning(
             "%s datasets to remove, above the limit of %s: a person has to approve.", number, self.limit
         )
-        hours = self.response_timeout // timedelta(hours=1)
-        context["ti"].xcom_push(self._ASKED, {"datasets": number, "hours": hours})
-        self.subject = f"Remove {number:,} datasets that the Hub no longer supports?"
-        self.body = _text_for_approval(shown, number, reasons, hours)
-        super().execute(context)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ANN401 - as there
-        """Go on, or skip the removals."""
-        decided = {"option": event.get("chosen_options"), "by": event.get("responded_by_user")}
-        context["ti"].xcom_push(self._DECIDED, decided)
-        return super().execute_complete(context, event)
-
-    @classmethod
-    def approver(cls, context: Context, task_id: str) -> str | None:
-        """Return who approved in a task of this operator, if it had to ask."""
-        decided = context["ti"].xcom_pull(task_ids=task_id, key=cls._DECIDED)
-        if not decided or not decided["by"] or decided["option"] != [cls.APPROVE]:
-            return None
-        return str(decided["by"]["name"])
-
-    @classmethod
-    def decisions(cls, context: Context, task_id: str) -> list[str]:
-        """Return a line about what was decided in a task of this operator, if it had to ask."""
-        asked, decided = (
-            context["ti"].xcom_pull(task_ids=task_id, key=key) for key in (cls._ASKED, cls._DECIDED)
+        self.ask(
+            context,
+            f"Remove {number:,} datasets that the Hub no longer supports?",
+            explanation,
+            about=f"the removal of {number:,} datasets",
+            otherwise="none was removed",
         )
-        if not asked or not decided:
-            return []
-        datasets = f"the removal of {asked['datasets']:,} datasets"
-        if not decided["by"]:
-            return [f"nobody decided within {asked['hours']} hours about {datasets}: none was removed"]
-        if decided["option"] == [cls.APPROVE]:
-            return [f"{decided['by']['name']} approved {datasets}"]
-        return [f"{decided['by']['name']} rejected {datasets}: none was removed"]
 
 
 def _text_for_approval(

@@ -1,16 +1,18 @@
-"""The tasks of ``clean-directory``: list the cleanings, clean each directory, report."""
+"""The tasks of ``clean-directory``: list the cleanings, ask a person, clean each directory, report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from datasets_server import settings
 from datasets_server.cleanable import cleanable_roots, protected_folders
+from datasets_server.markdown import as_plain_text
+from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.selection import covered_interval
 from datasets_server.runs import (
     end_run,
@@ -20,13 +22,14 @@ from datasets_server.runs import (
     within_error_limit,
 )
 from include.actions.clean_directory.cleaning import clean
+from include.actions.clean_directory.limit import DeletionLimit
 from include.actions.clean_directory.report import CleaningSummary, cleaning_report
 from include.actions.clean_directory.rule import DirectoryCleaning
 from include.errors import ConfigurationError
 from include.summaries import as_text
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
 
 class ListCleaningsOperator(BaseOperator):
@@ -72,6 +75,104 @@ def _cleanings(params: Mapping[str, Any]) -> Sequence[DirectoryCleaning]:
     return [cleaning for name, cleaning in cleanings.items() if not names or name in names]
 
 
+class ApproveDeletionsOperator(LastingApprovalOperator):
+    """Asks a person, in Airflow's UI, to approve the deletions of a run if they exceed a limit.
+
+    Only if there is a limit, it counts what the run would delete. If the person rejects it, or nobody decides
+    in time, the run deletes nothing.
+
+    :param cleanings: what ListCleaningsOperator returned. (templated)
+    :param max_deleted_bytes: lowers the limit of the Variable; None for no change. (templated)
+    :param max_deleted_paths: the same for files and folders. (templated)
+    :param preview: whether the run deletes nothing anyway. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        *LastingApprovalOperator.template_fields,
+        "cleanings",
+        "max_deleted_bytes",
+        "max_deleted_paths",
+        "preview",
+    )
+
+    def __init__(
+        self,
+        *,
+        cleanings: XComArg | Sequence[Mapping[str, Any]],
+        max_deleted_bytes: int | str | None,
+        max_deleted_paths: int | str | None,
+        preview: bool | str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(subject="Delete what has expired?", **kwargs)
+        self.cleanings = cleanings
+        self.max_deleted_bytes = max_deleted_bytes
+        self.max_deleted_paths = max_deleted_paths
+        self.preview = preview
+
+    def execute(self, context: Context) -> None:
+        """Count the deletions, and wait for a person if there are too many."""
+        limit = self._limit()
+        if self.preview or not limit.exists:
+            self.log.info("The deletions need no approval.")
+            return
+        cleanings = [
+            DirectoryCleaning(**each) for each in cast("Sequence[Mapping[str, Any]]", self.cleanings)
+        ]
+        summaries = {cleaning.name: _clean(cleaning, context, dry_run=True) for cleaning in cleanings}
+        total = CleaningSummary.total(summary.as_json() for summary in summaries.values())
+        if not limit.is_exceeded_by(total):
+            self.log.info("%s to delete, within the limit.", _amount(total))
+            return
+        self.log.warning("%s to delete, above the limit: a person has to approve.", _amount(total))
+        self.ask(
+            context,
+            f"Delete {_amount(total)} that have expired?",
+            _text_for_approval(summaries, total.deleted_sample, self.hours_to_decide()),
+            about=f"the deletion of {_amount(total)}",
+            otherwise="nothing was deleted",
+        )
+
+    def _limit(self) -> DeletionLimit:
+        configured = DeletionLimit(settings.MAX_DELETED_BYTES.read(), settings.MAX_DELETED_PATHS.read())
+        lowered_to = DeletionLimit(_number(self.max_deleted_bytes), _number(self.max_deleted_paths))
+        return DeletionLimit.lowest(configured, lowered_to)
+
+
+def _number(argument: int | str | None) -> int | None:
+    return None if argument is None else int(argument)
+
+
+def _amount(summary: CleaningSummary) -> str:
+    return f"{summary.files:,} files and {summary.folders:,} folders ({summary.bytes_freed:,} bytes)"
+
+
+def _text_for_approval(summaries: Mapping[str, CleaningSummary], sample: Sequence[str], hours: int) -> str:
+    amounts = [f"- {as_plain_text(name)}: {_amount(summary)}" for name, summary in summaries.items()]
+    paths = [f"- {as_plain_text(path)}" for path in sample]
+    return (
+        "If you approve, the run deletes what has expired by then. If these directories ought to keep it,"
+        f" reject, and check the Variable `{settings.DIRECTORY_CLEANING.name}`. If nobody decides within"
+        f" {hours} hours, nothing is deleted, and the next run finds it again.\n\n"
+        + "The directories:\n\n"
+        + "\n".join(amounts)
+        + "\n\nSome of the paths:\n\n"
+        + "\n".join(paths)
+    )
+
+
+def _clean(cleaning: DirectoryCleaning, context: Context, *, dry_run: bool) -> CleaningSummary:
+    accessed_from, accessed_to = covered_interval(context, "backfill") or (None, None)
+    return clean(
+        cleaning,
+        accessed_from=accessed_from,
+        accessed_to=accessed_to,
+        dry_run=dry_run,
+        roots=cleanable_roots(),
+        protected=list(protected_folders()),
+    )
+
+
 class CleanDirectoryOperator(BaseOperator):
     """Deletes what has expired in one directory.
 
@@ -103,15 +204,7 @@ class CleanDirectoryOperator(BaseOperator):
         """Clean the directory."""
         cleaning = DirectoryCleaning(**self.cleaning)
         dry_run = bool(self.preview)
-        accessed_from, accessed_to = covered_interval(context, "backfill") or (None, None)
-        summary = clean(
-            cleaning,
-            accessed_from=accessed_from,
-            accessed_to=accessed_to,
-            dry_run=dry_run,
-            roots=cleanable_roots(),
-            protected=list(protected_folders()),
-        ).as_json()
+        summary = _clean(cleaning, context, dry_run=dry_run).as_json()
         self.log.info("%s", as_text({"dry_run": dry_run, **summary}))
         return within_error_limit({"name": cleaning.name, **summary}, int(self.error_limit), context, "paths")
 
@@ -123,15 +216,25 @@ class CleaningReportOperator(BaseOperator):
 
     :param list_task_id: the task that lists the cleanings.
     :param clean_task_id: the mapped task that cleans.
+    :param approval_task_id: the task that asks a person to approve the deletions.
     :param preview: whether the run deleted nothing. (templated)
     """
 
     template_fields: Sequence[str] = ("preview",)
 
-    def __init__(self, *, list_task_id: str, clean_task_id: str, preview: bool | str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        list_task_id: str,
+        clean_task_id: str,
+        approval_task_id: str,
+        preview: bool | str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.list_task_id = list_task_id
         self.clean_task_id = clean_task_id
+        self.approval_task_id = approval_task_id
         self.preview = preview
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -146,6 +249,7 @@ class CleaningReportOperator(BaseOperator):
             seconds_since_start(context),
             dry_run=bool(self.preview),
             not_cleaned=[cleaning["name"] for cleaning in cleanings if cleaning["name"] not in summaries],
+            decisions=ApproveDeletionsOperator.decisions(context, self.approval_task_id),
         )
         return end_run(context, report)
 

@@ -1,0 +1,107 @@
+"""A backfill whose Hub answers some or all questions wrongly."""
+
+from __future__ import annotations
+
+import pytest
+from pymongo import MongoClient
+
+from dev.bench.world import World
+from dev.local_stack.hub_server import Fault, HubServer
+from dev.local_stack.mongod import Mongod
+from include.databases.mongo import MAINTENANCE_DATABASE
+from include.errors import ServiceError
+from tests.faults.worlds import backfill, end_state, make_world, undisturbed_end
+
+DATASETS = 40
+FAULTS: tuple[Fault, ...] = (
+    "unauthorized",
+    "not_found",
+    "gated_403",
+    "server_error",
+    "drip",
+    "garbage",
+    "half_body",
+    "redirect",
+)
+#: With these, the Hub is unavailable: a shard stops after some of them in a row.
+FAILURES_OF_THE_HUB = {"server_error", "drip", "half_body", "redirect"}
+
+
+@pytest.fixture
+def world(mongod: Mongod, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Datasets with something to do, and clients with little patience."""
+    monkeypatch.setattr("include.hub.client.REQUEST_DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr("include.hub.rate_limit._DEFAULT_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("include.hub.rate_limit.MAX_WAIT_SECONDS", 5.0)
+    world = make_world(mongod.uri, hub_server, DATASETS)
+    hub_server.state.hang_seconds = 2
+    return world
+
+
+def to_remove(world: World) -> int:
+    with MongoClient[dict[str, object]](world.mongo_uri) as client:
+        return client[MAINTENANCE_DATABASE]["removalCandidates"].count_documents({})
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_backfill_leaves_out_the_datasets_about_which_the_hub_answers_wrongly(
+    world: World, hub_server: HubServer, fault: Fault
+) -> None:
+    undisturbed = undisturbed_end(world)
+    hub_server.state.requests_by_route.clear()
+    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = fault, 10
+
+    summary = backfill(world)
+
+    assert (summary.failed, summary.backfilled) == (DATASETS // 10, DATASETS - DATASETS // 10)
+    assert to_remove(world) == 0
+    hub_server.state.dataset_fault = None
+    assert backfill(world).failed == 0
+    assert end_state(world) == undisturbed
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_backfill_writes_and_removes_nothing_while_the_hub_answers_everything_wrongly(
+    world: World, hub_server: HubServer, fault: Fault
+) -> None:
+    undisturbed, before = undisturbed_end(world), end_state(world)
+    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = fault, 1
+
+    if fault in FAILURES_OF_THE_HUB:
+        with pytest.raises(ServiceError, match="has failed 20 times in a row"):
+            backfill(world)
+    else:
+        assert backfill(world).failed == DATASETS
+
+    assert end_state(world) == before
+    assert to_remove(world) == 0
+    hub_server.state.dataset_fault = None
+    assert backfill(world).failed == 0
+    assert end_state(world) == undisturbed
+
+
+def test_a_backfill_waits_where_the_rate_limit_refuses_some_questions(
+    world: World, hub_server: HubServer
+) -> None:
+    undisturbed = undisturbed_end(world)
+    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = "rate_limited", 20
+
+    summary = backfill(world)
+
+    assert summary.failed == 0
+    assert end_state(world) == undisturbed
+
+
+def test_a_backfill_stops_where_the_rate_limit_refuses_everything(
+    world: World, hub_server: HubServer
+) -> None:
+    undisturbed, before = undisturbed_end(world), end_state(world)
+    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = "rate_limited", 1
+
+    with pytest.raises(ServiceError, match=r"The rate limit of the Hub at \S+ does not end"):
+        backfill(world)
+
+    assert end_state(world) == before
+    hub_server.state.dataset_fault = None
+    assert backfill(world).failed == 0
+    assert end_state(world) == undisturbed
