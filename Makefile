@@ -73,8 +73,9 @@ all-tests: $(READY) ## Run all tests
 	+@pytest --numprocesses=$(WORKERS) --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-faults
-test-faults: $(READY) ## Run the tests of faults of the services, the slow ones too
-	@pytest -m 'slow_fault or not slow_fault' tests/faults $(ARGS)
+test-faults: $(READY) ## Run the tests of faults, rights and secrets, the slow ones too
+	@pytest -m 'slow_fault or not slow_fault' tests/faults tests/dags/test_least_privilege.py tests/dags/test_secrets.py \
+		tests/dags/test_tls.py $(ARGS)
 
 .PHONY: test-distributed
 test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the results

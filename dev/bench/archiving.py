@@ -73,7 +73,7 @@ class Place:
             aws_access_key_id=ACCESS_KEY_ID,
             aws_secret_access_key=SECRET_ACCESS_KEY,
         )
-        return BucketArchive(client, BUCKET, "")
+        return BucketArchive(lambda: client, BUCKET, "")
 
 
 def fill(mongo_uri: str, entries: int, size: int) -> float:

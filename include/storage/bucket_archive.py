@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, cast
@@ -33,14 +33,14 @@ class BucketArchive:
     not complete: S3 removes it by itself if the bucket has the rule ``AbortIncompleteMultipartUpload``.
     """
 
-    client: S3Client
+    client: Callable[[], S3Client]
     bucket: str
     prefix: str
 
     @contextmanager
     def create(self, path: str) -> Iterator[Target]:
         """Write a file, as :meth:`ArchiveStorage.create` says: S3 shows it once the upload is complete."""
-        upload = _Upload(self.client, self.bucket, self._key(path))
+        upload = _Upload(self.client(), self.bucket, self._key(path))
         with explained_s3_errors(f"write s3://{self.bucket}/{self._key(path)}"):
             try:
                 yield upload
@@ -55,7 +55,7 @@ class BucketArchive:
         place = f"s3://{self.bucket}/{self._key(path)}"
         with explained_s3_errors(f"read {place}"):
             try:
-                body = self.client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"]
+                body = self.client().get_object(Bucket=self.bucket, Key=self._key(path))["Body"]
             except ClientError as error:
                 if error_code(error) == "NoSuchKey":
                     raise DatasetError(f"its archive {place} does not exist") from error
@@ -67,8 +67,10 @@ class BucketArchive:
         """Return the names of the folders, as :meth:`ArchiveStorage.folders` says."""
         root = self._key("")
         with explained_s3_errors(f"list s3://{self.bucket}/{root}"):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=root, Delimiter="/"
+            pages = (
+                self.client()
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=self.bucket, Prefix=root, Delimiter="/")
             )
             found = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]
         return [prefix[len(root) :].rstrip("/") for prefix in found]
@@ -77,8 +79,10 @@ class BucketArchive:
         """Yield the files, as :meth:`ArchiveStorage.files` says."""
         root = self._key("")
         with explained_s3_errors(f"list s3://{self.bucket}/{root}{folder}"):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=f"{root}{folder}/"
+            pages = (
+                self.client()
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=self.bucket, Prefix=f"{root}{folder}/")
             )
             for page in pages:
                 for item in page.get("Contents", []):
@@ -101,8 +105,8 @@ class BucketArchive:
 
     def _begin_and_abort_upload(self) -> None:
         key = self._key(_PROBE)
-        upload = self.client.create_multipart_upload(Bucket=self.bucket, Key=key)
-        self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload["UploadId"])
+        upload = self.client().create_multipart_upload(Bucket=self.bucket, Key=key)
+        self.client().abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload["UploadId"])
 
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}".lstrip("/")

@@ -27,10 +27,11 @@ _CONFIGURATION_ERRORS = _REFUSALS | {"InvalidAccessKeyId", "NoSuchBucket", "Sign
 class BucketStorage:
     """A storage in a bucket of S3, below a prefix, which may be empty and has no slash at either end.
 
-    ``client`` is boto3's client for the service ``s3``.
+    ``client`` returns boto3's client for the service ``s3``. It is called when the storage is used: making a
+    client takes a while, and most tasks remove nothing.
     """
 
-    client: S3Client
+    client: Callable[[], S3Client]
     bucket: str
     prefix: str
 
@@ -50,20 +51,20 @@ class BucketStorage:
         here = (f"s3://{self.bucket}/{self.prefix}",)
         with explained_s3_errors(f"try {here[0]}"):
             may_list = is_allowed(
-                lambda: self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+                lambda: self.client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             )
-            may_remove = is_allowed(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
+            may_remove = is_allowed(lambda: self.client().delete_object(Bucket=self.bucket, Key=key))
         return Rights(() if may_list else here, () if may_remove else here)
 
     def _remove_prefix(self, prefix: str) -> bool:
         found = False
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         for page in pages:
             keys: list[ObjectIdentifierTypeDef] = [{"Key": item["Key"]} for item in page.get("Contents", [])]
             if not keys:
                 continue
             found = True
-            answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
+            answer = self.client().delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
             if errors := answer.get("Errors"):
                 _raise(errors)
         return found

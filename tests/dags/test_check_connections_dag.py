@@ -324,8 +324,8 @@ class RefusingS3:
 def test_a_read_only_bucket_is_unwritable() -> None:
     client: Any = RefusingS3()
 
-    assert BucketStorage(client, "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
-    assert BucketArchive(client, "bucket", "archive").rights() == Rights((), ("s3://bucket/archive",))
+    assert BucketStorage(lambda: client, "bucket", "assets").rights() == Rights((), ("s3://bucket/assets",))
+    assert BucketArchive(lambda: client, "bucket", "archive").rights() == Rights((), ("s3://bucket/archive",))
 
 
 # Directories to clean

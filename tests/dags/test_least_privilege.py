@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -234,7 +234,13 @@ PARAMETERS: dict[str, Document] = {
 CHANGES = {"post-messages": {"new_discussion"}}
 
 
-@pytest.mark.parametrize("role", ROLES)
+def slow_but(quick: str, names: Iterable[str]) -> list[Any]:
+    """Return parameters of which `make test` tries one, and `make test-faults` all."""
+    slow = pytest.mark.slow_fault
+    return [name if name == quick else pytest.param(name, marks=slow) for name in names]
+
+
+@pytest.mark.parametrize("role", slow_but("datasets_server_backfill", ROLES))
 def test_the_dags_of_a_role_need_all_of_it_and_nothing_else(
     fill: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -263,7 +269,7 @@ def test_the_dags_of_a_role_need_all_of_it_and_nothing_else(
     assert watch.used == granted(ROLES[role])
 
 
-@pytest.mark.parametrize("dag_id", WITH_ROLE)
+@pytest.mark.parametrize("dag_id", slow_but("collect-queue-metrics", WITH_ROLE))
 def test_without_its_role_a_dag_fails_and_says_what_to_do(
     fill: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -376,7 +382,7 @@ def allowing(*actions: str) -> Document:
 @pytest.mark.parametrize("prefix", ["assets", "cached-assets"])
 def test_the_policy_allows_to_remove_the_files_of_a_dataset(guarded_s3: S3Server, prefix: str) -> None:
     policy = POLICY | {"Statement": [*POLICY["Statement"], MANY_KEYS]}
-    storage = BucketStorage(client_of(guarded_s3, policy), BUCKET, prefix)
+    storage = BucketStorage(partial(client_of, guarded_s3, policy), BUCKET, prefix)
 
     assert storage.rights() == Rights()
     assert storage.remove("a/b")
@@ -406,7 +412,7 @@ def test_the_policy_allows_nothing_else(guarded_s3: S3Server) -> None:
 def test_with_one_statement_of_the_policy_alone_the_other_right_is_missing(
     guarded_s3: S3Server, action: str, rights: Rights
 ) -> None:
-    storage = BucketStorage(client_of(guarded_s3, allowing(action)), BUCKET, "assets")
+    storage = BucketStorage(partial(client_of, guarded_s3, allowing(action)), BUCKET, "assets")
 
     assert storage.rights() == rights
     with pytest.raises(ConfigurationError, match="S3 refuses to remove"):

@@ -205,7 +205,14 @@ USERS_OF_MONGODB = [dag_id for dag_id in DAG_IDS if dag_id not in ("skip", "clea
 USERS_OF_THE_HUB = ["backfill", "backfill-retryable-errors", "check-connections", "post-messages"]
 
 
-@pytest.mark.parametrize("fault", ["wrong password", "unreachable", "invalid option"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "wrong password",
+        pytest.param("unreachable", marks=pytest.mark.slow_fault),
+        pytest.param("invalid option", marks=pytest.mark.slow_fault),
+    ],
+)
 def test_runs_that_fail_on_mongodb_write_no_secret(
     marked: None,
     find_secrets: Search,
@@ -227,7 +234,9 @@ def test_runs_that_fail_on_mongodb_write_no_secret(
     assert find_secrets() == {}
 
 
-@pytest.mark.parametrize("fault", ["refused token", "unreachable"])
+@pytest.mark.parametrize(
+    "fault", ["refused token", pytest.param("unreachable", marks=pytest.mark.slow_fault)]
+)
 def test_runs_that_fail_on_the_hub_write_no_secret(
     marked: None,
     find_secrets: Search,

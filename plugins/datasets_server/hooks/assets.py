@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
@@ -83,9 +85,9 @@ class ArchiveHook(BaseHook):
         return BucketArchive(_s3_client(self._conn_id), *_bucket_and_prefix(root))
 
 
-def _s3_client(conn_id: str) -> S3Client:
+def _s3_client(conn_id: str) -> Callable[[], S3Client]:
     required_connection(conn_id, conn_type="aws")
-    return S3Hook(aws_conn_id=conn_id).get_conn()
+    return cast("Callable[[], S3Client]", cache(S3Hook(aws_conn_id=conn_id).get_conn))
 
 
 def _bucket_and_prefix(root: str) -> tuple[str, str]:

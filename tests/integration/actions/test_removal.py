@@ -136,7 +136,7 @@ def test_can_be_done_again_where_a_storage_could_not_be_reached(
     client = s3_server.client()
     client.create_bucket(Bucket="removal")
     client.put_object(Bucket="removal", Key="assets/a/--/r/file", Body=b"")
-    storage = BucketStorage(client, "removal", "assets")
+    storage = BucketStorage(lambda: client, "removal", "assets")
 
     class Unreachable(FolderStorage):
         def remove(self, dataset: str) -> bool:

@@ -97,7 +97,7 @@ def test_a_removed_dataset_comes_back_as_it_was_with_its_counts(
 ) -> None:
     archives = in_folder(tmp_path)
     if place == "bucket":
-        archives = RemovedDatasets(BucketArchive(s3, BUCKET, "a/b"), timedelta(days=30), 10**9)
+        archives = RemovedDatasets(BucketArchive(lambda: s3, BUCKET, "a/b"), timedelta(days=30), 10**9)
     put(stores, release, "squad", "squad/other", "user/data")
     before = everything(stores)
     number = len(entries_of(stores, "squad"))

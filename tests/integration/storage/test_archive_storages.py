@@ -43,7 +43,7 @@ def s3(s3_server: S3Server) -> Iterator[S3Client]:
 def storage(request: pytest.FixtureRequest, tmp_path: Path, s3: S3Client) -> ArchiveStorage:
     if request.param == "folder":
         return FolderArchive(tmp_path / "archive")
-    return BucketArchive(s3, BUCKET, "some/where" if request.param == "bucket" else "")
+    return BucketArchive(lambda: s3, BUCKET, "some/where" if request.param == "bucket" else "")
 
 
 def put(storage: ArchiveStorage, path: str, *parts: bytes) -> None:
@@ -90,7 +90,7 @@ def test_a_file_that_is_not_written_to_its_end_is_not_there(storage: ArchiveStor
 
 def test_a_failed_upload_leaves_no_parts(s3: S3Client) -> None:
     with pytest.raises(RuntimeError, match="on the way"):
-        put_in_part(BucketArchive(s3, BUCKET, ""), BYTES_PER_PART)
+        put_in_part(BucketArchive(lambda: s3, BUCKET, ""), BYTES_PER_PART)
 
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
@@ -175,7 +175,7 @@ def test_a_name_that_is_too_long_for_the_file_system_is_an_error_of_the_dataset(
 
 def test_a_bucket_that_does_not_exist_is_a_configuration_error(s3: S3Client) -> None:
     with pytest.raises(ConfigurationError, match=f"S3 refuses to write s3://missing/archive/{PATH}: "):
-        put(BucketArchive(s3, "missing", "archive"), PATH, b"")
+        put(BucketArchive(lambda: s3, "missing", "archive"), PATH, b"")
 
 
 def test_a_server_that_cannot_be_reached_is_a_service_error() -> None:
@@ -189,7 +189,7 @@ def test_a_server_that_cannot_be_reached_is_a_service_error() -> None:
     )
 
     with pytest.raises(ServiceError) as failed:
-        put(BucketArchive(nowhere, BUCKET, "archive"), PATH, bytes(BYTES_PER_PART))
+        put(BucketArchive(lambda: nowhere, BUCKET, "archive"), PATH, bytes(BYTES_PER_PART))
 
     assert str(failed.value).startswith(f"S3 cannot be reached to write s3://{BUCKET}/archive/{PATH}: ")
     assert "secret-of-ours" not in str(failed.value)

@@ -60,7 +60,7 @@ def test_only_the_files_of_the_dataset_are_removed(
     kept += [f"elsewhere/{dataset_folder(dataset)}/revision/--/x", f"{root}{dataset_folder(dataset)}x"]
     put(s3, *kept)
     put(s3, *(f"{root}{dataset_folder(dataset)}/{revision}/--/x" for revision in ("one", "two")))
-    storage = BucketStorage(s3, BUCKET, prefix)
+    storage = BucketStorage(lambda: s3, BUCKET, prefix)
 
     assert storage.remove(dataset) is True
 
@@ -72,7 +72,7 @@ def test_more_files_than_s3_lists_at_a_time_are_removed(s3: S3Client) -> None:
     put(s3, *(f"assets/squad/--/revision/--/{number:04}" for number in range(1_005)))
     put(s3, "assets/squad2/--/revision/--/a")
 
-    assert BucketStorage(s3, BUCKET, "assets").remove("squad") is True
+    assert BucketStorage(lambda: s3, BUCKET, "assets").remove("squad") is True
 
     assert keys(s3) == ["assets/squad2/--/revision/--/a"]
 
@@ -83,14 +83,14 @@ def test_a_dataset_with_an_unsafe_name_is_refused_and_nothing_is_removed(s3: S3C
     put(s3, *files)
 
     with pytest.raises(DatasetError, match="not safe"):
-        BucketStorage(s3, BUCKET, "assets").remove(dataset)
+        BucketStorage(lambda: s3, BUCKET, "assets").remove(dataset)
 
     assert sorted(keys(s3)) == sorted(files)
 
 
 def test_a_bucket_that_does_not_exist_is_a_configuration_error(s3: S3Client) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        BucketStorage(s3, "missing", "assets").remove("squad")
+        BucketStorage(lambda: s3, "missing", "assets").remove("squad")
 
     assert str(refused.value).startswith("S3 refuses to remove s3://missing/assets/squad/--/: ")
     assert str(refused.value).endswith(". Check the connection and the bucket.")
@@ -107,7 +107,7 @@ def test_a_server_that_cannot_be_reached_is_a_service_error() -> None:
     )
 
     with pytest.raises(ServiceError) as failed:
-        BucketStorage(nowhere, BUCKET, "assets").remove("squad")
+        BucketStorage(lambda: nowhere, BUCKET, "assets").remove("squad")
 
     assert str(failed.value).startswith("S3 cannot be reached to remove s3://files/assets/squad/--/: ")
     assert "secret-of-ours" not in str(failed.value)
