@@ -68,7 +68,8 @@ def test_a_backfill_beside_workers_and_webhooks(world: World) -> None:
     assert_all_is_right(world, activity)
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.slow_fault)])
+@pytest.mark.slow_fault
+@pytest.mark.parametrize("kills", [1, 8])
 def test_a_backfill_that_is_killed_beside_workers_and_webhooks_can_be_run_again(
     world: World, mongod: Mongod, kills: int
 ) -> None:

@@ -9,7 +9,8 @@ from dev.local_stack.replica_set import ReplicaSet
 from tests.faults.worlds import backfill, end_state, make_world, undisturbed_end
 
 
-@pytest.mark.parametrize("datasets", [100, pytest.param(600, marks=pytest.mark.slow_fault)])
+@pytest.mark.slow_fault
+@pytest.mark.parametrize("datasets", [100, 600])
 def test_a_backfill_ends_as_it_should_while_the_primary_steps_down_all_the_time(
     replica_set: ReplicaSet, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch, datasets: int
 ) -> None:
