@@ -35,7 +35,7 @@ class ByFolder(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no
 
     The end-to-end tests start an Airflow each, which those of a file share. The tests of the DAGs share the
     Airflow of their process, which takes as long to start as many of them do to run, and the tests of faults
-    share their servers.
+    share their servers. The tests of date ranges share a large cache.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -44,6 +44,8 @@ class ByFolder(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no
             return "e2e alone" if "test_distributed" in nodeid else "e2e"
         if first == "dags":
             return "dags of backfill" if "test_backfill_dag" in nodeid else "dags"
+        if "test_date_ranges" in nodeid:
+            return "date ranges"
         return first if first == "faults" else nodeid
 
 

@@ -153,6 +153,7 @@ def test_no_service_is_trusted_without_its_ca(services: Services) -> None:
     assert all("certificate" in str(finding).lower() for finding in found.values())
 
 
+@pytest.mark.slow_fault
 def test_no_service_is_trusted_with_another_ca(services: Services, other_ca: Path) -> None:
     services.connect(other_ca)
 

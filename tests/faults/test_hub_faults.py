@@ -12,17 +12,13 @@ from include.databases.mongo import MAINTENANCE_DATABASE
 from include.errors import ServiceError
 from tests.faults.worlds import backfill, end_state, make_world, undisturbed_end
 
-DATASETS = 40
-FAULTS: tuple[Fault, ...] = (
-    "unauthorized",
-    "not_found",
-    "gated_403",
-    "server_error",
-    "drip",
-    "garbage",
-    "half_body",
-    "redirect",
-)
+DATASETS = 30
+#: `make test-faults` tries all of them.
+SLOW: tuple[Fault, ...] = ("gated_403", "drip", "garbage", "redirect")
+FAULTS = [
+    *("unauthorized", "not_found", "server_error", "half_body"),
+    *(pytest.param(fault, marks=pytest.mark.slow_fault) for fault in SLOW),
+]
 #: With these, the Hub is unavailable: a shard stops after some of them in a row.
 FAILURES_OF_THE_HUB = {"server_error", "drip", "half_body", "redirect"}
 
@@ -84,7 +80,7 @@ def test_a_backfill_waits_where_the_rate_limit_refuses_some_questions(
     world: World, hub_server: HubServer
 ) -> None:
     undisturbed = undisturbed_end(world)
-    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = "rate_limited", 20
+    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = "rate_limited", 15
 
     summary = backfill(world)
 

@@ -149,7 +149,7 @@ def test_a_killed_run_can_be_run_again(
 
 
 @pytest.mark.parametrize("release_name", [DEFAULT_RELEASE])
-@pytest.mark.parametrize("killed", ["removal", "restore"])
+@pytest.mark.parametrize("killed", [pytest.param("removal", marks=pytest.mark.slow_fault), "restore"])
 def test_a_killed_removal_or_restore_ends_with_all_entries_restored(
     killed: Literal["removal", "restore"],
     stores: Stores,

@@ -31,7 +31,13 @@ def test_a_report_sums_up_the_directories() -> None:
     )
     other = CleaningSummary(matched=1, due_paths=1, files=1, bytes_freed=1)
 
-    report = cleaning_report({"one": one, "other": other}, 1.23, dry_run=False, not_cleaned=["third"])
+    report = cleaning_report(
+        {"one": one, "other": other},
+        1.23,
+        dry_run=False,
+        not_cleaned=["third"],
+        decisions=["Ada approved it"],
+    )
 
     assert json.loads(json.dumps(report)) == {
         "dry_run": False,
@@ -42,6 +48,7 @@ def test_a_report_sums_up_the_directories() -> None:
         },
         "total": {"matched": 7, "due_paths": 6, "files": 5, "folders": 3, "bytes_freed": 3, "failed": 1},
         "not_cleaned": ["third"],
+        "decisions": ["Ada approved it"],
         "deleted_sample": ["'/a/b': last accessed 2024"],
         "error_sample": ["'/a/c': Permission denied"],
         "warnings": ["the clock"],
