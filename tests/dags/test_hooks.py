@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction
 from pymongo import ReadPreference
@@ -166,6 +167,14 @@ def test_a_database_that_fails_during_a_task_is_named(
             read_and_stop(mongod)
 
 
+def stop(pid: int) -> None:
+    """Let a process do nothing any more, and wait until all its threads have stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def test_a_database_that_hangs_does_not_hold_a_task_for_ever(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -177,7 +186,7 @@ def test_a_database_that_hangs_does_not_hold_a_task_for_ever(
         set_connection(monkeypatch, "datasets_server_cache", **fields)
         with CacheHook() as hook:
             store = hook.store()
-            os.kill(mongod.pid, signal.SIGSTOP)
+            stop(mongod.pid)
             try:
                 started_at = time.monotonic()
                 with pytest.raises(ServiceError, match="timed out"), explained_mongo_errors(hook):
