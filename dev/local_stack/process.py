@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -22,12 +21,9 @@ PROJECT_ROOT = Path(__file__).parents[2]
 
 _LOG_TAIL_LINES = 20
 _POLL_SECONDS = 0.05
-_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+#: Starts a command that Linux ends when its parent ends. Python could do so itself only after a fork, which
+#: hangs if another thread holds a lock at that moment.
+_DYING_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 def _frozen(process: psutil.Process) -> list[psutil.Process]:
@@ -85,7 +81,7 @@ class ServerProcess(Server):
         """
         self.name = name
         self.log_file = log_file
-        self._command = [str(part) for part in command]
+        self._command = [*_DYING_WITH_PARENT, *(str(part) for part in command)]
         self._is_ready = is_ready
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,7 +112,6 @@ class ServerProcess(Server):
                 cwd=PROJECT_ROOT,
                 env=os.environ | self._environment,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
             )
         try:
             self._wait_until_ready(self._process, timeout)

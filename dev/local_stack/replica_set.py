@@ -21,7 +21,8 @@ MEMBERS = 3
 
 #: Much less than by default, so that a new primary is soon there.
 _SETTINGS = {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500}
-_STEPPED_DOWN_SECONDS = 1
+#: The primary first waits for another member to catch up, so that it can hand over to that one at once.
+_STEP_DOWN = {"replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 4}
 
 
 class ReplicaSet(Server):
@@ -85,7 +86,7 @@ class ReplicaSet(Server):
             with MongoClient[dict[str, Any]](self.uri) as client:
                 while not stopping.wait(every):
                     with suppress(PyMongoError):  # There may be no primary at the moment.
-                        client.admin.command("replSetStepDown", _STEPPED_DOWN_SECONDS, force=True)
+                        client.admin.command(_STEP_DOWN)
                         times.append(time.monotonic())
 
         thread = threading.Thread(target=step_down, name="step-down", daemon=True)

@@ -15,6 +15,7 @@ looks for its document right before each write: there, a pause between the two c
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
-from include.databases.mongo import Session, same_deployment
+from include.databases.mongo import Session, retried, same_deployment
 from include.errors import ServiceError
 
 Document = dict[str, Any]
@@ -85,4 +86,4 @@ class Fence:
 
     def take_down(self) -> None:
         """Forget this task, which writes no more."""
-        self._writers.delete_one({"_id": self._id})
+        retried(partial(self._writers.delete_one, {"_id": self._id}))

@@ -20,7 +20,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from include.databases.fence import Fence, LostRightError
-from include.databases.mongo import Session, in_transaction
+from include.databases.mongo import Session, in_transaction, retried
 from include.databases.right_to_write import RightToWrite
 
 Document = dict[str, Any]
@@ -95,7 +95,7 @@ class Lease:
             self.release()
         else:
             with suppress(LostRightError):  # The next task will find out.
-                self.renew(LASTS_BETWEEN_TASKS)
+                retried(partial(self.renew, LASTS_BETWEEN_TASKS))
 
     def acquire(self, lasts: timedelta | None = None) -> float:
         """Take the lease, for ``LASTS`` by default, if it is free or this run has it already.
@@ -159,7 +159,7 @@ class Lease:
 
     def release(self) -> None:
         """Release the lease, if this run has it."""
-        self._leases.delete_one({"_id": self._work, "run": self._run})
+        retried(partial(self._leases.delete_one, {"_id": self._work, "run": self._run}))
 
 
 def _after(time_from_now: timedelta) -> Document:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import uuid4
 
-from pymongo import ReplaceOne, ReturnDocument
+from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from include.errors import ServiceError
@@ -36,7 +36,8 @@ class HubListing:
     :param id: its collection.
     :param endpoint: the Hub's address.
     :param release: the release of datasets-server whose rules decide which datasets are supported.
-    :param begun_at: when the first page was requested (UTC), from which its age counts.
+    :param begun_at: when the first page was requested (UTC), by the database's clock.
+    :param age: the time between then and the moment at which this was read, by the same clock.
     :param place: where to continue a listing that is not complete; None for the first page.
     :param requests: the number of requests so far.
     :param listed: the number of datasets; None until the listing is complete.
@@ -47,22 +48,19 @@ class HubListing:
     endpoint: str
     release: str
     begun_at: datetime
+    age: timedelta = field(compare=False)
     place: str | None = None
     requests: int = 0
     listed: int | None = None
     trusted: bool = False
 
-    @property
-    def age(self) -> timedelta:
-        """The time since it was begun."""
-        return datetime.now(UTC) - self.begun_at
-
     @classmethod
     def of(cls, collection: str, about: Document) -> Self:
-        """Read a listing from the document that describes it."""
-        fields = {**about, "id": collection, "begun_at": about["begun_at"].replace(tzinfo=UTC)}
-        del fields["_id"]
-        return cls(**fields)
+        """Read a listing from the document that describes it, with ``now`` beside its own fields."""
+        fields = {name: value for name, value in about.items() if name not in ("_id", "now")}
+        begun_at = about["begun_at"].replace(tzinfo=UTC)
+        age = about["now"].replace(tzinfo=UTC) - begun_at
+        return cls(**fields | {"id": collection, "begun_at": begun_at, "age": age})
 
 
 class ListingStore:
@@ -79,12 +77,10 @@ class ListingStore:
 
     def begin(self, endpoint: str, release: str) -> HubListing:
         """Begin a listing, which has no page yet."""
-        now = datetime.now(UTC)
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the precision of MongoDB
-        name = f"{_PREFIX}{now:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
-        about = {**ABOUT, "endpoint": endpoint, "release": release, "begun_at": now}
-        self._database[name].insert_one(about)
-        return HubListing.of(name, about)
+        collection = self._database[f"{_PREFIX}{uuid4().hex}"]
+        source = {"endpoint": {"$literal": endpoint}, "release": {"$literal": release}}
+        collection.update_one(ABOUT, [{"$set": {**source, "begun_at": "$$NOW"}}], upsert=True)
+        return self._existing(collection.name)
 
     def all(self) -> list[HubListing]:
         """Return the listings, the newest first."""
@@ -95,7 +91,8 @@ class ListingStore:
 
     def get(self, listing_id: str) -> HubListing | None:
         """Return a listing, or None if it is gone."""
-        about = self._database[listing_id].find_one(ABOUT)
+        pipeline: list[Document] = [{"$match": ABOUT}, {"$set": {"now": "$$NOW"}}]
+        about = next(iter(self._database[listing_id].aggregate(pipeline)), None)
         return HubListing.of(listing_id, about) if about else None
 
     def add(self, listing: HubListing, page: ListingPage, requests: int) -> HubListing:
@@ -122,13 +119,16 @@ class ListingStore:
         return self._update(listing, {"$set": {"trusted": True}})
 
     def _update(self, listing: HubListing, change: Document) -> HubListing:
-        about = self._database[listing.id].find_one_and_update(
-            ABOUT, change, return_document=ReturnDocument.AFTER
-        )
-        if about is None:
+        changed = self._database[listing.id].update_one(ABOUT, change)
+        if not changed.matched_count:
             self.drop(listing)  # the page just written has made the collection again
+        return self._existing(listing.id)
+
+    def _existing(self, listing_id: str) -> HubListing:
+        listing = self.get(listing_id)
+        if listing is None:
             raise ServiceError("Another run has dropped this listing of the Hub: list it again.")
-        return HubListing.of(listing.id, about)
+        return listing
 
     def count_among(self, listing: HubListing, names: Sequence[str]) -> int:
         """Return how many of some datasets are in a listing."""

@@ -249,7 +249,7 @@ class QueueStore:
         withdrawn = 0
         if retried(pending) != len(created):
             withdrawn = in_transaction(self._database.client, partial(self._withdraw, created), right)
-        self._unchecked.delete_one({"_id": created[0]["_id"]})
+        self._forget_unchecked(created[0]["_id"])
         return withdrawn
 
     def check_new_jobs(self, right: RightToWrite = UNRESTRICTED) -> None:
@@ -257,7 +257,10 @@ class QueueStore:
         for record in retried(lambda: list(self._unchecked.find({"database": self._database.name}))):
             created = retried(partial(self._still_pending, record["jobs"]))
             in_transaction(self._database.client, partial(self._withdraw, created), right)
-            self._unchecked.delete_one({"_id": record["_id"]})
+            self._forget_unchecked(record["_id"])
+
+    def _forget_unchecked(self, record_id: ObjectId) -> None:
+        retried(partial(self._unchecked.delete_one, {"_id": record_id}))
 
     def _still_pending(self, ids: Sequence[ObjectId]) -> list[Document]:
         return list(self._decodable.find({"_id": {"$in": ids}}, _JOB_FIELDS))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from datasets_server.xcoms import ListingReference, Shard
 from include.databases.listing_store import HubListing
 
-LISTING = HubListing("hubListing.1", "https://hub", "2024-03", datetime(2026, 1, 1, tzinfo=UTC), listed=7)
+LISTING = HubListing(
+    "hubListing.1", "https://hub", "2024-03", datetime(2026, 1, 1, tzinfo=UTC), timedelta(hours=1), listed=7
+)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
-from include.databases import listing_store, maintenance_store, queue_store
+from include.databases import maintenance_store, queue_store
 from include.databases.lease import HeldByAnotherRunError, Lease
+from include.databases.listing_store import ListingStore
+from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.conftest import Databases
 from tests.faults.worlds import backfill, end_state, make_world, undisturbed_end
 
@@ -32,7 +34,7 @@ def set_clock(off: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
             return datetime.now(tz) + off
 
     monkeypatch.setattr(time, "time", lambda: read_really() + off.total_seconds())
-    for module in (listing_store, maintenance_store, queue_store):
+    for module in (maintenance_store, queue_store):
         monkeypatch.setattr(module, "datetime", Clock)
 
 
@@ -61,3 +63,19 @@ def test_a_lease_is_neither_lost_nor_taken_by_a_clock_that_is_a_day_off(
         Lease(databases.maintenance, "backfill", "backfill tuesday").acquire()
     with ours.held() as right:
         right.check(None)
+
+
+@OFF
+def test_the_age_of_a_listing_is_that_of_the_clock_of_mongodb(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, off: timedelta
+) -> None:
+    listings = ListingStore(databases.maintenance)
+    begun = listings.begin("https://hub", DEFAULT_RELEASE)
+    set_clock(off, monkeypatch)
+
+    [kept] = listings.all()
+
+    assert timedelta(0) <= kept.age < timedelta(minutes=1)
+    assert kept.begun_at == begun.begun_at
+    next_one = listings.begin("https://hub", DEFAULT_RELEASE)
+    assert timedelta(0) <= next_one.begun_at - begun.begun_at < timedelta(minutes=1)

@@ -26,8 +26,9 @@ from include.planning.processing_graph import load_release
 
 Document = dict[str, Any]
 
-#: As a client of MongoDB should have it: a command that gets no answer fails after a minute.
-TIMEOUT_MS = 60_000
+#: As the hooks have them, but shorter: a command without an answer, or without a server, fails after so long.
+TIMEOUT_MS = 30_000
+_TIMEOUTS = ("socketTimeoutMS", "connectTimeoutMS", "serverSelectionTimeoutMS")
 BATCH_SIZE = 10
 
 
@@ -37,7 +38,8 @@ def make_world(mongo_uri: str, hub: HubServer, datasets: int) -> World:
         drop_databases(client)
         hub.load(generate(client[CACHE], client[QUEUE], datasets, load_release(), up_to_date=0))
     separator = "&" if "?" in mongo_uri else "/?"
-    return World(0, f"{mongo_uri}{separator}timeoutMS={TIMEOUT_MS}&connectTimeoutMS={TIMEOUT_MS}", hub.url)
+    timeouts = "&".join(f"{name}={TIMEOUT_MS}" for name in _TIMEOUTS)
+    return World(0, f"{mongo_uri}{separator}{timeouts}", hub.url)
 
 
 def backfill(
