@@ -169,7 +169,7 @@ def contents(*databases: Database[Document]) -> dict[str, list[Document]]:
 
 
 def _comparable(document: Document) -> Document:
-    times = ("created_at", "asked_at", "updated_at", "begun_at")
+    times = ("created_at", "asked_at", "updated_at", "begun_at", "kept_at")
     return {
         field: value
         for field, value in document.items()

@@ -270,13 +270,14 @@ class AirflowApi:
         """Unpause a DAG, so that the scheduler creates and starts its runs."""
         _checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
-    def trigger(self, dag_id: str, **params: Any) -> str:
+    def trigger(self, dag_id: str, *, run_id: str | None = None, **params: Any) -> str:
         """Trigger a DAG, as the form in the UI does, and return the id of the run.
 
+        :param run_id: the id; by default, Airflow chooses one.
         :param params: the parameters that differ from their default.
         :raises ServiceError: if a parameter has an invalid value.
         """
-        body = {"logical_date": None, "conf": params}
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": params}
         run: str = self._post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
         return run
 

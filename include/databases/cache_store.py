@@ -116,6 +116,8 @@ _BAD_VALUE = 2
 _NAMES_PER_REPLY = 10_000
 #: Selects all strings, and no other type.
 _ANY_NAME: Document = {"dataset": {"$gte": ""}}
+#: Without a condition on its first field, MongoDB does not use the index for the times.
+_ANY_STATUS: Document = {"http_status": {"$gte": MinKey()}}
 _TOTAL_FIELDS = ("kind", "http_status", "error_code")
 
 logger = logging.getLogger(__name__)
@@ -210,6 +212,14 @@ class CacheStore:
         """
         names = self._names_where(_selection_query(selection))
         return (name for name in names if selection.has_name(name))
+
+    def names_changed_since(self, time: datetime) -> Iterator[str]:
+        """Yield the names of the datasets with an entry that was updated at this time or later, in UTC.
+
+        An entry whose time is no date counts too. The index (http_status, error_code, kind, updated_at)
+        answers this; of these entries alone, MongoDB reads the documents.
+        """
+        return self._names_where(_ANY_STATUS | {"updated_at": {"$not": {"$lt": time}}})
 
     def _names_where(self, query: Document) -> Iterator[str]:
         return resumed(partial(self._names_after, query or _ANY_NAME))
@@ -510,8 +520,7 @@ def _selection_query(selection: Selection) -> Document:
     times = (("$gte", selection.updated_from), ("$lt", selection.updated_to))
     updated_at = {operator: time for operator, time in times if time is not None}
     if updated_at:
-        # Any status will do: without this condition on its first field, no index would be used.
-        query |= {"http_status": {"$gte": MinKey()}, "updated_at": updated_at}
+        query |= _ANY_STATUS | {"updated_at": updated_at}
     if selection.error_codes:
         query["error_code"] = {"$in": list(selection.error_codes)}
     return query

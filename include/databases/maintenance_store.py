@@ -16,12 +16,13 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from include.batches import batched
-from include.databases import removal_ledger
+from include.databases import proof_store, removal_ledger
 from include.databases.counts import Counts
 from include.databases.lease import Lease
 from include.databases.listing_store import ListingStore
 from include.databases.mongo import Session, in_transaction, resumed, retried
 from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
+from include.databases.proof_store import ProofStore
 from include.databases.removal_ledger import RemovalLedger
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.databases.run_records import COLLECTION as RUN_RECORDS
@@ -36,6 +37,8 @@ COLLECTIONS = dict.fromkeys(
         "removalCandidates",
         "unfinishedRebuilds",
         removal_ledger.COLLECTION,
+        proof_store.COLLECTION,
+        proof_store.LOOKS,
         RUN_RECORDS,
     ),
     ("find", "insert", "update", "remove"),
@@ -85,6 +88,7 @@ class MaintenanceStore:
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
         self._metrics.create_index([("action", 1), ("collected_at", 1)])
         self.removal_ledger().create_indexes()
+        proof_store.create_indexes(self._database)
 
     def listings(self) -> ListingStore:
         """Return the store of the Hub's listings."""
@@ -93,6 +97,10 @@ class MaintenanceStore:
     def removal_ledger(self) -> RemovalLedger:
         """Return the record of the removals."""
         return RemovalLedger(self._database)
+
+    def proofs(self, cache: str) -> ProofStore:
+        """Return the records of which datasets of a cache were proven to be up to date."""
+        return ProofStore(self._database, cache)
 
     def with_listing(self, listing_id: str) -> MaintenanceStore:
         """Return this store for a run that uses a listing."""

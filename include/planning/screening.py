@@ -32,8 +32,10 @@ def proven_up_to_date(
     pieces: Iterable[EntryColumns],
     datasets: Mapping[str, CachedDataset],
     revisions: Mapping[str, str],
-) -> set[str]:
+) -> dict[str, int]:
     """Return the datasets whose plan is certainly empty, provided that they have no pending jobs.
+
+    Each comes with the number of its entries.
 
     A dataset is proven if it has one entry for each expected artifact, all up to date, and no other entry.
     It takes time in proportion to the entries.
@@ -42,7 +44,7 @@ def proven_up_to_date(
     :param datasets: by name, with their lists of configs and splits; their ``entries`` are not used.
     :param revisions: the revision of each on the Hub.
     """
-    proven: set[str] = set()
+    proven: dict[str, int] = {}
     for columns in pieces:
         in_piece = [datasets[name] for name in columns.dataset.values if name in datasets]
         if in_piece:
@@ -52,7 +54,7 @@ def proven_up_to_date(
 
 def _proven_in(
     columns: EntryColumns, release: Release, datasets: Sequence[CachedDataset], revisions: Mapping[str, str]
-) -> set[str]:
+) -> dict[str, int]:
     places = _expected_places(columns, datasets)
     times = _times(release, columns, places, _good_entries(release, columns, revisions))
     expected = np.zeros(len(datasets), np.int64)  # artifacts
@@ -66,7 +68,7 @@ def _proven_in(
         outdated[owners[is_outdated]] = True
         expected += np.bincount(owners, minlength=len(datasets))
     proven = ~outdated & (_entry_counts(columns, datasets) == expected)
-    return {cached.dataset for cached, is_proven in zip(datasets, proven.tolist(), strict=True) if is_proven}
+    return {datasets[index].dataset: int(expected[index]) for index in np.flatnonzero(proven).tolist()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from include.summaries import SAMPLE_SIZE, add_to_sample, as_text
 
 BACKFILL = BackfillSummary(
     untouched=5,
+    proven_by_record=2,
+    proven_by_screening=1,
     backfilled=4,
     unsupported=3,
     failed=2,
@@ -92,6 +94,7 @@ def test_a_report_sums_up_the_run() -> None:
         "dry_run": False,
         "duration_seconds": 12.3,
         "datasets": {"untouched": 5, "backfilled": 4, "unsupported": 3, "removed": 2, "failed": 3},
+        "untouched_because_of": {"a_record": 2, "the_screening": 1, "a_plan": 2},
         "rebuilt": 0,
         "jobs": {"created": 1_100, "deleted": 10},
         "jobs_by_reason": {"empty": 1_000, "obsolete": 100},

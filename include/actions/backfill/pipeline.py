@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from include.actions.backfill.contradictions import without_contradictions
+from include.actions.backfill.proofs import Proofs
 from include.actions.backfill.reading import Part, Reader, Screened, UnreadPart
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.removal_limit import RemovalLimit
@@ -18,6 +19,7 @@ from include.batches import Progress, batched, rare_garbage_collection, read_ahe
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import keep_memory_of_replies
+from include.databases.proof_store import Proof
 from include.databases.queue_store import QueueStore
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import DatasetError
@@ -77,6 +79,7 @@ class Backfill:
 
     :param run_token: any text that no other run has; it writes them down under it.
     :param right: checked in each transaction; it hears of each batch and of each answer of the Hub.
+    :param proofs: what earlier runs have proven, and what this one does; None to read everything.
     """
 
     run_token: str
@@ -88,6 +91,7 @@ class Backfill:
     remover: Remover
     options: BackfillOptions = BackfillOptions()
     right: RightToWrite = UNRESTRICTED
+    proofs: Proofs | None = None
 
     def run(self, names: Iterable[str]) -> BackfillSummary:
         """Backfill datasets, each named once, and return what was done.
@@ -107,8 +111,11 @@ class Backfill:
             ask = partial(self._ask_hub, threads)
             for part, answers in read_ahead((part for _, part in parts), lambda part: ask(part.names)):
                 summary.untouched += part.up_to_date
+                self._keep(part.proofs)
                 self._backfill(part, answers, ask, summary)
                 progress.advance(part.size)
+        if self.proofs:
+            self.proofs.flush()
         self._pay_counts()
         summary.hub_requests = self.hub.requests - requests_before
         return summary
@@ -132,8 +139,15 @@ class Backfill:
         for _, batch in screened:
             self.right.progress()
             summary.untouched += batch.proven
+            summary.proven_by_record += batch.by_record
+            summary.proven_by_screening += len(batch.proofs)
+            self._keep(batch.proofs)
             progress.advance(batch.proven)
             yield from batch.parts
+
+    def _keep(self, proofs: Mapping[str, Proof]) -> None:
+        if self.proofs:
+            self.proofs.add(proofs)
 
     @property
     def _reader(self) -> Reader:
@@ -144,6 +158,7 @@ class Backfill:
             self.maintenance,
             self.hub.blocked,
             trust_listing=self.options.trust_listing,
+            proofs=self.proofs,
         )
 
     @property

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bson import ObjectId
 
+from include.actions.backfill.proofs import Proofs
 from include.batches import batched_by_weight
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import retried
+from include.databases.proof_store import Proof
 from include.databases.queue_store import QueueStore
 from include.errors import DatasetError
 from include.hub.block_list import BlockList
@@ -51,10 +53,21 @@ class UnreadPart:
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A batch after the screening: how many datasets it proves to be up to date, and all others."""
+    """A batch after the screening.
 
-    proven: int
+    :param by_record: how many datasets an earlier run proves to be up to date.
+    :param proofs: the datasets that this screening proves to be so.
+    :param parts: all others.
+    """
+
+    by_record: int
+    proofs: Mapping[str, Proof]
     parts: Sequence[UnreadPart]
+
+    @property
+    def proven(self) -> int:
+        """The number of datasets that are up to date."""
+        return self.by_record + len(self.proofs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,8 @@ class Part:
     ``names`` are those to ask the Hub about; ``up_to_date`` counts the others. ``plans`` are for the listed
     revisions. Without a listing there is nothing to plan for: then ``state`` is None. ``jobs_before`` are the
     ids of the jobs that were pending before the Hub was asked: its answers are no reason to delete others.
+    ``proofs`` are of the datasets that need no job and have none: of another, a job that fails to run would
+    leave no trace in the entries.
     """
 
     names: Sequence[str]
@@ -92,6 +107,7 @@ class Part:
     state: State | None
     plans: Mapping[str, Plan]
     jobs_before: Set[ObjectId]
+    proofs: Mapping[str, Proof] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -104,6 +120,7 @@ class Reader:
     """Reads datasets, and plans them.
 
     :param trust_listing: prove datasets to be up to date by the Hub's listing.
+    :param proofs: what earlier runs have proven; None to read everything.
     """
 
     release: Release
@@ -112,6 +129,7 @@ class Reader:
     maintenance: MaintenanceStore
     blocked: BlockList
     trust_listing: bool
+    proofs: Proofs | None = None
 
     def screen(self, names: Sequence[str]) -> Screened:
         """Find the datasets of a batch that are up to date, without a plan for each."""
@@ -120,22 +138,35 @@ class Reader:
     def _screen(self, names: Sequence[str]) -> Screened:
         revisions = self.maintenance.listed_revisions(names) if self.trust_listing else {}
         known = Known(revisions, self.maintenance.unfinished_rebuilds_among(names))
-        proven = self._proven(names, known) if revisions else set()
-        rest = [name for name in names if name not in proven]
+        candidates = self._candidates(names, known) if revisions else []
+        recorded = self._recorded(candidates, revisions)
+        proofs = self._proven([name for name in candidates if name not in recorded], revisions)
+        rest = [name for name in names if name not in recorded and name not in proofs]
         sizes = self.cache.entry_counts(rest) if rest else {}
         parts = [UnreadPart(part, known) for part in batched_by_weight(sizes, ENTRIES_AT_A_TIME)]
-        return Screened(len(proven), parts)
+        return Screened(len(recorded), proofs, parts)
 
-    def _proven(self, names: Sequence[str], known: Known) -> set[str]:
+    def _candidates(self, names: Sequence[str], known: Known) -> list[str]:
+        """Return the datasets that are up to date if all their entries are."""
         excluded = known.rebuilds | self.queue.with_pending_jobs(names)
-        in_question = [
-            name for name in known.revisions if name not in excluded and not self.blocked.blocks(name)
-        ]
-        columns, lists = self.cache.columns(in_question), self.cache.lists(in_question)
+        return [name for name in known.revisions if name not in excluded and not self.blocked.blocks(name)]
+
+    def _recorded(self, names: Sequence[str], revisions: Mapping[str, str]) -> set[str]:
+        """Return the datasets whose record holds: it has the listed revision and the number of entries."""
+        found = self.proofs.of(names) if self.proofs else {}
+        at_revision = [name for name, proof in found.items() if proof.revision == revisions[name]]
+        counts = self.cache.entry_counts(at_revision) if at_revision else {}
+        return {name for name in at_revision if counts[name] == found[name].entries}
+
+    def _proven(self, names: Sequence[str], revisions: Mapping[str, str]) -> dict[str, Proof]:
+        if not names:
+            return {}
+        columns, lists = self.cache.columns(names), self.cache.lists(names)
         try:
-            return proven_up_to_date(self.release, columns, lists, known.revisions)
+            proven = proven_up_to_date(self.release, columns, lists, revisions)
         except UnreadableColumnsError:
-            return set()  # The plan of each dataset finds the malformed entries.
+            return {}  # The plan of each dataset finds the malformed entries.
+        return {name: Proof(revisions[name], entries) for name, entries in proven.items()}
 
     def read_part(self, part: UnreadPart) -> Part:
         """Read datasets and plan their listed revisions: an empty plan needs no answer of the Hub."""
@@ -145,7 +176,10 @@ class Reader:
         state = self._read(part.names)
         plans = dict(self._listed_plans(part, state))
         undecided = [name for name in part.names if name not in plans or not plans[name].is_empty]
-        return Part(undecided, len(part.names) - len(undecided), part.known, state, plans, state.job_ids)
+        proofs = dict(_proofs(part.names, plans, state))
+        return Part(
+            undecided, len(part.names) - len(undecided), part.known, state, plans, state.job_ids, proofs
+        )
 
     def asked_again(self, part: Part, names: Sequence[str]) -> Part:
         """Return a part of which the Hub is to be asked again about some datasets."""
@@ -216,6 +250,13 @@ class Reader:
         except DatasetError as error:
             return error
         return plan
+
+
+def _proofs(names: Iterable[str], plans: Mapping[str, Plan], state: State) -> Iterator[tuple[str, Proof]]:
+    for name in names:
+        cached, plan = state.cached[name], plans.get(name)
+        if plan and plan.is_empty and not state.jobs.get(name) and isinstance(cached, CachedDataset):
+            yield name, Proof(plan.revision, len(cached.entries))
 
 
 def _sparing_new_jobs(

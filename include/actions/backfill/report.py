@@ -18,7 +18,8 @@ class BackfillSummary(Summary):
     ``rebuilt`` are the incoherent caches that are removed and made anew, ``over_limit`` those that stay
     because of the limit of the day, which are untouched. ``jobs_by_reason`` counts the created jobs.
     ``hub_requests`` leaves out those for the listing. ``supported_sample`` has names of datasets that the Hub
-    called supported. ``warnings`` are texts for people.
+    called supported. ``warnings`` are texts for people. Some of the ``untouched`` are proven to be up to date
+    by the record of an earlier run, and some by the screening of all their entries.
     """
 
     untouched: int = 0
@@ -35,9 +36,16 @@ class BackfillSummary(Summary):
     unsupported_sample: list[str] = field(default_factory=list)
     over_limit_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
-    # Two summaries that differ in this alone say the same.
+    # Two summaries that differ in these alone say the same.
     supported_sample: list[str] = field(default_factory=list, compare=False)
+    proven_by_record: int = field(default=0, compare=False)
+    proven_by_screening: int = field(default=0, compare=False)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def proven_by_plan(self) -> int:
+        """How many datasets are untouched because their plan is empty."""
+        return self.untouched - self.proven_by_record - self.proven_by_screening - self.over_limit
 
     def count_failure(self, name: str, error: DatasetError) -> None:
         """Count a dataset that could not be handled."""
@@ -116,6 +124,11 @@ def backfill_report(
             "unsupported": backfill.unsupported,
             "removed": removal.removed,
             "failed": backfill.failed + removal.failed,
+        },
+        "untouched_because_of": {
+            "a_record": backfill.proven_by_record,
+            "the_screening": backfill.proven_by_screening,
+            "a_plan": backfill.proven_by_plan,
         },
         "rebuilt": backfill.rebuilt,
         "jobs": {"created": backfill.jobs_created, "deleted": backfill.jobs_deleted},

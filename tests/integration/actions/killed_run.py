@@ -23,6 +23,7 @@ from pymongo.monitoring import (
 from include.actions.backfill.archiving import Archiver
 from include.actions.backfill.hub_listing import HubLister
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
+from include.actions.backfill.proofs import Proofs, fingerprint, look_for_changes
 from include.actions.backfill.removal import Remover, UnsupportedRemoval
 from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.restore_datasets import Restorer
@@ -92,8 +93,19 @@ class Action:
             if self.name == "listing":
                 HubLister(hub, maintenance.listings(), cache).whole()
                 return
-            options = BackfillOptions(batch_size=2)
-            backfill = Backfill(RUN, release, cache, queue, maintenance, hub, remover, options)
+            proofs = maintenance.proofs(cache.name)
+            look_for_changes(cache, proofs, timedelta(hours=1))
+            backfill = Backfill(
+                RUN,
+                release,
+                cache,
+                queue,
+                maintenance,
+                hub,
+                remover,
+                BackfillOptions(batch_size=2),
+                proofs=Proofs(proofs, fingerprint(release)),
+            )
             backfill.run(chain(list(maintenance.unfinished_rebuilds()), cache.dataset_names()))
 
 
@@ -144,10 +156,16 @@ _processes.set_forkserver_preload(["pytest", __name__])
 
 def kill(action: Action, write: int, moment: Moment) -> None:
     """Do an action in a process that dies before or after the write of this number."""
+    assert is_killed(action, write, moment), f"not killed {moment} write {write}"
+
+
+def is_killed(action: Action, write: int, moment: Moment) -> bool:
+    """Do as :func:`kill`, and return whether the action has so many writes."""
     process = _processes.Process(target=do_and_die, args=(action, write, moment))
     process.start()
     process.join(timeout=60)
-    assert process.exitcode == -signal.SIGKILL, f"not killed {moment} write {write}"
+    assert process.exitcode in (0, -signal.SIGKILL)
     with MongoClient[dict[str, Any]](action.mongo_uri) as client:
         # The server ends the transaction of a client that has vanished by itself, but only after a minute.
         client.admin.command("killAllSessions", [])
+    return process.exitcode != 0
