@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,16 +12,20 @@ from uuid import uuid4
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from datasets_server.notices import send_notice
+from datasets_server.services import Services
 from datasets_server.settings import NoticeKind
-from include.databases.lease import HeldByAnotherRunError, Lease
-from include.databases.maintenance_store import MaintenanceStore
-from include.databases.right_to_write import RightToWrite
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import ConfigurationError, ServiceError
 from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.databases.lease import Lease
+    from include.databases.maintenance_store import MaintenanceStore
+
+#: The work of writing to the datasets, which only one run at a time may do.
+WRITING = "backfill"
 TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
 #: The key under which the first task of a run stores the token of the run.
 KEY = "run_token"
@@ -63,6 +67,20 @@ def run_token(context: Context) -> str:
     return str(token)
 
 
+def turn_to_write(
+    services: Services,
+    context: Context,
+    *,
+    dry_run: bool,
+    skip_if_busy: bool = False,
+    by_last_task: bool = False,
+) -> AbstractContextManager[RightToWrite]:
+    """Hold the right to write to the datasets, as :func:`turn` does. A dry run needs none."""
+    if dry_run:
+        return nullcontext(UNRESTRICTED)
+    return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy, by_last_task=by_last_task)
+
+
 @contextmanager
 def turn(
     maintenance: MaintenanceStore,
@@ -83,6 +101,9 @@ def turn(
         slot on the worker, and tries again a little later.
     :raises AirflowSkipException: if another run has the right and this one is skipped.
     """
+    # Imported here, because DAG files import this module, which then would load pymongo.
+    from include.databases.lease import HeldByAnotherRunError
+
     with ExitStack() as held:
         try:
             lease = _lease(maintenance, work, context)

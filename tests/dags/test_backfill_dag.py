@@ -13,7 +13,8 @@ import pytest
 from pymongo.database import Database
 
 from datasets_server import runs
-from datasets_server.operators.backfill import WRITING, ApproveRemovalsOperator
+from datasets_server.operators.backfill import ApproveRemovalsOperator
+from datasets_server.runs import WRITING
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.s3_server import S3Server
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome

@@ -8,7 +8,7 @@ import pytest
 from pymongo.database import Database
 
 from datasets_server import runs
-from datasets_server.operators.backfill import WRITING
+from datasets_server.runs import WRITING
 from dev.local_stack.hub_server import HubServer
 from include.databases.lease import Lease
 from include.databases.mongo import MAINTENANCE_DATABASE

@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from include.batches import Progress
-from include.databases.cache_store import CacheStore
-from include.databases.listing_store import HubListing, ListingStore
 from include.errors import ConfigurationError
-from include.hub.client import Hub, LostPlaceError
+from include.hub.answers import LostPlaceError
+
+if TYPE_CHECKING:
+    from include.databases.cache_store import CacheStore
+    from include.databases.listing_store import HubListing, ListingStore
+    from include.hub.client import Hub
 
 #: For how long an unfinished listing can be continued, and a trusted one used again.
 CONTINUED_FOR = timedelta(hours=2)

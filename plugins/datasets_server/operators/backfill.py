@@ -7,7 +7,6 @@ token of the run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain, islice
@@ -21,6 +20,7 @@ from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.selection import SelectingOperator
 from datasets_server.params import ENTRIES_PER_SHARD
 from datasets_server.runs import (
+    WRITING,
     end_run,
     end_turn,
     results,
@@ -28,29 +28,28 @@ from datasets_server.runs import (
     run_token,
     seconds_since_start,
     skip_if_turn_was_skipped,
-    turn,
+    turn_to_write,
     within_error_limit,
 )
 from datasets_server.services import Services, open_services
 from datasets_server.settings import NoticeKind
 from datasets_server.xcoms import ListingReference, Shard
 from include.actions.backfill.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
-from include.actions.backfill.pipeline import Backfill, BackfillOptions
-from include.actions.backfill.removal import UnsupportedRemoval
 from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
-from include.databases.cache_store import CacheStore, Selection
-from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
-from include.databases.name_ranges import NameRange
-from include.databases.right_to_write import UNRESTRICTED, RightToWrite
+from include.databases.selection import Selection
 from include.planning.dataset_state import Priority
-from include.planning.processing_graph import Release
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.actions.backfill.pipeline import Backfill
+    from include.databases.cache_store import CacheStore
+    from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
+    from include.databases.name_ranges import NameRange
+    from include.databases.right_to_write import RightToWrite
+    from include.planning.processing_graph import Release
+
 NAMES_SHOWN_FOR_APPROVAL = 200
-#: The work that only one run at a time may do.
-WRITING = "backfill"
 
 
 class CachedDatasetsOperator(SelectingOperator):
@@ -184,8 +183,10 @@ class ListShardsOperator(CachedDatasetsOperator):
         skip_if_busy = is_scheduled and self.scheduled_if_busy == "skip"
         with (
             open_services() as services,
-            _turn(services, context, preview=bool(self.preview), skip_if_busy=skip_if_busy) as right,
+            turn_to_write(services, context, dry_run=bool(self.preview), skip_if_busy=skip_if_busy) as right,
         ):
+            if not self.preview:
+                services.maintenance.create_indexes()
             selection = self.selection_in(services.release, context)
             if selection.is_everything:
                 ranges = self._ranges_of_cache(services.cache)
@@ -286,7 +287,8 @@ class BackfillShardOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Backfill the shard."""
         run = run_token(context)
-        with open_services() as services, _turn(services, context, preview=bool(self.preview)) as right:
+        dry_run = bool(self.preview)
+        with open_services() as services, turn_to_write(services, context, dry_run=dry_run) as right:
             listing_id, warnings = self._usable_listing(services.maintenance)
             backfill = self._backfill(services, context, listing_id, right)
             summary = backfill.run(_names(Shard.from_json(self.shard), services, run))
@@ -305,6 +307,8 @@ class BackfillShardOperator(BaseOperator):
     def _backfill(
         self, services: Services, context: Context, listing_id: str | None, right: RightToWrite
     ) -> Backfill:
+        from include.actions.backfill.pipeline import Backfill, BackfillOptions
+
         maintenance = services.maintenance
         return Backfill(
             run_token(context),
@@ -346,15 +350,6 @@ def _names(shard: Shard, services: Services, run: str) -> Iterator[str]:
     unfinished = set(services.maintenance.unfinished_rebuilds(shard.names))
     cached = services.cache.dataset_names(shard.names)
     return chain(unfinished, (name for name in cached if name not in unfinished))
-
-
-def _turn(
-    services: Services, context: Context, *, preview: bool, skip_if_busy: bool = False
-) -> AbstractContextManager[RightToWrite]:
-    """Hold the right to write to the datasets, unless this is a preview."""
-    if preview:
-        return nullcontext(UNRESTRICTED)
-    return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy)
 
 
 class ApproveRemovalsOperator(LastingApprovalOperator):
@@ -465,10 +460,12 @@ class RemoveDatasetsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
+        from include.actions.backfill.removal import UnsupportedRemoval
+
         if self.preview:
             return RemovalSummary().as_json()
         supported = BackfillSummary.total(results(context, self.shard_task_id)).supported_sample
-        with open_services() as services, _turn(services, context, preview=False) as right:
+        with open_services() as services, turn_to_write(services, context, dry_run=False) as right:
             maintenance = self._with_listing(services.maintenance, context)
             limit = services.removal_limit(self.max_removals_per_day)
             approver = ApproveRemovalsOperator.approver(context, self.approval_task_id)
