@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: The work of writing to the datasets, which only one run at a time may do.
 WRITING = "backfill"
 TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
+#: The key under which Airflow stores what a task returns.
+RETURNED = "return_value"
 #: The key under which the first task of a run stores the token of the run.
 KEY = "run_token"
 #: The key under which a task that is skipped, because another run is at work, stores which one that is.
@@ -148,7 +150,7 @@ def skip_if_turn_was_skipped(context: Context, task_id: str) -> None:
     """
     because = context["ti"].xcom_pull(task_ids=task_id, key=SKIPPED_KEY)
     if because is not None:
-        context["ti"].xcom_push("return_value", {"skipped": because})
+        context["ti"].xcom_push(RETURNED, {"skipped": because})
         raise AirflowSkipException(f"This run did nothing, because {because}.")
 
 
@@ -181,19 +183,27 @@ def within_error_limit(result: Result, error_limit: int, context: Context, what:
     :param what: what failed, in the plural.
     :raises ServiceError: if it has more errors.
     """
+    context["ti"].xcom_push(RETURNED, result)
+    check_error_limit(result, error_limit, what)
+    return result
+
+
+def check_error_limit(result: Result, error_limit: int, what: str) -> None:
+    """Make sure that a result has at most ``error_limit`` errors, as :func:`within_error_limit` does."""
     if result["failed"] > error_limit:
-        context["ti"].xcom_push("return_value", result)
         raise ServiceError(
             f"{result['failed']:,} {what} failed, more than error_limit ({error_limit:,})."
             f" The first of them: {'; '.join(result['error_sample'][:3])}"
         )
-    return result
 
 
-def results(context: Context, task_id: str) -> list[Result]:
-    """Return the results of a task, one for each mapped instance that has one."""
+def results(context: Context, task_id: str, key: str = RETURNED) -> list[Result]:
+    """Return the results of a task, one for each mapped instance that has one.
+
+    :param key: of the XCom.
+    """
     # With a list of task ids, Airflow always returns a list.
-    found = context["ti"].xcom_pull(task_ids=[task_id])
+    found = context["ti"].xcom_pull(task_ids=[task_id], key=key)
     return [result for result in found if result]
 
 
@@ -211,7 +221,7 @@ def end_run(context: Context, report: Result) -> Result:
     :raises AirflowFailException: if a task failed. The report is in XCom even then.
     """
     logger.info("%s", as_text(report))
-    context["ti"].xcom_push("return_value", report)
+    context["ti"].xcom_push(RETURNED, report)
     fail_if_a_task_failed(context)
     return report
 
