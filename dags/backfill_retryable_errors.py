@@ -4,7 +4,7 @@ A run selects the datasets with a cache entry that has an error code to retry, a
 with the tasks of the DAG `backfill`.
 
 **When it runs.** Every ten minutes. While another run, of this DAG or of `backfill`, writes to the datasets,
-a scheduled run is skipped, and the log of `list_shards` says so; any other run waits there, without occupying
+a scheduled run is skipped, and the log of `find_work` says so; any other run waits there, without occupying
 a worker. Run it by hand after an incident, when many entries have an error whose cause is gone. In
 Airflow's *backfill* by date range, each run takes the datasets with such an entry updated in its data
 interval.

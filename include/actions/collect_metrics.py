@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import nlargest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from include.databases.counts import Counts
 from include.summaries import SAMPLE_SIZE
+
+if TYPE_CHECKING:
+    from include.databases.counts import Counts
 
 
 def metrics_report(counts: Sequence[Counts], seconds: float, *, dry_run: bool) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from datetime import datetime
 
 from bson.raw_bson import RawBSONDocument
 
-from include.databases.cache_store import CacheStore, Selection, artifact, has_wildcard
+from include.databases.cache_store import CacheStore, artifact
 from include.databases.mongo import DOCUMENTS_PER_TRANSACTION
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
+from include.databases.selection import Selection, has_wildcard
 from include.errors import DatasetError
 from include.storage.asset_storage import dataset_folder
 from include.storage.removed_datasets import Archive, Record, RemovedDatasets

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from itertools import groupby, product
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bson import Int64, MinKey, encode
 from bson.errors import BSONError
@@ -42,9 +41,12 @@ from include.databases.name_ranges import ALL_NAMES, NameRange, cut, in_range
 from include.databases.owed_counts import CountMove, OwedCounts
 from include.databases.pymongo_internals import raw_replies
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
+from include.databases.selection import Selection, has_wildcard
 from include.errors import DatasetError
 from include.planning.dataset_state import CachedDataset, Entry
-from include.planning.entry_columns import EntryColumns
+
+if TYPE_CHECKING:
+    from include.planning.entry_columns import EntryColumns
 
 Document = dict[str, Any]
 
@@ -121,30 +123,6 @@ _ANY_STATUS: Document = {"http_status": {"$gte": MinKey()}}
 _TOTAL_FIELDS = ("kind", "http_status", "error_code")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which cached datasets a run is about: those that meet every given condition.
-
-    ``names`` are names or shell wildcards (``org/*``; a star matches a slash too); without any, every name is
-    selected. The other conditions select the datasets with an entry that meets them all: it was updated from
-    ``updated_from`` (inclusive) to ``updated_to`` (exclusive), in UTC, and has one of the ``error_codes``.
-    """
-
-    names: tuple[str, ...] = ()
-    updated_from: datetime | None = None
-    updated_to: datetime | None = None
-    error_codes: tuple[str, ...] = ()
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether every cached dataset is selected."""
-        return self == Selection()
-
-    def has_name(self, dataset: str) -> bool:
-        """Return whether the name of a dataset is selected."""
-        return not self.names or any(fnmatchcase(dataset, name) for name in self.names)
 
 
 class CacheStore:
@@ -257,6 +235,9 @@ class CacheStore:
 
         :raises UnreadableColumnsError: if an entry is malformed.
         """
+        # Imported here, because numpy and pyarrow take half a second, and only a backfill reads columns.
+        from include.planning.entry_columns import EntryColumns
+
         query = {"dataset": {"$in": names}}
         replies = raw_replies(
             self._entries, query, ENTRY_METADATA, sort="dataset", batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
@@ -524,11 +505,6 @@ def _selection_query(selection: Selection) -> Document:
     if selection.error_codes:
         query["error_code"] = {"$in": list(selection.error_codes)}
     return query
-
-
-def has_wildcard(name: str) -> bool:
-    """Return whether the name in a selection is a shell wildcard."""
-    return any(character in name for character in "*?[")
 
 
 def _group(entry: Mapping[str, Any]) -> Group | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pymongo.client_session import ClientSession
+if TYPE_CHECKING:
+    from pymongo.client_session import ClientSession
 
 
 class RightToWrite(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from include.errors import ServiceError
+
 
 @dataclass(frozen=True, slots=True)
 class Supported:
@@ -45,3 +47,7 @@ class ListingPage:
 
     datasets: list[ListedDataset]
     next_place: str | None
+
+
+class LostPlaceError(ServiceError):
+    """The Hub no longer knows a place in its listing: list it from the beginning."""

@@ -21,7 +21,7 @@ from huggingface_hub.utils import (
 )
 
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.answers import ListedDataset, ListingPage, Support, Unsupported
+from include.hub.answers import ListedDataset, ListingPage, LostPlaceError, Support, Unsupported
 from include.hub.block_list import BlockList
 from include.hub.deadline import within
 from include.hub.requests import (
@@ -48,10 +48,6 @@ _ANSWER_CHARACTERS = 5_000
 _PLACE_REFUSED = (400, 404, 410, 422)
 #: A failed request, or an answer that is no JSON.
 _NO_ANSWER = (HTTPError, ValueError, RecursionError)
-
-
-class LostPlaceError(ServiceError):
-    """The Hub no longer knows a place in its listing: list it from the beginning."""
 
 
 class Hub:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from bson import ObjectId
+if TYPE_CHECKING:
+    from bson import ObjectId
 
 
 class JobStatus(StrEnum):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
+
+from airflow.sdk import XComArg
 
 from datasets_server.operators.backfill import (
     ApproveRemovalsOperator,
     BackfillShardOperator,
-    ListHubOperator,
-    ListShardsOperator,
+    FindWorkOperator,
+    RemovalsFoundOperator,
     RemoveDatasetsOperator,
     ReportOperator,
 )
@@ -24,29 +26,22 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         ``error_codes`` and ``ignore_failed_runs``.
     """
     error_codes = "{{ params.error_codes }}" if retryable_errors else None
-    selection: dict[str, Any] = {
-        "datasets": "{{ params.datasets }}",
-        "updated_from": "{{ params.updated_from }}",
-        "updated_to": "{{ params.updated_to }}",
-        "error_codes": error_codes,
-    }
-    list_hub = ListHubOperator(
-        task_id="list_hub",
+    find_work = FindWorkOperator(
+        task_id="find_work",
+        datasets="{{ params.datasets }}",
+        updated_from="{{ params.updated_from }}",
+        updated_to="{{ params.updated_to }}",
+        error_codes=error_codes,
+        shards="{{ params.shards }}",
         listing_min_share="{{ params.listing_min_share }}",
         untrusted_listing="{{ params.untrusted_listing }}",
-        **selection,
-    )
-    list_shards = ListShardsOperator(
-        task_id="list_shards",
-        shards="{{ params.shards }}",
         scheduled_if_busy=scheduled_if_busy,
         preview="{{ params.dry_run }}",
-        **selection,
     )
     backfill_shard = BackfillShardOperator.partial(
         task_id="backfill_shard",
         pool=shard_pool(),
-        listing=list_hub.output,
+        listing=XComArg(find_work, FindWorkOperator.LISTING),
         listing_max_age="{{ params.listing_max_age }}",
         untrusted_listing="{{ params.untrusted_listing }}",
         priority="{{ params.priority }}",
@@ -56,7 +51,10 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         error_limit="{{ params.error_limit }}",
         error_codes=error_codes,
         ignore_failed_runs="{{ params.ignore_failed_runs }}" if retryable_errors else False,
-    ).expand(shard=list_shards.output)
+    ).expand(shard=find_work.output)
+    removals_found = RemovalsFoundOperator.partial(task_id="removals_found").expand(
+        to_remove=backfill_shard.output
+    )
     approve_removals = ApproveRemovalsOperator(
         task_id="approve_removals",
         limit="{{ params.removal_limit }}",
@@ -64,18 +62,16 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
     )
     remove_datasets = RemoveDatasetsOperator(
         task_id="remove_datasets",
-        listing_task_id="list_hub",
+        work_task_id="find_work",
         listing_max_age="{{ params.listing_max_age }}",
         shard_task_id="backfill_shard",
         approval_task_id="approve_removals",
         max_removals_per_day="{{ params.max_removals_per_day }}",
-        preview="{{ params.dry_run }}",
         error_limit="{{ params.error_limit }}",
     )
     report = ReportOperator(
         task_id="report",
-        listing_task_id="list_hub",
-        ranges_task_id="list_shards",
+        work_task_id="find_work",
         shard_task_id="backfill_shard",
         approval_task_id="approve_removals",
         removal_task_id="remove_datasets",
@@ -83,4 +79,6 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         preview="{{ params.dry_run }}",
         trigger_rule="all_done",
     )
-    list_hub >> list_shards >> backfill_shard >> approve_removals >> remove_datasets >> report
+    find_work >> backfill_shard >> removals_found >> approve_removals >> remove_datasets >> report
+    # One failed shard ends the removal before it begins, but the report waits for the other shards.
+    backfill_shard >> report

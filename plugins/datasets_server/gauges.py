@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from airflow.configuration import conf
 from airflow.sdk.observability import stats
 
 from include.actions.collect_metrics import label
-from include.databases.counts import Counts
+
+if TYPE_CHECKING:
+    from include.databases.counts import Counts
 
 PREFIX = "datasets_server."
 

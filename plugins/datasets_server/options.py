@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow.configuration import conf
-from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.sdk import CronDataIntervalTimetable
+from airflow.sdk.configuration import conf
 
 from datasets_server.actions import Action
 from datasets_server.settings import POOL

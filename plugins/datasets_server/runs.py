@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,17 +12,23 @@ from uuid import uuid4
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from datasets_server.notices import send_notice
+from datasets_server.services import Services
 from datasets_server.settings import NoticeKind
-from include.databases.lease import HeldByAnotherRunError, Lease
-from include.databases.maintenance_store import MaintenanceStore
-from include.databases.right_to_write import RightToWrite
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import ConfigurationError, ServiceError
 from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.databases.lease import Lease
+    from include.databases.maintenance_store import MaintenanceStore
+
+#: The work of writing to the datasets, which only one run at a time may do.
+WRITING = "backfill"
 TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
+#: The key under which Airflow stores what a task returns.
+RETURNED = "return_value"
 #: The key under which the first task of a run stores the token of the run.
 KEY = "run_token"
 #: The key under which a task that is skipped, because another run is at work, stores which one that is.
@@ -63,6 +69,20 @@ def run_token(context: Context) -> str:
     return str(token)
 
 
+def turn_to_write(
+    services: Services,
+    context: Context,
+    *,
+    dry_run: bool,
+    skip_if_busy: bool = False,
+    by_last_task: bool = False,
+) -> AbstractContextManager[RightToWrite]:
+    """Hold the right to write to the datasets, as :func:`turn` does. A dry run needs none."""
+    if dry_run:
+        return nullcontext(UNRESTRICTED)
+    return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy, by_last_task=by_last_task)
+
+
 @contextmanager
 def turn(
     maintenance: MaintenanceStore,
@@ -83,6 +103,9 @@ def turn(
         slot on the worker, and tries again a little later.
     :raises AirflowSkipException: if another run has the right and this one is skipped.
     """
+    # Imported here, because DAG files import this module, which then would load pymongo.
+    from include.databases.lease import HeldByAnotherRunError
+
     with ExitStack() as held:
         try:
             lease = _lease(maintenance, work, context)
@@ -127,7 +150,7 @@ def skip_if_turn_was_skipped(context: Context, task_id: str) -> None:
     """
     because = context["ti"].xcom_pull(task_ids=task_id, key=SKIPPED_KEY)
     if because is not None:
-        context["ti"].xcom_push("return_value", {"skipped": because})
+        context["ti"].xcom_push(RETURNED, {"skipped": because})
         raise AirflowSkipException(f"This run did nothing, because {because}.")
 
 
@@ -160,19 +183,27 @@ def within_error_limit(result: Result, error_limit: int, context: Context, what:
     :param what: what failed, in the plural.
     :raises ServiceError: if it has more errors.
     """
+    context["ti"].xcom_push(RETURNED, result)
+    check_error_limit(result, error_limit, what)
+    return result
+
+
+def check_error_limit(result: Result, error_limit: int, what: str) -> None:
+    """Make sure that a result has at most ``error_limit`` errors, as :func:`within_error_limit` does."""
     if result["failed"] > error_limit:
-        context["ti"].xcom_push("return_value", result)
         raise ServiceError(
             f"{result['failed']:,} {what} failed, more than error_limit ({error_limit:,})."
             f" The first of them: {'; '.join(result['error_sample'][:3])}"
         )
-    return result
 
 
-def results(context: Context, task_id: str) -> list[Result]:
-    """Return the results of a task, one for each mapped instance that has one."""
+def results(context: Context, task_id: str, key: str = RETURNED) -> list[Result]:
+    """Return the results of a task, one for each mapped instance that has one.
+
+    :param key: of the XCom.
+    """
     # With a list of task ids, Airflow always returns a list.
-    found = context["ti"].xcom_pull(task_ids=[task_id])
+    found = context["ti"].xcom_pull(task_ids=[task_id], key=key)
     return [result for result in found if result]
 
 
@@ -190,7 +221,7 @@ def end_run(context: Context, report: Result) -> Result:
     :raises AirflowFailException: if a task failed. The report is in XCom even then.
     """
     logger.info("%s", as_text(report))
-    context["ti"].xcom_push("return_value", report)
+    context["ti"].xcom_push(RETURNED, report)
     fail_if_a_task_failed(context)
     return report
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from include.databases.listing_store import HubListing
 from include.databases.name_ranges import NameRange
+
+if TYPE_CHECKING:
+    from include.databases.listing_store import HubListing
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
-from datasets_server import runs
-from datasets_server.operators.backfill import WRITING, ApproveRemovalsOperator
+from datasets_server.operators.backfill import ApproveRemovalsOperator, FindWorkOperator
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.s3_server import S3Server
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
-from include.databases.lease import Lease
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
-from tests.dags.conftest import BUCKET, RELEASE, RunDag, set_variable
+from tests.dags.conftest import BUCKET, RELEASE, RunDag, parsed, set_variable
 
 
 def dump(*databases: Database[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -99,6 +95,43 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(
     assert dry["removed"] == {"waiting_jobs": 0, "cache_entries": 0, "archives": 0, "asset_folders": 0}
 
 
+def test_without_datasets_to_remove_airflow_skips_the_approval_and_the_removal(
+    sample: None, run_dag: RunDag
+) -> None:
+    up_to_date = sorted(datasets_by_outcome(RELEASE)[Outcome.UNTOUCHED])
+
+    finished = run_dag("backfill", datasets=up_to_date)
+
+    assert finished.state == "success"
+    assert finished.report["datasets"]["untouched"] == len(up_to_date)
+    assert finished.tasks == dict.fromkeys(("find_work", "backfill_shard", "report"), "success") | (
+        dict.fromkeys(("removals_found", "approve_removals", "remove_datasets"), "skipped")
+    )
+
+
+def test_without_datasets_at_all_there_is_no_shard(
+    sample: None, run_dag: RunDag, databases: Databases, hub_server: HubServer
+) -> None:
+    finished = run_dag("backfill", datasets=["nobody/*"])
+
+    assert finished.state == "success"
+    assert set(finished.report["datasets"].values()) == {0}
+    assert finished.tasks == dict.fromkeys(("find_work", "report"), "success") | dict.fromkeys(
+        ("backfill_shard", "removals_found", "approve_removals", "remove_datasets"), "skipped"
+    )
+    assert hub_server.state.requests_by_route == {"whoami": 1}
+    maintenance = databases.cache.client[MAINTENANCE_DATABASE]
+    assert maintenance["leases"].count_documents({}) == 0
+    assert maintenance["runRecords"].find_one({"last_good_run": {"$exists": True}}) is None
+
+
+def test_the_report_waits_for_all_shards_though_one_has_failed(airflow_database: None) -> None:
+    report = parsed("backfill").get_task("report")
+
+    assert report.upstream_task_ids == {"backfill_shard", "remove_datasets"}
+    assert report.trigger_rule == "all_done"
+
+
 def test_only_the_named_datasets_change(
     sample: None, run_dag: RunDag, databases: Databases, hub_server: HubServer
 ) -> None:
@@ -147,7 +180,7 @@ def test_times_in_the_wrong_order_are_refused(sample: None, run_dag: RunDag) -> 
     finished = run_dag("backfill", updated_from="2026-02-01T00:00:00Z", updated_to="2026-01-01T00:00:00Z")
 
     assert finished.state == "failed"
-    assert finished.tasks["list_hub"] == "failed"
+    assert finished.tasks["find_work"] == "failed"
     assert finished.tasks["backfill_shard"] == "upstream_failed"
 
 
@@ -248,8 +281,9 @@ def test_the_limit_of_the_day_is_for_all_dags_together(
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("datasets", [[], ["nobody/*"]], ids=["all datasets", "none"])
 def test_a_run_finishes_the_removals_of_an_earlier_one(
-    sample: None, run_dag: RunDag, databases: Databases, tmp_path: Path, dry_run: bool
+    sample: None, run_dag: RunDag, databases: Databases, tmp_path: Path, dry_run: bool, datasets: list[str]
 ) -> None:
     """An earlier run has removed all but the files."""
     names = datasets_by_outcome(RELEASE)[Outcome.REMOVED]
@@ -259,9 +293,10 @@ def test_a_run_finishes_the_removals_of_an_earlier_one(
     folders = [tmp_path / "assets" / name / "--" for name in names]
     assert any(folder.exists() for folder in folders)
 
-    finished = run_dag("backfill", dry_run=dry_run)
+    finished = run_dag("backfill", dry_run=dry_run, datasets=datasets)
 
     assert finished.state == "success"
+    assert finished.tasks["remove_datasets"] == ("skipped" if dry_run else "success")
     assert any(folder.exists() for folder in folders) == dry_run
     assert set(ledger.unfinished()) == (names if dry_run else set())
 
@@ -348,7 +383,7 @@ def test_without_a_trusted_listing_the_run_stops_if_it_is_to_stop(
 
     finished = run_dag("backfill", untrusted_listing="stop")
 
-    assert finished.state == finished.tasks["list_hub"] == "failed"
+    assert finished.state == finished.tasks["find_work"] == "failed"
     assert dump(databases.cache, databases.queue) == before
 
     assert run_dag("backfill", untrusted_listing="stop", listing_min_share=5).state == "success"
@@ -357,30 +392,20 @@ def test_without_a_trusted_listing_the_run_stops_if_it_is_to_stop(
 def test_a_shard_whose_listing_is_gone_asks_the_hub_about_each_dataset(
     sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Let another run hold the lease until the listing is gone, so that the shard starts after that."""
-    monkeypatch.setattr(runs, "TIME_BETWEEN_ATTEMPTS", timedelta(seconds=1))
-    maintenance = databases.cache.client[MAINTENANCE_DATABASE]
-    lease = Lease(maintenance, WRITING, "another run")
-    lease.acquire()
+    execute = FindWorkOperator.execute
 
-    def drop_listing() -> None:
-        listings = MaintenanceStore(maintenance).listings()
-        deadline = time.monotonic() + 60
-        try:
-            while not any(listing.trusted for listing in listings.all()):
-                assert time.monotonic() < deadline, "the run makes no listing"
-                time.sleep(0.05)
-            listings.drop(listings.all()[0])
-        finally:
-            lease.release()
+    def lose_the_listing(operator: FindWorkOperator, context: Any) -> list[dict[str, Any]]:
+        shards = execute(operator, context)
+        listings = MaintenanceStore(databases.cache.client[MAINTENANCE_DATABASE]).listings()
+        listings.drop(listings.all()[0])
+        return shards
 
-    with ThreadPoolExecutor(1) as pool:
-        dropped = pool.submit(drop_listing)
-        report = run_dag("backfill").report
-        dropped.result()
+    monkeypatch.setattr(FindWorkOperator, "execute", lose_the_listing)
+
+    report = run_dag("backfill").report
 
     [warning] = report["warnings"]
-    assert "is no longer there: clear the task list_hub. The run asks the Hub about each dataset." in warning
+    assert "is no longer there: clear the task find_work. The run asks the Hub about each dataset." in warning
     assert report["hub_requests"]["single_datasets"] >= datasets_seen(report)
 
 

@@ -11,7 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from datasets_server import settings
-from datasets_server.operators.check_connections import Finding, check_all
+from datasets_server.checks import Finding, check_all
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.ports import free_port

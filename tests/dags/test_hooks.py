@@ -189,7 +189,7 @@ def test_a_database_that_hangs_does_not_hold_a_task_for_ever(
             stop(mongod.pid)
             try:
                 started_at = time.monotonic()
-                with pytest.raises(ServiceError, match="timed out"), explained_mongo_errors(hook):
+                with pytest.raises(ServiceError, match="timed out"), explained_mongo_errors([hook]):
                     list(store.dataset_names())
                 assert time.monotonic() - started_at < 10
             finally:

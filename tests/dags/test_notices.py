@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from datasets_server import runs
 from datasets_server.notices import send_notice
-from datasets_server.operators.backfill import WRITING
+from datasets_server.runs import WRITING
 from datasets_server.settings import NoticeKind
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.ports import HOST, free_port

@@ -12,7 +12,7 @@ from airflow.sdk import Context
 from datasets_server.operators.backfill import CachedDatasetsOperator
 from datasets_server.operators.post_messages import PostMessagesOperator
 from datasets_server.operators.selection import SelectingOperator, covered_interval, utc_time
-from include.databases.cache_store import Selection
+from include.databases.selection import Selection
 from include.errors import ConfigurationError
 from tests.dags.conftest import RELEASE
 

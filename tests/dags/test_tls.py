@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from huggingface_hub.utils import close_session
 
-from datasets_server.operators.check_connections import Finding, check_all
+from datasets_server.checks import Finding, check_all
 from dev.local_stack.certificates import Certificate, new_certificate
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod

@@ -328,6 +328,28 @@ def test_an_action_runs_over_a_date_range(stack: Stack, before: State, dag_id: s
         check(dag_id, stack, before, runs, intervals)
 
 
+@pytest.mark.parametrize("dag_id", ["backfill"])
+def test_a_run_starts_no_process_for_a_task_that_has_nothing_to_do(
+    stack: Stack, before: State, dag_id: str
+) -> None:
+    stack.api.unpause(dag_id)
+    [name, *_] = OUTCOMES[Outcome.BACKFILLED]
+
+    run_id = stack.api.trigger(dag_id, datasets=[name])
+    for _ in stack.api.while_running(dag_id, run_id):
+        pass
+
+    tasks = stack.api.tasks(dag_id, run_id)
+    assert {task["task_id"] for task in tasks if task["pid"]} == {"find_work", "backfill_shard", "report"}
+    assert {task["task_id"] for task in tasks if task["state"] == "skipped"} == {
+        "removals_found",
+        "approve_removals",
+        "remove_datasets",
+    }
+    assert stack.api.run(dag_id, run_id)["state"] == "success"
+    check_backfill(before, stack.state(), {name})
+
+
 WRONG = {
     "backfill": (
         {"priority": "urgent"},

@@ -87,7 +87,7 @@ class Run:
 
     def jobs_of(self, shard: int) -> int:
         """Return the number of jobs that a shard has created so far."""
-        ranges: Any = self._stack.api.result(DAG, self.id, "list_shards")
+        ranges: Any = self._stack.api.result(DAG, self.id, "find_work")
         names: NameRange = (ranges[shard]["first"], ranges[shard]["end"])
         jobs = self._stack.client[QUEUE_DATABASE][JOBS]
         return jobs.count_documents(in_range(names) | {"created_at": {"$gte": self.started_at}})

@@ -9,12 +9,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from include.batches import Progress
-from include.databases.cache_store import CacheStore
-from include.databases.listing_store import HubListing, ListingStore
+from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.errors import ConfigurationError
-from include.hub.client import Hub, LostPlaceError
+from include.hub.answers import LostPlaceError
+
+if TYPE_CHECKING:
+    from include.databases.cache_store import CacheStore
+    from include.databases.listing_store import HubListing, ListingStore
+    from include.hub.client import Hub
 
 #: For how long an unfinished listing can be continued, and a trusted one used again.
 CONTINUED_FOR = timedelta(hours=2)
@@ -37,12 +42,14 @@ class HubLister:
 
     :param min_share: the minimum size of a listing, as a share (0 to 1) of the previous trusted listing and
         of a sample of the cached datasets. A smaller listing is not trusted.
+    :param right: hears of each page.
     """
 
     hub: Hub
     listings: ListingStore
     cache: CacheStore
     min_share: float = 0.5
+    right: RightToWrite = UNRESTRICTED
 
     def recent(self) -> HubListing | None:
         """Return the trusted listing of another run, if one is recent enough to be used again."""
@@ -84,6 +91,7 @@ class HubLister:
         for page in self.hub.listing(listing.place):
             listing = self.listings.add(listing, page, self.hub.requests - counted)
             counted = self.hub.requests
+            self.right.progress()
             progress.advance(len(page.datasets))
         return listing
 
@@ -133,10 +141,10 @@ def usable(listings: ListingStore, listing_id: str, max_age: timedelta) -> HubLi
     """
     listing = listings.get(listing_id)
     if listing is None or not listing.trusted:
-        raise UntrustedListingError("The listing of the Hub is no longer there: clear the task list_hub.")
+        raise UntrustedListingError("The listing of the Hub is no longer there: clear the task find_work.")
     if listing.age > max_age:
         raise UntrustedListingError(
             f"The listing of the Hub, begun at {listing.begun_at:%Y-%m-%d %H:%M} UTC, is older than"
-            f" listing_max_age ({max_age // timedelta(hours=1)} hours): clear the task list_hub."
+            f" listing_max_age ({max_age // timedelta(hours=1)} hours): clear the task find_work."
         )
     return listing

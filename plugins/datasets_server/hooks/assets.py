@@ -1,4 +1,7 @@
-"""The storages of assets, of cached assets and of archives, from the Variables that locate them."""
+"""The storages of assets, of cached assets and of archives, from the Variables that locate them.
+
+What S3 needs is imported only if a storage is there: boto3 takes half a second.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseHook
 
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.storage.archive_storage import ArchiveStorage
 from include.storage.asset_storage import AssetStorage
-from include.storage.bucket_archive import BucketArchive
-from include.storage.bucket_storage import BucketStorage
 from include.storage.folder_archive import FolderArchive
 from include.storage.folder_storage import FolderStorage
 from include.storage.removed_datasets import RemovedDatasets
@@ -49,6 +49,8 @@ class AssetsHook(BaseHook):
     def _storage(self, protocol: str, root: str) -> AssetStorage:
         if protocol == "file":
             return FolderStorage(Path(root))
+        from include.storage.bucket_storage import BucketStorage
+
         return BucketStorage(_s3_client(self._conn_id), *_bucket_and_prefix(root))
 
 
@@ -82,10 +84,14 @@ class ArchiveHook(BaseHook):
             return None
         if protocol == "file":
             return FolderArchive(Path(root))
+        from include.storage.bucket_archive import BucketArchive
+
         return BucketArchive(_s3_client(self._conn_id), *_bucket_and_prefix(root))
 
 
 def _s3_client(conn_id: str) -> Callable[[], S3Client]:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
     required_connection(conn_id, conn_type="aws")
     return cast("Callable[[], S3Client]", cache(S3Hook(aws_conn_id=conn_id).get_conn))
 

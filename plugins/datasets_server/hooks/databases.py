@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, cast
@@ -72,7 +72,7 @@ class DatabaseHook(MongoHook):
         :raises ConfigurationError: if MongoDB refuses the credentials, or the Connection is not a valid URI,
             or leaves out the database and the Variable of the release is not valid.
         """
-        with explained_mongo_errors(self):
+        with explained_mongo_errors([self]):
             database: Database[dict[str, Any]] = self.get_conn()[name or self._database_name()]
             database.command("ping")
             return database
@@ -122,33 +122,33 @@ class QueueHook(DatabaseHook):
         return QueueStore(self.database(), release, self.read_preference)
 
     def maintenance(self) -> MaintenanceStore:
-        """Return the store of the records of maintenance, with its indexes and what earlier versions left."""
+        """Return the store of the records of maintenance, with what earlier versions left."""
         database = self.database(MAINTENANCE_DATABASE)
-        store = MaintenanceStore(database)
-        store.create_indexes()
         move_from_former_database(database)
-        return store
+        return MaintenanceStore(database)
 
 
 @contextmanager
-def explained_mongo_errors(*hooks: DatabaseHook) -> Iterator[None]:
+def explained_mongo_errors(hooks: Sequence[DatabaseHook]) -> Iterator[None]:
     """Turn an error of MongoDB into one that names the Connections and what to do.
 
+    :param hooks: of these Connections. More hooks may be added until the error.
     :raises ConfigurationError: if the credentials, the rights or the URI are wrong: a retry would fail, too.
     :raises ServiceError: for any other error.
     """
-    connections = ", ".join(hook.address for hook in hooks)
     try:
         yield
-    except OperationFailure as error:
-        if error.code in _REFUSALS:
-            raise ConfigurationError(
-                f"MongoDB at the Connection {connections} {_REFUSALS[error.code]}. {error}"
-            ) from error
-        raise ServiceError(f"MongoDB at the Connection {connections} fails: {error}") from error
-    except (InvalidMongoUri, InvalidURI) as error:
-        raise ConfigurationError(
-            f"The Connection {connections} is not a valid MongoDB URI: {error}"
-        ) from error
     except PyMongoError as error:
-        raise ServiceError(f"MongoDB at the Connection {connections} cannot be reached: {error}") from error
+        raise _explained(error, ", ".join(hook.address for hook in hooks)) from error
+
+
+def _explained(error: PyMongoError, connections: str) -> ConfigurationError | ServiceError:
+    if isinstance(error, OperationFailure):
+        if error.code in _REFUSALS:
+            return ConfigurationError(
+                f"MongoDB at the Connection {connections} {_REFUSALS[error.code]}. {error}"
+            )
+        return ServiceError(f"MongoDB at the Connection {connections} fails: {error}")
+    if isinstance(error, InvalidMongoUri | InvalidURI):
+        return ConfigurationError(f"The Connection {connections} is not a valid MongoDB URI: {error}")
+    return ServiceError(f"MongoDB at the Connection {connections} cannot be reached: {error}")

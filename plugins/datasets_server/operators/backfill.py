@@ -1,4 +1,4 @@
-"""The tasks of a backfill: list the Hub, cut the cache into shards, backfill each, remove datasets, report.
+"""The tasks of a backfill: find the work, backfill each shard, remove datasets, report.
 
 A task passes small results to the next one through XCom, and large ones through our own database, under the
 token of the run.
@@ -7,12 +7,12 @@ token of the run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import BaseOperator
 
 from datasets_server.markdown import as_plain_text
@@ -21,6 +21,8 @@ from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.selection import SelectingOperator
 from datasets_server.params import ENTRIES_PER_SHARD
 from datasets_server.runs import (
+    WRITING,
+    check_error_limit,
     end_run,
     end_turn,
     results,
@@ -28,29 +30,27 @@ from datasets_server.runs import (
     run_token,
     seconds_since_start,
     skip_if_turn_was_skipped,
-    turn,
+    turn_to_write,
     within_error_limit,
 )
 from datasets_server.services import Services, open_services
 from datasets_server.settings import NoticeKind
 from datasets_server.xcoms import ListingReference, Shard
 from include.actions.backfill.hub_listing import FEW_DATASETS, HubLister, UntrustedListingError, usable
-from include.actions.backfill.pipeline import Backfill, BackfillOptions
-from include.actions.backfill.removal import UnsupportedRemoval
 from include.actions.backfill.report import BackfillSummary, RemovalSummary, backfill_report
-from include.databases.cache_store import CacheStore, Selection
-from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate
-from include.databases.name_ranges import NameRange
-from include.databases.right_to_write import UNRESTRICTED, RightToWrite
+from include.databases.selection import Selection
 from include.planning.dataset_state import Priority
-from include.planning.processing_graph import Release
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.actions.backfill.pipeline import Backfill
+    from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate, Selected
+    from include.databases.right_to_write import RightToWrite
+    from include.hub.client import Hub
+    from include.planning.processing_graph import Release
+
 NAMES_SHOWN_FOR_APPROVAL = 200
-#: The work that only one run at a time may do.
-WRITING = "backfill"
 
 
 class CachedDatasetsOperator(SelectingOperator):
@@ -77,49 +77,112 @@ class CachedDatasetsOperator(SelectingOperator):
         return replace(selection, error_codes=tuple(self.error_codes) or tuple(release.max_failed_runs))
 
 
-class ListHubOperator(CachedDatasetsOperator):
-    """Checks the token and lists the Hub, which proves that most datasets are up to date.
+class FindWorkOperator(CachedDatasetsOperator):
+    """Finds the work of a run, and cuts it into shards: ranges of names, one for each mapped task.
 
-    If few datasets are selected, or the listing is not trusted, the run asks the Hub about each dataset
-    instead. If many are selected, but not all, a recent listing is used again.
+    It takes the right to write, checks the token, and lists the Hub, if the listing saves more requests than
+    it takes: it proves that most datasets are up to date. If few datasets are selected, or the listing is not
+    trusted, the run asks the Hub about each dataset instead. If many are selected, but not all, a recent
+    listing is used again. While another run writes to the datasets, this one waits or is skipped.
 
-    Returns the fields of :class:`datasets_server.xcoms.ListingReference`.
+    Returns a list of objects with the fields of :class:`datasets_server.xcoms.Shard`, which is empty if there
+    is nothing to do. The XCom ``listing`` has the fields of :class:`datasets_server.xcoms.ListingReference`.
 
+    :param shards: the number of shards; None for one per ``ENTRIES_PER_SHARD`` cache entries. (templated)
     :param listing_min_share: the minimum size of a trusted listing, in % of the previous listing and of a
         sample of the cached datasets. (templated)
     :param untrusted_listing: without a trusted listing, ``ask`` the Hub about each dataset, or ``stop``.
         (templated)
+    :param scheduled_if_busy: whether a scheduled run waits or is skipped while another run writes. A run by
+        hand or of a date range waits, because no other run would do its work.
+    :param preview: write nothing, and do not wait for another run. (templated)
     """
 
     template_fields: Sequence[str] = (
         *CachedDatasetsOperator.template_fields,
+        "shards",
         "listing_min_share",
         "untrusted_listing",
+        "preview",
     )
+    #: The key of the XCom with the listing.
+    LISTING = "listing"
 
-    def __init__(self, *, listing_min_share: int | str, untrusted_listing: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        shards: int | str | None,
+        listing_min_share: int | str,
+        untrusted_listing: str,
+        scheduled_if_busy: Literal["wait", "skip"],
+        preview: bool | str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.shards = shards
         self.listing_min_share = listing_min_share
         self.untrusted_listing = untrusted_listing
+        self.scheduled_if_busy = scheduled_if_busy
+        self.preview = preview
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """List the Hub."""
-        run_token(context)  # makes it for the tasks that follow
-        with open_services() as services:
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Find the datasets, cut them into shards, and list the Hub."""
+        run = run_token(context)  # makes it for the tasks that follow
+        dry_run = bool(self.preview)
+        is_scheduled = context["dag_run"].run_type == "scheduled"
+        skip_if_busy = is_scheduled and self.scheduled_if_busy == "skip"
+        with (
+            open_services() as services,
+            turn_to_write(services, context, dry_run=dry_run, skip_if_busy=skip_if_busy) as right,
+        ):
             hub = services.hub()
             hub.check_token()
+            if not dry_run:
+                services.maintenance.create_indexes()
             selection = self.selection_in(services.release, context)
-            if _selects_few(selection, services.cache):
-                self.log.info("Few datasets are selected: the run asks the Hub about each of them.")
-                return ListingReference.to(None, hub.requests).as_json()
-            min_share = int(self.listing_min_share) / 100
-            lister = HubLister(hub, services.maintenance.listings(), services.cache, min_share)
-            return self._listing(lister, selection).as_json()
+            selected = None if selection.is_everything else _select(services, selection, run, right)
+            shards = self._shards(services, run, selected)
+            if not shards and not dry_run:
+                _finish_what_is_left(services, right)
+            listing = self._listing(services, hub, selected, right)
+            context["ti"].xcom_push(self.LISTING, listing.as_json())
+        return [shard.as_json() for shard in shards]
 
-    def _listing(self, lister: HubLister, selection: Selection) -> ListingReference:
-        requests = lister.hub.requests
+    def _shards(self, services: Services, run: str, selected: Selected | None) -> list[Shard]:
+        """Cut the selected datasets into shards, or all cached datasets."""
+        if selected is None:
+            entries = services.cache.entry_count()
+            ranges = services.cache.shards(self._number(entries))
+            self.log.info("%s shards over about %s entries.", len(ranges), f"{entries:,}")
+        else:
+            ranges = services.maintenance.selection_shards(run, selected, self._number(selected.entries))
+            if not selected.datasets and not self._has_removals_to_finish(services):
+                ranges = []
+            self.log.info(
+                "%s shards over %s selected datasets with %s entries.",
+                len(ranges),
+                f"{selected.datasets:,}",
+                f"{selected.entries:,}",
+            )
+        return [Shard(first, end, selected=selected is not None) for first, end in ranges]
+
+    def _number(self, entries: int) -> int:
+        return int(self.shards) if self.shards else max(1, -(-entries // ENTRIES_PER_SHARD))
+
+    def _has_removals_to_finish(self, services: Services) -> bool:
+        return not self.preview and bool(services.maintenance.removal_ledger().unfinished())
+
+    def _listing(
+        self, services: Services, hub: Hub, selected: Selected | None, right: RightToWrite
+    ) -> ListingReference:
+        requests = hub.requests
+        if selected and selected.datasets <= FEW_DATASETS:
+            self.log.info("Few datasets are selected: the run asks the Hub about each of them.")
+            return ListingReference.to(None, requests)
+        min_share = int(self.listing_min_share) / 100
+        lister = HubLister(hub, services.maintenance.listings(), services.cache, min_share, right)
         # A run over the whole cache always lists the Hub; others may run every few minutes.
-        recent = None if selection.is_everything else lister.recent()
+        recent = lister.recent() if selected else None
         if recent is not None:
             self.log.info("The run uses the listing of the Hub of %s again.", recent.begun_at)
             return ListingReference.to(recent, requests)
@@ -128,16 +191,23 @@ class ListHubOperator(CachedDatasetsOperator):
         except UntrustedListingError as error:
             warning = _warning_or_stop(error, self.untrusted_listing)
             self.log.warning("%s", warning)
-            return ListingReference.to(None, lister.hub.requests, [warning])
+            return ListingReference.to(None, hub.requests, [warning])
         requests += listing.requests  # includes those of earlier, interrupted attempts
         self.log.info("The Hub lists %s datasets, after %s requests.", f"{listing.listed:,}", requests)
         return ListingReference.to(listing, requests)
 
 
-def _selects_few(selection: Selection, cache: CacheStore) -> bool:
-    if selection.is_everything:
-        return False
-    return len(list(islice(cache.selected_names(selection), FEW_DATASETS + 1))) <= FEW_DATASETS
+def _finish_what_is_left(services: Services, right: RightToWrite) -> None:
+    """Do what an earlier run that was killed could not do any more. Else the first shard does it."""
+    services.queue.check_new_jobs(right)
+    services.queue.pay_owed_counts()
+    services.cache.pay_owed_counts()
+
+
+def _select(services: Services, selection: Selection, run: str, right: RightToWrite) -> Selected:
+    """Store which datasets the run is about."""
+    cache = services.cache
+    return services.maintenance.select(run, cache.selected_names(selection), cache.entry_counts, right)
 
 
 def _warning_or_stop(error: UntrustedListingError, untrusted_listing: str) -> str:
@@ -150,81 +220,14 @@ def _warning_or_stop(error: UntrustedListingError, untrusted_listing: str) -> st
     return f"{error} The run asks the Hub about each dataset."
 
 
-class ListShardsOperator(CachedDatasetsOperator):
-    """Cuts the selected datasets into shards: ranges of names, one for each mapped task.
-
-    While another run writes to the datasets, this one waits or is skipped.
-
-    Returns a list of objects with the fields of :class:`datasets_server.xcoms.Shard`.
-
-    :param shards: the number of shards; None for one per ``ENTRIES_PER_SHARD`` cache entries. (templated)
-    :param scheduled_if_busy: whether a scheduled run waits or is skipped while another run writes. A run by
-        hand or of a date range waits, because no other run would do its work.
-    :param preview: write nothing, and do not wait for another run. (templated)
-    """
-
-    template_fields: Sequence[str] = (*CachedDatasetsOperator.template_fields, "shards", "preview")
-
-    def __init__(
-        self,
-        *,
-        shards: int | str | None,
-        scheduled_if_busy: Literal["wait", "skip"],
-        preview: bool | str,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.shards = shards
-        self.scheduled_if_busy = scheduled_if_busy
-        self.preview = preview
-
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Find the datasets and cut them into shards."""
-        is_scheduled = context["dag_run"].run_type == "scheduled"
-        skip_if_busy = is_scheduled and self.scheduled_if_busy == "skip"
-        with (
-            open_services() as services,
-            _turn(services, context, preview=bool(self.preview), skip_if_busy=skip_if_busy) as right,
-        ):
-            selection = self.selection_in(services.release, context)
-            if selection.is_everything:
-                ranges = self._ranges_of_cache(services.cache)
-            else:
-                ranges = self._ranges_of(selection, services, run_token(context), right)
-        selected = not selection.is_everything
-        return [Shard(first, end, selected).as_json() for first, end in ranges]
-
-    def _ranges_of_cache(self, cache: CacheStore) -> list[NameRange]:
-        entries = cache.entry_count()
-        ranges = cache.shards(self._number(entries))
-        self.log.info("%s shards over about %s entries.", len(ranges), f"{entries:,}")
-        return ranges
-
-    def _ranges_of(
-        self, selection: Selection, services: Services, run: str, right: RightToWrite
-    ) -> list[NameRange]:
-        cache, maintenance = services.cache, services.maintenance
-        selected = maintenance.select(run, cache.selected_names(selection), cache.entry_counts, right)
-        ranges = maintenance.selection_shards(run, selected, self._number(selected.entries))
-        self.log.info(
-            "%s shards over %s selected datasets with %s entries.",
-            len(ranges),
-            f"{selected.datasets:,}",
-            f"{selected.entries:,}",
-        )
-        return ranges
-
-    def _number(self, entries: int) -> int:
-        return int(self.shards) if self.shards else max(1, -(-entries // ENTRIES_PER_SHARD))
-
-
 class BackfillShardOperator(BaseOperator):
     """Backfills the datasets of one shard, and stores which ones RemoveDatasetsOperator is to remove.
 
-    Returns the fields of :class:`include.actions.backfill.report.BackfillSummary`.
+    Returns how many datasets the run is to remove, as far as the shard knows; None if it knows of none. The
+    XCom ``summary`` has the fields of :class:`include.actions.backfill.report.BackfillSummary`.
 
-    :param shard: an item of what ListShardsOperator returned. (templated)
-    :param listing: what ListHubOperator returned. (templated)
+    :param shard: an item of what FindWorkOperator returned. (templated)
+    :param listing: the XCom ``listing`` of FindWorkOperator. (templated)
     :param listing_max_age: the number of hours for which the listing is trusted. (templated)
     :param untrusted_listing: if the listing is no longer trusted, ``ask`` the Hub about each dataset, or
         ``stop``. (templated)
@@ -253,6 +256,8 @@ class BackfillShardOperator(BaseOperator):
         "error_codes",
         "ignore_failed_runs",
     )
+    #: The key of the XCom with the summary.
+    SUMMARY = "summary"
 
     def __init__(
         self,
@@ -283,15 +288,19 @@ class BackfillShardOperator(BaseOperator):
         self.error_codes = error_codes
         self.ignore_failed_runs = ignore_failed_runs
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> int | None:
         """Backfill the shard."""
         run = run_token(context)
-        with open_services() as services, _turn(services, context, preview=bool(self.preview)) as right:
+        dry_run = bool(self.preview)
+        with open_services() as services, turn_to_write(services, context, dry_run=dry_run) as right:
             listing_id, warnings = self._usable_listing(services.maintenance)
             backfill = self._backfill(services, context, listing_id, right)
             summary = backfill.run(_names(Shard.from_json(self.shard), services, run))
             summary.warnings = warnings
-        return within_error_limit(summary.as_json(), int(self.error_limit), context, "datasets")
+            to_remove = None if dry_run else _number_to_remove(services.maintenance, run)
+        context["ti"].xcom_push(self.SUMMARY, summary.as_json())
+        check_error_limit(summary.as_json(), int(self.error_limit), "datasets")
+        return to_remove
 
     def _usable_listing(self, maintenance: MaintenanceStore) -> tuple[str | None, list[str]]:
         """Return the listing of the run, if it can be used, and a warning if it is no longer trusted."""
@@ -305,6 +314,8 @@ class BackfillShardOperator(BaseOperator):
     def _backfill(
         self, services: Services, context: Context, listing_id: str | None, right: RightToWrite
     ) -> Backfill:
+        from include.actions.backfill.pipeline import Backfill, BackfillOptions
+
         maintenance = services.maintenance
         return Backfill(
             run_token(context),
@@ -348,13 +359,23 @@ def _names(shard: Shard, services: Services, run: str) -> Iterator[str]:
     return chain(unfinished, (name for name in cached if name not in unfinished))
 
 
-def _turn(
-    services: Services, context: Context, *, preview: bool, skip_if_busy: bool = False
-) -> AbstractContextManager[RightToWrite]:
-    """Hold the right to write to the datasets, unless this is a preview."""
-    if preview:
-        return nullcontext(UNRESTRICTED)
-    return turn(services.maintenance, WRITING, context, skip_if_busy=skip_if_busy)
+def _number_to_remove(maintenance: MaintenanceStore, run: str) -> int | None:
+    """Return how many datasets are to be removed, those included whose removal an earlier run has begun."""
+    return maintenance.removal_candidate_count(run) + len(maintenance.removal_ledger().unfinished()) or None
+
+
+class RemovalsFoundOperator(EmptyOperator):
+    """Stands between the shards and the removal: mapped over the shards that have found datasets to remove.
+
+    If there are none, Airflow skips it, and the tasks after it with it. It does nothing itself: Airflow's
+    scheduler sets its state and starts no process for it, nor for the tasks that it skips.
+
+    :param to_remove: what BackfillShardOperator returned.
+    """
+
+    def __init__(self, *, to_remove: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.to_remove = to_remove
 
 
 class ApproveRemovalsOperator(LastingApprovalOperator):
@@ -425,50 +446,42 @@ class RemoveDatasetsOperator(BaseOperator):
 
     Returns the fields of :class:`include.actions.backfill.report.RemovalSummary`.
 
-    :param listing_task_id: the task that lists the Hub.
+    :param work_task_id: the task that finds the work.
     :param listing_max_age: the number of hours for which the listing is trusted. (templated)
     :param shard_task_id: the mapped task of the shards.
     :param approval_task_id: the task that asks a person to approve the removals.
     :param max_removals_per_day: lowers the limit of the removals of a day; None for no change. (templated)
-    :param preview: remove nothing. (templated)
     :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
         (templated)
     """
 
-    template_fields: Sequence[str] = (
-        "listing_max_age",
-        "max_removals_per_day",
-        "preview",
-        "error_limit",
-    )
+    template_fields: Sequence[str] = ("listing_max_age", "max_removals_per_day", "error_limit")
 
     def __init__(
         self,
         *,
-        listing_task_id: str,
+        work_task_id: str,
         listing_max_age: int | str,
         shard_task_id: str,
         approval_task_id: str,
         max_removals_per_day: int | str | None,
-        preview: bool | str,
         error_limit: int | str,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.listing_task_id = listing_task_id
+        self.work_task_id = work_task_id
         self.listing_max_age = listing_max_age
         self.shard_task_id = shard_task_id
         self.approval_task_id = approval_task_id
         self.max_removals_per_day = max_removals_per_day
-        self.preview = preview
         self.error_limit = error_limit
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Remove the datasets."""
-        if self.preview:
-            return RemovalSummary().as_json()
-        supported = BackfillSummary.total(results(context, self.shard_task_id)).supported_sample
-        with open_services() as services, _turn(services, context, preview=False) as right:
+        from include.actions.backfill.removal import UnsupportedRemoval
+
+        supported = _summary(context, self.shard_task_id).supported_sample
+        with open_services() as services, turn_to_write(services, context, dry_run=False) as right:
             maintenance = self._with_listing(services.maintenance, context)
             limit = services.removal_limit(self.max_removals_per_day)
             approver = ApproveRemovalsOperator.approver(context, self.approval_task_id)
@@ -484,7 +497,7 @@ class RemoveDatasetsOperator(BaseOperator):
 
     def _with_listing(self, maintenance: MaintenanceStore, context: Context) -> MaintenanceStore:
         """Return the store with the listing of the run, unless that is no longer trusted."""
-        [listing] = results(context, self.listing_task_id)
+        [listing] = results(context, self.work_task_id, FindWorkOperator.LISTING)
         try:
             listing_id = _usable_listing(maintenance, listing, self.listing_max_age)
         except UntrustedListingError as error:
@@ -501,8 +514,7 @@ class ReportOperator(BaseOperator):
 
     Returns the report of :func:`include.actions.backfill.report.backfill_report`.
 
-    :param listing_task_id: the task that lists the Hub.
-    :param ranges_task_id: the task that cuts the datasets into shards.
+    :param work_task_id: the task that finds the work.
     :param shard_task_id: the mapped task of the shards.
     :param approval_task_id: the task that asks a person to approve the removals.
     :param removal_task_id: the task that removes datasets.
@@ -515,8 +527,7 @@ class ReportOperator(BaseOperator):
     def __init__(
         self,
         *,
-        listing_task_id: str,
-        ranges_task_id: str,
+        work_task_id: str,
         shard_task_id: str,
         approval_task_id: str,
         removal_task_id: str,
@@ -525,8 +536,7 @@ class ReportOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.listing_task_id = listing_task_id
-        self.ranges_task_id = ranges_task_id
+        self.work_task_id = work_task_id
         self.shard_task_id = shard_task_id
         self.approval_task_id = approval_task_id
         self.removal_task_id = removal_task_id
@@ -535,7 +545,7 @@ class ReportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gather the results of the tasks, and end the run."""
-        skip_if_turn_was_skipped(context, self.ranges_task_id)
+        skip_if_turn_was_skipped(context, self.work_task_id)
         with open_services() as services:
             end_turn(services.maintenance, WRITING, context)
             report = self._report(context)
@@ -546,8 +556,9 @@ class ReportOperator(BaseOperator):
         return report
 
     def _report(self, context: Context) -> dict[str, Any]:
-        listings = [ListingReference.from_json(each) for each in results(context, self.listing_task_id)]
-        backfill = BackfillSummary.total(results(context, self.shard_task_id))
+        found = results(context, self.work_task_id, FindWorkOperator.LISTING)
+        listings = [ListingReference.from_json(each) for each in found]
+        backfill = _summary(context, self.shard_task_id)
         backfill.warnings = [*chain.from_iterable(each.warnings for each in listings), *backfill.warnings]
         return backfill_report(
             backfill,
@@ -572,5 +583,10 @@ class ReportOperator(BaseOperator):
             )
 
     def _was_over_whole_cache(self, context: Context) -> bool:
-        shards = context["ti"].xcom_pull(task_ids=self.ranges_task_id)
-        return not any(Shard.from_json(shard).selected for shard in shards)
+        shards = context["ti"].xcom_pull(task_ids=self.work_task_id)
+        return bool(shards) and not any(Shard.from_json(shard).selected for shard in shards)
+
+
+def _summary(context: Context, shard_task_id: str) -> BackfillSummary:
+    """Return what all shards of a run did."""
+    return BackfillSummary.total(results(context, shard_task_id, BackfillShardOperator.SUMMARY))

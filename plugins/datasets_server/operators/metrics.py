@@ -16,11 +16,12 @@ from datasets_server.gauges import send_gauges
 from datasets_server.operators.selection import covered_interval
 from datasets_server.services import Services, open_services
 from include.actions.collect_metrics import metrics_report
-from include.databases.counts import Counts
 from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from include.databases.counts import Counts
 
 
 class CollectMetricsOperator(BaseOperator):
@@ -54,6 +55,7 @@ class CollectMetricsOperator(BaseOperator):
         with open_services() as services:
             counts = self.collect(services, dry_run=bool(self.preview))
             if self.history and not self.preview:
+                services.maintenance.create_indexes()
                 services.maintenance.add_metrics(self.action.id, counts, kept_for)
         if not self.preview:
             send_gauges(counts)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from datasets_server import settings
-from datasets_server.hooks.hub_bot import HubBotHook
 from datasets_server.operators.selection import Interval, SelectingOperator, covered_interval, utc_time
 from datasets_server.runs import turn, within_error_limit
-from datasets_server.services import open_services
-from include.actions.post_messages import MessageTemplate, ParquetMessages
+from datasets_server.services import Services, open_services
 from include.summaries import as_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from include.databases.selection import Selection
+    from include.hub.bot import HubBot
 
 #: The work that only one run at a time may do.
 POSTING = "post-messages"
@@ -64,31 +66,33 @@ class PostMessagesOperator(SelectingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the datasets and post to them."""
+        from include.actions.post_messages import MessageTemplate, ParquetMessages
+
         selection = self.selection(context)
-        revision = settings.PARQUET_REVISION.read()
-        bot = HubBotHook().bot()
-        # Two runs at the same time could both find no discussion on a dataset, and both open one.
-        with (
-            open_services() as services,
-            turn(services.maintenance, POSTING, context, by_last_task=True) as right,
-        ):
-            names = list(services.cache.converted_datasets(selection))
-            self.log.info(
-                "%s datasets were converted from %s to %s. %s posts to one dataset of each namespace.",
-                f"{len(names):,}",
-                selection.updated_from,
-                selection.updated_to,
-                bot.name,
-            )
-            messages = ParquetMessages(
-                bot,
-                MessageTemplate.load(),
-                revision,
-                max_messages=int(self.max_messages) if self.max_messages else None,
-                dry_run=bool(self.preview),
-                right=right,
-            )
-            summary = messages.post(names)
-        report = {"dry_run": messages.dry_run, **summary.as_json()}
+        messages = partial(
+            ParquetMessages,
+            template=MessageTemplate.load(),
+            revision=settings.PARQUET_REVISION.read(),
+            max_messages=int(self.max_messages) if self.max_messages else None,
+            dry_run=bool(self.preview),
+        )
+        with open_services() as services:
+            bot = services.bot()
+            # Two runs at the same time could both find no discussion on a dataset, and both open one.
+            with turn(services.maintenance, POSTING, context, by_last_task=True) as right:
+                names = self._names(services, selection, bot)
+                summary = messages(bot, right=right).post(names)
+        report = {"dry_run": bool(self.preview), **summary.as_json()}
         self.log.info("%s", as_text(report))
         return within_error_limit(report, int(self.error_limit), context, "datasets")
+
+    def _names(self, services: Services, selection: Selection, bot: HubBot) -> list[str]:
+        names = list(services.cache.converted_datasets(selection))
+        self.log.info(
+            "%s datasets were converted from %s to %s. %s posts to one dataset of each namespace.",
+            f"{len(names):,}",
+            selection.updated_from,
+            selection.updated_to,
+            bot.name,
+        )
+        return names

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from datasets_server import settings
-from datasets_server.hooks.assets import ArchiveHook
-from datasets_server.operators.backfill import WRITING
 from datasets_server.operators.selection import utc_time
-from datasets_server.runs import turn, within_error_limit
+from datasets_server.runs import turn_to_write, within_error_limit
 from datasets_server.services import open_services
-from include.actions.restore_datasets import Restorer
-from include.databases.right_to_write import UNRESTRICTED
 from include.errors import ConfigurationError
 from include.summaries import as_text
 
@@ -70,21 +65,22 @@ class RestoreDatasetsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Restore the datasets."""
+        from include.actions.restore_datasets import Restorer
+
         names = list(dict.fromkeys(self.datasets or ()))
         since, until = utc_time(self.removed_from), utc_time(self.removed_to)
         if not names:
             raise ConfigurationError("Name the datasets to restore: with the name * it restores all of them.")
         if since and until and since >= until:
             raise ConfigurationError(f"removed_from ({since}) must be before removed_to ({until}).")
-        archives = ArchiveHook().archives()
-        if archives is None:
-            raise ConfigurationError(
-                f"There is no archive, because the Variable {settings.ARCHIVE_PROTOCOL.name} holds off."
-            )
         dry_run = bool(self.preview)
         with open_services() as services:
-            turn_to_write = turn(services.maintenance, WRITING, context, by_last_task=True)
-            with nullcontext(UNRESTRICTED) if dry_run else turn_to_write as right:
+            archives = services.archives()
+            if archives is None:
+                raise ConfigurationError(
+                    f"There is no archive, because the Variable {settings.ARCHIVE_PROTOCOL.name} holds off."
+                )
+            with turn_to_write(services, context, dry_run=dry_run, by_last_task=True) as right:
                 restorer = Restorer(archives, services.cache, bool(self.without_files), dry_run, right)
                 summary = restorer.restore(names, since, until)
         report = {"dry_run": dry_run, **summary.as_json()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from include.databases.cache_store import Selection
+from include.databases.selection import Selection
 from include.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from dev.local_stack.documents import (
     up_to_date_entries,
 )
 from dev.local_stack.hub_server import HubServer
-from include.databases.cache_store import Selection
+from include.databases.selection import Selection
 from include.planning.dataset_state import JobStatus
 from include.planning.processing_graph import Release
 from tests.builders import NOON, OTHER_REVISION, REVISION

@@ -16,8 +16,8 @@ from dev.local_stack.documents import CACHE
 from dev.local_stack.hub_server import HubDataset, HubDiscussion, HubServer, HubState, RateLimit
 from dev.local_stack.ports import free_port
 from include.actions.post_messages import MessageTemplate, ParquetMessages
-from include.databases.cache_store import Selection
 from include.databases.fence import LostRightError
+from include.databases.selection import Selection
 from include.errors import ConfigurationError, DatasetError, ServiceError
 from include.hub.bot import HubBot, Opening
 from include.planning.processing_graph import DEFAULT_RELEASE

@@ -15,8 +15,9 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from dev.local_stack.documents import CACHE, CACHE_TOTALS
-from include.databases.cache_store import CacheStore, Selection
+from include.databases.cache_store import CacheStore
 from include.databases.name_ranges import ALL_NAMES
+from include.databases.selection import Selection
 from include.errors import DatasetError
 from include.planning.dataset_state import CachedDataset, Entry
 from include.planning.entry_columns import NO_NUMBER, TextColumn, UnreadableColumnsError

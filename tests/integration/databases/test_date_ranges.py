@@ -12,7 +12,8 @@ from pymongo import MongoClient, UpdateOne
 from pymongo.database import Database
 
 from dev.local_stack.generated_cache import generate
-from include.databases.cache_store import CacheStore, Selection
+from include.databases.cache_store import CacheStore
+from include.databases.selection import Selection
 from include.planning.processing_graph import load_release
 
 RELEASE = load_release()

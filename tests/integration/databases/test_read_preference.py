@@ -10,8 +10,9 @@ from pymongo import MongoClient
 from pymongo.read_preferences import SecondaryPreferred
 
 from dev.local_stack.mongod import REPLICA_SET, Mongod
-from include.databases.cache_store import CacheStore, Selection
+from include.databases.cache_store import CacheStore
 from include.databases.queue_store import QueueStore
+from include.databases.selection import Selection
 from include.planning.dataset_state import Priority
 from include.planning.plan import Plan, plan_dataset
 from include.planning.processing_graph import Release

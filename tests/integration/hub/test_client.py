@@ -15,9 +15,9 @@ import pytest
 from dev.local_stack.hub_server import HubDataset, HubServer, HubUser, RateLimit
 from dev.local_stack.ports import free_port
 from include.errors import ConfigurationError, DatasetError, ServiceError
-from include.hub.answers import ListedDataset, Supported, Unsupported
+from include.hub.answers import ListedDataset, LostPlaceError, Supported, Unsupported
 from include.hub.block_list import BlockList
-from include.hub.client import Hub, LostPlaceError
+from include.hub.client import Hub
 from include.hub.requests import FAILURES_IN_A_ROW, HubUnavailableError
 from include.planning.processing_graph import DEFAULT_RELEASE, Release
 from tests.builders import REVISION
