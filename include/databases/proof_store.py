@@ -46,12 +46,11 @@ class Look:
     """A look for changed datasets.
 
     :param begun_at: when it began (UTC), by the database's clock. It saw all changes until then.
-    :param all_read_before: how long before that the last run began that read every dataset; None if there was
-        none since the records began.
+    :param all_read_at: when the last run looked that then read every dataset; None if there was none.
     """
 
     begun_at: datetime
-    all_read_before: timedelta | None
+    all_read_at: datetime | None
 
 
 def create_indexes(database: Database[Document]) -> None:
@@ -84,7 +83,7 @@ class ProofStore:
         begun_at, all_read_at = found.get("begun_at"), found.get("all_read_at")
         if not isinstance(begun_at, datetime) or not isinstance(all_read_at, datetime | None):
             return None
-        return Look(begun_at.replace(tzinfo=UTC), None if all_read_at is None else begun_at - all_read_at)
+        return Look(begun_at.replace(tzinfo=UTC), all_read_at and all_read_at.replace(tzinfo=UTC))
 
     def now(self) -> datetime:
         """Return the time of the database's clock, in UTC."""

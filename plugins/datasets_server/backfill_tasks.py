@@ -36,6 +36,7 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
         listing_min_share="{{ params.listing_min_share }}",
         untrusted_listing="{{ params.untrusted_listing }}",
         scheduled_if_busy=scheduled_if_busy,
+        read="{{ params.read }}",
         preview="{{ params.dry_run }}",
     )
     backfill_shard = BackfillShardOperator.partial(

@@ -14,6 +14,9 @@ from airflow.sdk import Param
 from include.actions.clean_directory.rule import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 from include.planning.dataset_state import Priority
 
+#: The values of ``read``.
+READ_CHANGED, READ_EVERYTHING = "changed", "everything"
+
 #: If ``shards`` is empty, there is one shard for this number of cache entries.
 ENTRIES_PER_SHARD = 250_000
 
@@ -64,6 +67,16 @@ def backfill_params() -> dict[str, Param]:
             enum=[priority.value for priority in reversed(Priority)],
             title="Priority",
             description="The priority of the new jobs. Workers take high before normal before low.",
+        ),
+        "read": Param(
+            READ_CHANGED,
+            type="string",
+            enum=[READ_CHANGED, READ_EVERYTHING],
+            title="Read",
+            description=(
+                "Read what has changed since earlier runs proved it to be up to date, or everything. A run"
+                " over all datasets reads everything by itself, a week after the last one that did."
+            ),
         ),
         "removal_limit": Param(
             100,

@@ -207,6 +207,12 @@ def _parse_days(text: str) -> timedelta:
     return timedelta(days=int(text))
 
 
+def _parse_minutes(text: str) -> timedelta:
+    if not text.strip().isdecimal() or not 1 <= int(text) <= 24 * 60:
+        raise ConfigurationError("It may hold a number of minutes from 1 to 1440.")
+    return timedelta(minutes=int(text))
+
+
 def _parse_hours(text: str, *, most: int) -> timedelta:
     if not text.strip().isdecimal() or not 1 <= int(text) <= most:
         raise ConfigurationError(f"It may hold a number of hours from 1 to {most}.")
@@ -361,6 +367,19 @@ DIRECTORY_CLEANING_ROOTS = Setting(
     parse_roots,
 )
 
+CLOCK_TOLERANCE = Setting(
+    PREFIX + "clock_tolerance_minutes",
+    "60",
+    "By how many minutes the clocks of the workers and of MongoDB may differ at most.",
+    _parse_minutes,
+)
+READ_EVERYTHING_AFTER = Setting(
+    PREFIX + "read_everything_days",
+    "7",
+    "After how many days without one, a run of backfill reads every dataset, whether it has changed or not.",
+    _parse_days,
+)
+
 NOTICE_KINDS = Setting(
     PREFIX + "notices",
     ",".join(NoticeKind),
@@ -407,6 +426,8 @@ SETTINGS: tuple[Setting[object], ...] = (
     DIRECTORY_CLEANING_ROOTS,
     MAX_DELETED_BYTES,
     MAX_DELETED_PATHS,
+    CLOCK_TOLERANCE,
+    READ_EVERYTHING_AFTER,
     NOTICE_KINDS,
     OVERDUE_HOURS,
 )

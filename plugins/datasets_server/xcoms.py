@@ -50,11 +50,13 @@ class Shard:
     :param first: the first name; None for no bound.
     :param end: the name after the last one; None for no bound.
     :param selected: take only the names that the run has stored, not all cached datasets.
+    :param read_everything: read what has not changed too.
     """
 
     first: str | None
     end: str | None
     selected: bool
+    read_everything: bool
 
     @property
     def names(self) -> NameRange:

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from include.databases.cache_store import CacheStore
 from include.databases.mongo import DOCUMENTS_PER_TRANSACTION, retried
-from include.databases.proof_store import Look, Proof, ProofStore
+from include.databases.proof_store import Proof, ProofStore
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.planning.processing_graph import Release
 
@@ -35,8 +35,8 @@ def fingerprint(release: Release) -> str:
 
 def look_for_changes(
     cache: CacheStore, store: ProofStore, clock_tolerance: timedelta, right: RightToWrite = UNRESTRICTED
-) -> Look | None:
-    """Withdraw the records of the datasets that have changed since the last look, and return that look.
+) -> None:
+    """Withdraw the records of the datasets that have changed since the last look.
 
     :param clock_tolerance: by how much the clocks of the workers and of the database may differ at most.
     :param right: only a run that has it may look.
@@ -49,16 +49,21 @@ def look_for_changes(
     else:
         store.withdraw(cache.names_changed_since(last.begun_at - clock_tolerance))
     store.note_look(begun_at, right)
-    return last
 
 
 def changed_since_last_look(cache: CacheStore, store: ProofStore, clock_tolerance: timedelta) -> Set[str]:
-    """Return the datasets whose records :func:`look_for_changes` would withdraw, but for those it all would.
-
-    :raises ServiceError: never; without a look, there are no records that a run may use.
-    """
+    """Return the datasets whose records a look would withdraw: all, if there was none yet."""
     last = retried(store.last_look)
-    return set() if last is None else set(cache.names_changed_since(last.begun_at - clock_tolerance))
+    since = datetime.min.replace(tzinfo=UTC) if last is None else last.begun_at - clock_tolerance
+    return set(cache.names_changed_since(since))
+
+
+def time_since_all_was_read(store: ProofStore) -> timedelta | None:
+    """Return how long ago the last run began that read every dataset; None if that is not known."""
+    last = retried(store.last_look)
+    if last is None or last.all_read_at is None:
+        return None
+    return retried(store.now) - last.all_read_at
 
 
 @dataclass(slots=True)

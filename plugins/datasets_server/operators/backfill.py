@@ -6,7 +6,7 @@ token of the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import BaseOperator
 
+from datasets_server import settings
 from datasets_server.markdown import as_plain_text
 from datasets_server.notices import send_notice
 from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.selection import SelectingOperator
-from datasets_server.params import ENTRIES_PER_SHARD
+from datasets_server.params import ENTRIES_PER_SHARD, READ_CHANGED
 from datasets_server.runs import (
     WRITING,
     check_error_limit,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.actions.backfill.pipeline import Backfill
+    from include.actions.backfill.proofs import Proofs
     from include.databases.maintenance_store import MaintenanceStore, RemovalCandidate, Selected
     from include.databases.right_to_write import RightToWrite
     from include.hub.client import Hub
@@ -95,12 +97,15 @@ class FindWorkOperator(CachedDatasetsOperator):
         (templated)
     :param scheduled_if_busy: whether a scheduled run waits or is skipped while another run writes. A run by
         hand or of a date range waits, because no other run would do its work.
+    :param read: ``changed`` to leave out the datasets that earlier runs have proven to be up to date, as long
+        as they do not change, or ``everything``. (templated)
     :param preview: write nothing, and do not wait for another run. (templated)
     """
 
     template_fields: Sequence[str] = (
         *CachedDatasetsOperator.template_fields,
         "shards",
+        "read",
         "listing_min_share",
         "untrusted_listing",
         "preview",
@@ -115,11 +120,13 @@ class FindWorkOperator(CachedDatasetsOperator):
         listing_min_share: int | str,
         untrusted_listing: str,
         scheduled_if_busy: Literal["wait", "skip"],
+        read: str,
         preview: bool | str,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.shards = shards
+        self.read = read
         self.listing_min_share = listing_min_share
         self.untrusted_listing = untrusted_listing
         self.scheduled_if_busy = scheduled_if_busy
@@ -145,6 +152,8 @@ class FindWorkOperator(CachedDatasetsOperator):
             if not shards and not dry_run:
                 _finish_what_is_left(services, right)
             listing = self._listing(services, hub, selected, right)
+            if listing.id is not None and self._reads_everything(services, right):
+                shards = [replace(shard, read_everything=True) for shard in shards]
             context["ti"].xcom_push(self.LISTING, listing.as_json())
         return [shard.as_json() for shard in shards]
 
@@ -164,7 +173,8 @@ class FindWorkOperator(CachedDatasetsOperator):
                 f"{selected.datasets:,}",
                 f"{selected.entries:,}",
             )
-        return [Shard(first, end, selected=selected is not None) for first, end in ranges]
+        is_selected = selected is not None
+        return [Shard(first, end, selected=is_selected, read_everything=False) for first, end in ranges]
 
     def _number(self, entries: int) -> int:
         return int(self.shards) if self.shards else max(1, -(-entries // ENTRIES_PER_SHARD))
@@ -195,6 +205,19 @@ class FindWorkOperator(CachedDatasetsOperator):
         requests += listing.requests  # includes those of earlier, interrupted attempts
         self.log.info("The Hub lists %s datasets, after %s requests.", f"{listing.listed:,}", requests)
         return ListingReference.to(listing, requests)
+
+    def _reads_everything(self, services: Services, right: RightToWrite) -> bool:
+        """Look for what has changed, and return whether the run is to read the rest too."""
+        from include.actions.backfill.proofs import look_for_changes, time_since_all_was_read
+
+        proofs = services.maintenance.proofs(services.cache.name)
+        if not self.preview:
+            look_for_changes(services.cache, proofs, settings.CLOCK_TOLERANCE.read(), right)
+        age, longest = time_since_all_was_read(proofs), settings.READ_EVERYTHING_AFTER.read()
+        if self.read == READ_CHANGED and age is not None and age < longest:
+            return False
+        self.log.info("The run reads everything, whether it has changed or not.")
+        return True
 
 
 def _finish_what_is_left(services: Services, right: RightToWrite) -> None:
@@ -317,9 +340,12 @@ class BackfillShardOperator(BaseOperator):
         from include.actions.backfill.pipeline import Backfill, BackfillOptions
 
         maintenance = services.maintenance
+        release = services.release.retrying(
+            self.error_codes or (), past_the_maximum=bool(self.ignore_failed_runs)
+        )
         return Backfill(
             run_token(context),
-            services.release.retrying(self.error_codes or (), past_the_maximum=bool(self.ignore_failed_runs)),
+            release,
             services.cache,
             services.queue,
             maintenance.with_listing(listing_id) if listing_id else maintenance,
@@ -333,6 +359,25 @@ class BackfillShardOperator(BaseOperator):
                 dry_run=bool(self.preview),
             ),
             right,
+            self._proofs(services, release, right) if listing_id else None,
+        )
+
+    def _proofs(self, services: Services, release: Release, right: RightToWrite) -> Proofs:
+        """Return what earlier runs have proven. A run with rules of its own leaves no record."""
+        from include.actions.backfill.proofs import Proofs, changed_since_last_look, fingerprint
+
+        store, dry_run = services.maintenance.proofs(services.cache.name), bool(self.preview)
+        changed: Set[str] = frozenset()
+        if dry_run:
+            changed = changed_since_last_look(services.cache, store, settings.CLOCK_TOLERANCE.read())
+        rules = fingerprint(release)
+        return Proofs(
+            store,
+            rules,
+            right,
+            used=not Shard.from_json(self.shard).read_everything,
+            kept=not dry_run and rules == fingerprint(services.release),
+            changed=changed,
         )
 
 
@@ -551,8 +596,11 @@ class ReportOperator(BaseOperator):
             report = self._report(context)
             self._tell_of_removals(context, report["datasets"]["removed"])
             end_run(context, report)
-            if not self.preview and self._was_over_whole_cache(context):
+            shards = self._shards(context)
+            if not self.preview and shards and not any(shard.selected for shard in shards):
                 services.maintenance.run_records(context["dag"].dag_id).note_good_run()
+                if all(shard.read_everything for shard in shards):
+                    services.maintenance.proofs(services.cache.name).note_all_read()
         return report
 
     def _report(self, context: Context) -> dict[str, Any]:
@@ -582,9 +630,9 @@ class ReportOperator(BaseOperator):
                 " to be on the Hub, pause the DAG, and check the token of the Connection huggingface_hub.",
             )
 
-    def _was_over_whole_cache(self, context: Context) -> bool:
-        shards = context["ti"].xcom_pull(task_ids=self.work_task_id)
-        return bool(shards) and not any(Shard.from_json(shard).selected for shard in shards)
+    def _shards(self, context: Context) -> list[Shard]:
+        found = context["ti"].xcom_pull(task_ids=self.work_task_id) or ()
+        return [Shard.from_json(shard) for shard in found]
 
 
 def _summary(context: Context, shard_task_id: str) -> BackfillSummary:

@@ -81,6 +81,8 @@ class RestoreDatasetsOperator(BaseOperator):
                     f"There is no archive, because the Variable {settings.ARCHIVE_PROTOCOL.name} holds off."
                 )
             with turn_to_write(services, context, dry_run=dry_run, by_last_task=True) as right:
+                if not dry_run:  # The restored entries have their old times, which no look for changes finds.
+                    services.maintenance.proofs(services.cache.name).forget_looks()
                 restorer = Restorer(archives, services.cache, bool(self.without_files), dry_run, right)
                 summary = restorer.restore(names, since, until)
         report = {"dry_run": dry_run, **summary.as_json()}

@@ -25,7 +25,13 @@ from dev.local_stack.documents import (
 )
 from dev.local_stack.hub_server import HubDataset, HubServer
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
-from include.actions.backfill.proofs import Proofs, changed_since_last_look, fingerprint, look_for_changes
+from include.actions.backfill.proofs import (
+    Proofs,
+    changed_since_last_look,
+    fingerprint,
+    look_for_changes,
+    time_since_all_was_read,
+)
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
 from include.databases.cache_store import CacheStore
@@ -564,20 +570,26 @@ def test_a_run_that_has_lost_its_right_keeps_no_record(world: World) -> None:
     assert store.among(["squad"], "rules") == {}
 
 
-def test_the_last_look_says_how_long_before_it_everything_was_read(world: World) -> None:
+def test_it_is_known_how_long_ago_everything_was_read(world: World) -> None:
     store = world.proof_store
     look_for_changes(world.cache, store, TOLERANCE)
-    before = store.last_look()
+    assert time_since_all_was_read(store) is None
+
     store.note_all_read()
     world.pass_time(timedelta(days=8))
     look_for_changes(world.cache, store, TOLERANCE)
-    after = store.last_look()
 
-    assert before is not None
-    assert before.all_read_before is None
-    assert after is not None
-    assert after.all_read_before is not None
-    assert timedelta(days=8) <= after.all_read_before < timedelta(days=8, minutes=1)
+    age = time_since_all_was_read(store)
+    assert age is not None
+    assert timedelta(days=8) <= age < timedelta(days=8, minutes=1)
+
+
+def test_without_a_look_no_record_holds(world: World) -> None:
+    world.look_and_backfill()
+    world.proof_store.forget_looks()
+
+    assert changed_since_last_look(world.cache, world.proof_store, TOLERANCE) == set(NAMES)
+    assert proven_by_record(world) == 0
 
 
 @pytest.mark.parametrize("change", ["version", "parent", "code"])
