@@ -17,7 +17,7 @@ from dev.local_stack.sample_state import Outcome, datasets_by_outcome
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
-from tests.dags.conftest import BUCKET, RELEASE, RunDag, parsed, set_variable
+from tests.dags.conftest import BUCKET, RELEASE, FinishedRun, RunDag, parsed, set_variable
 
 
 def dump(*databases: Database[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -423,3 +423,78 @@ def test_a_selection_of_many_datasets_uses_a_listing_and_then_uses_it_again(
     assert second["datasets"] == first["datasets"]
     assert second["hub_requests"]["single_datasets"] == first["hub_requests"]["single_datasets"]
     assert datasets_seen(first) > first["hub_requests"]["single_datasets"]
+
+
+# What has not changed
+
+
+def because_of(finished: FinishedRun) -> dict[str, int]:
+    found: dict[str, int] = finished.report["untouched_because_of"]
+    return found
+
+
+def let_time_pass(databases: Databases, days: int) -> None:
+    """Let the entries and the records be older."""
+    maintenance = databases.cache.client[MAINTENANCE_DATABASE]
+    for collection, field in (
+        (databases.cache.cachedResponsesBlue, "updated_at"),
+        (maintenance.looksForChanges, "begun_at"),
+        (maintenance.looksForChanges, "all_read_at"),
+    ):
+        collection.update_many(
+            {field: {"$type": "date"}},
+            [{"$set": {field: {"$dateSubtract": {"startDate": f"${field}", "unit": "day", "amount": days}}}}],
+        )
+
+
+@pytest.fixture
+def records(sample: None, run_dag: RunDag, databases: Databases) -> int:
+    """A backfill that has kept records, a day ago: their number."""
+    run_dag("backfill")
+    let_time_pass(databases, 1)
+    return databases.cache.client[MAINTENANCE_DATABASE].provenDatasets.count_documents({})
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_run_reads_only_what_has_changed(records: int, run_dag: RunDag, dry_run: bool) -> None:
+    finished = run_dag("backfill", dry_run=dry_run)
+
+    assert records > 0
+    assert because_of(finished)["a_record"] == records
+    assert because_of(finished)["the_screening"] == 0
+
+
+def test_a_run_reads_everything_if_it_is_asked_to(records: int, run_dag: RunDag) -> None:
+    finished = run_dag("backfill", read="everything")
+
+    assert because_of(finished)["a_record"] == 0
+    assert because_of(finished)["the_screening"] > 0
+
+
+def test_a_run_reads_everything_a_week_after_the_last_one_that_did(
+    records: int, run_dag: RunDag, databases: Databases
+) -> None:
+    let_time_pass(databases, 7)
+
+    assert because_of(run_dag("backfill"))["a_record"] == 0
+    let_time_pass(databases, 1)
+    assert because_of(run_dag("backfill"))["a_record"] == records
+
+
+def test_a_run_reads_everything_after_a_restore(records: int, run_dag: RunDag) -> None:
+    assert run_dag("restore-datasets", datasets=["*"]).state == "success"
+
+    assert because_of(run_dag("backfill"))["a_record"] == 0
+
+
+def test_a_run_with_other_codes_to_retry_neither_uses_nor_leaves_records(
+    records: int, run_dag: RunDag, databases: Databases
+) -> None:
+    kept = databases.cache.client[MAINTENANCE_DATABASE].provenDatasets
+    before = list(kept.find())
+    names = {"datasets": ["*"], "updated_from": "2000-01-01T00:00:00Z"}
+
+    other = run_dag("backfill-retryable-errors", error_codes=["UnexpectedError"], **names)
+
+    assert because_of(other)["a_record"] == 0
+    assert list(kept.find()) == before
