@@ -61,6 +61,7 @@ with action_dag(CLEAN_DIRECTORY, doc=__doc__, params=clean_directory_params()):
     clean_directory = CleanDirectoryOperator.partial(
         task_id="clean_directory",
         map_index_template="{{ task.cleaning.name[:250] }}",  # Airflow keeps 250 characters
+        approval_task_id="approve_deletions",
         preview="{{ params.dry_run }}",
         error_limit="{{ params.error_limit }}",
     ).expand(cleaning=list_cleanings.output)

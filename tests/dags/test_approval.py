@@ -290,6 +290,22 @@ class TestDeletions:
         assert asked.subject == "Delete 4 files and 0 folders (4,000 bytes) that have expired?"
         assert asked.times == 1
 
+    def test_what_expires_while_the_run_waits_is_left_to_the_next_run(
+        self, run_dag: RunDag, directories: list[Path], respond: Callable[[Respond], None]
+    ) -> None:
+        def approve_a_moment_later(ti: Any, session: Any) -> None:
+            (directories[0] / "later").touch()
+            (directories[1] / "one").touch()  # used again
+            choose("Approve")(ti, session)
+
+        respond(approve_a_moment_later)
+
+        first = run_dag("clean-directory", max_deleted_paths=3).report["total"]
+        left = self.left(directories)
+        second = run_dag("clean-directory").report["total"]
+
+        assert (first["files"], left, second["files"]) == (3, 2, 2)
+
     def test_what_a_person_rejects_stays(
         self, run_dag: RunDag, directories: list[Path], respond: Callable[[Respond], None]
     ) -> None:

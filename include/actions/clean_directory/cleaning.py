@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from include.actions.clean_directory.clock import file_system_time
 from include.actions.clean_directory.deletion import Deletion
@@ -72,6 +72,22 @@ def clean(
     except OSError as error:
         raise _explained(error, directory) from error
     return summary
+
+
+def time_of(cleaning: DirectoryCleaning) -> datetime:
+    """Return the time of the file system of a directory, or that of this machine if it has none.
+
+    :raises ServiceError, ConfigurationError: as :func:`clean`.
+    """
+    directory = cleaning.real_directory()
+    try:
+        with opened_directory(directory, create=False) as folder:
+            nanoseconds = _time_of(folder, directory, CleaningSummary())
+    except FileNotFoundError:
+        return datetime.now(UTC)
+    except OSError as error:
+        raise _explained(error, directory) from error
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=nanoseconds // 1_000)
 
 
 def _time_of(folder: int, directory: str, summary: CleaningSummary) -> int:

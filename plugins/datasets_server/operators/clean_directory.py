@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
@@ -21,7 +22,7 @@ from datasets_server.runs import (
     seconds_since_start,
     within_error_limit,
 )
-from include.actions.clean_directory.cleaning import clean
+from include.actions.clean_directory.cleaning import clean, time_of
 from include.actions.clean_directory.limit import DeletionLimit
 from include.actions.clean_directory.report import CleaningSummary, cleaning_report
 from include.actions.clean_directory.rule import DirectoryCleaning
@@ -79,7 +80,7 @@ class ApproveDeletionsOperator(LastingApprovalOperator):
     """Asks a person, in Airflow's UI, to approve the deletions of a run if they exceed a limit.
 
     Only if there is a limit, it counts what the run would delete. If the person rejects it, or nobody decides
-    in time, the run deletes nothing.
+    in time, the run deletes nothing. What expires after the count is left to the next run.
 
     :param cleanings: what ListCleaningsOperator returned. (templated)
     :param max_deleted_bytes: lowers the limit of the Variable; None for no change. (templated)
@@ -94,6 +95,8 @@ class ApproveDeletionsOperator(LastingApprovalOperator):
         "max_deleted_paths",
         "preview",
     )
+
+    _BOUNDS = "accessed_before"
 
     def __init__(
         self,
@@ -119,7 +122,15 @@ class ApproveDeletionsOperator(LastingApprovalOperator):
         cleanings = [
             DirectoryCleaning(**each) for each in cast("Sequence[Mapping[str, Any]]", self.cleanings)
         ]
-        summaries = {cleaning.name: _clean(cleaning, context, dry_run=True) for cleaning in cleanings}
+        bounds = {
+            cleaning.name: time_of(cleaning) - timedelta(seconds=cleaning.expired_time_interval_seconds)
+            for cleaning in cleanings
+        }
+        context["ti"].xcom_push(self._BOUNDS, {name: bound.isoformat() for name, bound in bounds.items()})
+        summaries = {
+            cleaning.name: _clean(cleaning, context, bounds[cleaning.name], dry_run=True)
+            for cleaning in cleanings
+        }
         total = CleaningSummary.total(summary.as_json() for summary in summaries.values())
         if not limit.is_exceeded_by(total):
             self.log.info("%s to delete, within the limit.", _amount(total))
@@ -132,6 +143,12 @@ class ApproveDeletionsOperator(LastingApprovalOperator):
             about=f"the deletion of {_amount(total)}",
             otherwise="nothing was deleted",
         )
+
+    @classmethod
+    def bound(cls, context: Context, task_id: str, cleaning: DirectoryCleaning) -> datetime | None:
+        """Return the time before which paths were accessed that a task of this operator counted, if any."""
+        bounds = context["ti"].xcom_pull(task_ids=task_id, key=cls._BOUNDS)
+        return datetime.fromisoformat(bounds[cleaning.name]) if bounds else None
 
     def _limit(self) -> DeletionLimit:
         configured = DeletionLimit(settings.MAX_DELETED_BYTES.read(), settings.MAX_DELETED_PATHS.read())
@@ -151,9 +168,9 @@ def _text_for_approval(summaries: Mapping[str, CleaningSummary], sample: Sequenc
     amounts = [f"- {as_plain_text(name)}: {_amount(summary)}" for name, summary in summaries.items()]
     paths = [f"- {as_plain_text(path)}" for path in sample]
     return (
-        "If you approve, the run deletes what has expired by then. If these directories ought to keep it,"
-        f" reject, and check the Variable `{settings.DIRECTORY_CLEANING.name}`. If nobody decides within"
-        f" {hours} hours, nothing is deleted, and the next run finds it again.\n\n"
+        "If you approve, the run deletes these paths, unless they are used until then. If these directories"
+        f" ought to keep them, reject, and check the Variable `{settings.DIRECTORY_CLEANING.name}`. If nobody"
+        f" decides within {hours} hours, nothing is deleted, and the next run finds it again.\n\n"
         + "The directories:\n\n"
         + "\n".join(amounts)
         + "\n\nSome of the paths:\n\n"
@@ -161,12 +178,15 @@ def _text_for_approval(summaries: Mapping[str, CleaningSummary], sample: Sequenc
     )
 
 
-def _clean(cleaning: DirectoryCleaning, context: Context, *, dry_run: bool) -> CleaningSummary:
+def _clean(
+    cleaning: DirectoryCleaning, context: Context, accessed_before: datetime | None, *, dry_run: bool
+) -> CleaningSummary:
     accessed_from, accessed_to = covered_interval(context, "backfill") or (None, None)
+    bounds = [bound for bound in (accessed_before, accessed_to) if bound is not None]
     return clean(
         cleaning,
         accessed_from=accessed_from,
-        accessed_to=accessed_to,
+        accessed_to=min(bounds, default=None),
         dry_run=dry_run,
         roots=cleanable_roots(),
         protected=list(protected_folders()),
@@ -184,6 +204,7 @@ class CleanDirectoryOperator(BaseOperator):
 
     Returns ``name`` and the fields of :class:`include.actions.clean_directory.report.CleaningSummary`.
 
+    :param approval_task_id: the task that counts what is to be deleted: this one deletes no more.
     :param cleaning: an item of what ListCleaningsOperator returned. (templated)
     :param preview: find and count what has expired, but delete nothing. (templated)
     :param error_limit: the maximum number of paths that cannot be deleted; with more, the task fails at its
@@ -193,9 +214,16 @@ class CleanDirectoryOperator(BaseOperator):
     template_fields: Sequence[str] = ("cleaning", "preview", "error_limit")
 
     def __init__(
-        self, *, cleaning: Mapping[str, Any], preview: bool | str, error_limit: int | str, **kwargs: Any
+        self,
+        *,
+        approval_task_id: str,
+        cleaning: Mapping[str, Any],
+        preview: bool | str,
+        error_limit: int | str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.approval_task_id = approval_task_id
         self.cleaning = cleaning
         self.preview = preview
         self.error_limit = error_limit
@@ -204,7 +232,8 @@ class CleanDirectoryOperator(BaseOperator):
         """Clean the directory."""
         cleaning = DirectoryCleaning(**self.cleaning)
         dry_run = bool(self.preview)
-        summary = _clean(cleaning, context, dry_run=dry_run).as_json()
+        bound = ApproveDeletionsOperator.bound(context, self.approval_task_id, cleaning)
+        summary = _clean(cleaning, context, bound, dry_run=dry_run).as_json()
         self.log.info("%s", as_text({"dry_run": dry_run, **summary}))
         return within_error_limit({"name": cleaning.name, **summary}, int(self.error_limit), context, "paths")
 
