@@ -19,6 +19,7 @@ from datasets_server.markdown import as_plain_text
 from datasets_server.notices import send_notice
 from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.selection import SelectingOperator
+from datasets_server.operators.waiting import WaitingOperator
 from datasets_server.options import entries_per_shard
 from datasets_server.runs import (
     WRITING,
@@ -221,7 +222,7 @@ def _warning_or_stop(error: UntrustedListingError, untrusted_listing: str) -> st
     return f"{error} The run asks the Hub about each dataset."
 
 
-class BackfillShardOperator(BaseOperator):
+class BackfillShardOperator(WaitingOperator):
     """Backfills the datasets of one shard, and stores which ones RemoveDatasetsOperator is to remove.
 
     Returns how many datasets the run is to remove, as far as the shard knows; None if it knows of none. The
@@ -438,7 +439,7 @@ def _text_for_approval(
     )
 
 
-class RemoveDatasetsOperator(BaseOperator):
+class RemoveDatasetsOperator(WaitingOperator):
     """Removes the datasets that the shards of the run found to be unsupported.
 
     It also finishes the removals that an earlier run has begun and not finished. It asks the Hub about each
