@@ -5,7 +5,7 @@ A run creates the jobs that add missing and update outdated cache entries.
 **When it runs.** Every day, over the whole cache. Run it by hand after a release with new job runner
 versions, after an incident, or for a few datasets that look wrong. In Airflow's *backfill* by date range,
 each run takes the datasets with a cache entry updated in its data interval. While another run writes to the
-datasets, this one waits in `find_work`, without occupying a worker.
+datasets, this one waits in `find_work` (*deferred*), without occupying a worker.
 
 **If you are not sure**, tick *Dry run*: the task `report` then shows what the run would do.
 

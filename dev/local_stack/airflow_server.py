@@ -65,7 +65,7 @@ class AirflowServer(Server):
         :param folder: for its database and the logs of tasks; it must be empty or not exist.
         :param port: the port of the UI and the API; by default a free one.
         :param workers: the names of Celery workers to start. They become the hostnames of tasks.
-        :param triggerer: whether to start the triggerer, which tasks need to wait for an approval.
+        :param triggerer: whether to start the triggerer, which tasks need to wait for another run.
         :param environment: additional environment variables; they override the default ones.
         """
         port = port or free_port()

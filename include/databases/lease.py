@@ -157,6 +157,12 @@ class Lease:
             raise LostRightError("the lease ran out before it was renewed")
         return asked_at + lasts.total_seconds()
 
+    def is_held_by_another(self) -> bool:
+        """Return whether another run has the lease."""
+        is_valid = {"$gte": ["$expires_at", "$$NOW"]}
+        by_another = {"_id": self._work, "run": {"$ne": self._run}, "$expr": is_valid}
+        return self._leases.find_one(by_another) is not None
+
     def release(self) -> None:
         """Release the lease, if this run has it."""
         retried(partial(self._leases.delete_one, {"_id": self._work, "run": self._run}))

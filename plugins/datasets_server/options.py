@@ -1,4 +1,4 @@
-"""The options in the section ``[datasets_server]`` of Airflow's configuration: schedules and the pool."""
+"""The options in the section ``[datasets_server]`` of Airflow's configuration: schedules, pool and shards."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from include.errors import ConfigurationError
 from include.planning.processing_graph import DEFAULT_RELEASE, Release, load_release, release_names
 
 SECTION = "datasets_server"
+#: A shard has about so many cache entries: some 15 seconds of work, which is worth the start of a process.
+DEFAULT_ENTRIES_PER_SHARD = 3_000_000
 NEVER = "never"
 
 
@@ -44,6 +46,19 @@ def scheduling_release() -> Release:
             f" it may be {' or '.join(release_names())}."
         )
     return load_release(name)
+
+
+def entries_per_shard() -> int:
+    """Return how many cache entries a shard has, which the option ``entries_per_shard`` can set.
+
+    :raises ConfigurationError: if that is no number, or less than 1.
+    """
+    text = conf.get(SECTION, "entries_per_shard", fallback=str(DEFAULT_ENTRIES_PER_SHARD))
+    if not text.strip().isdecimal() or int(text) == 0:
+        raise ConfigurationError(
+            f"The option entries_per_shard in [{SECTION}] is {text!r}: it may be a number, at least 1."
+        )
+    return int(text)
 
 
 def shard_pool() -> str:

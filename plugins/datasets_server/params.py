@@ -11,14 +11,12 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from datasets_server.options import entries_per_shard
 from include.actions.clean_directory.rule import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 from include.planning.dataset_state import Priority
 
 #: The values of ``read``.
 READ_CHANGED, READ_EVERYTHING = "changed", "everything"
-
-#: If ``shards`` is empty, there is one shard for this number of cache entries.
-ENTRIES_PER_SHARD = 250_000
 
 _WORD = {"type": "string", "minLength": 1, "pattern": r"^\S+$"}
 
@@ -106,7 +104,9 @@ def backfill_params() -> dict[str, Param]:
             minimum=1,
             maximum=1000,
             title="Shards",
-            description=f"How many tasks share the work. Empty: one per {ENTRIES_PER_SHARD:,} cache entries.",
+            description=(
+                f"How many tasks share the work. Empty: one per {entries_per_shard():,} cache entries."
+            ),
             section=_LIMITS,
         ),
         "batch_size": Param(

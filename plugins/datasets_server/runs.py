@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from datasets_server.notices import send_notice
+from datasets_server.operators.waiting import WaitingOperator
 from datasets_server.services import Services
 from datasets_server.settings import NoticeKind
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 #: The work of writing to the datasets, which only one run at a time may do.
 WRITING = "backfill"
-TIME_BETWEEN_ATTEMPTS = timedelta(seconds=15)
 #: The key under which Airflow stores what a task returns.
 RETURNED = "return_value"
 #: The key under which the first task of a run stores the token of the run.
@@ -99,11 +99,13 @@ def turn(
     :param work: the name of the work.
     :param skip_if_busy: skip this task while another run has the right, instead of waiting.
     :param by_last_task: no later task of the run needs the right.
-    :raises AirflowRescheduleException: if another run has the right and this one waits: the task frees its
-        slot on the worker, and tries again a little later.
+    :raises TaskDeferred: if another run has the right and this one waits: the task ends its process, and the
+        triggerer waits for it. Its operator has to be a
+        :class:`datasets_server.operators.waiting.WaitingOperator`.
     :raises AirflowSkipException: if another run has the right and this one is skipped.
     """
     # Imported here, because DAG files import this module, which then would load pymongo.
+    from datasets_server.triggers import TurnTrigger
     from include.databases.lease import HeldByAnotherRunError
 
     with ExitStack() as held:
@@ -116,8 +118,8 @@ def turn(
                 context["ti"].xcom_push(SKIPPED_KEY, str(error))
                 raise AirflowSkipException(f"This run is skipped, because {error}.") from error
             logger.info("This run waits, because %s.", error)
-            again_at = datetime.now(UTC) + TIME_BETWEEN_ATTEMPTS
-            raise AirflowRescheduleException(again_at) from error  # type: ignore[no-untyped-call]
+            trigger = TurnTrigger(work, run_token(context))
+            raise TaskDeferred(trigger=trigger, method_name=WaitingOperator.resume.__name__) from error
         maintenance.run_records(context["dag"].dag_id).note_turn(run_token(context))
         yield right
 

@@ -11,11 +11,13 @@ import pytest
 from pymongo.database import Database
 
 from datasets_server.operators.backfill import ApproveRemovalsOperator, FindWorkOperator
+from datasets_server.options import entries_per_shard
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.s3_server import S3Server
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
+from include.errors import ConfigurationError
 from tests.conftest import Databases
 from tests.dags.conftest import BUCKET, RELEASE, FinishedRun, RunDag, parsed, set_variable
 
@@ -308,6 +310,23 @@ def test_several_shards_do_what_one_does(sample: None, run_dag: RunDag, database
     assert seven["datasets"] == one["datasets"]
     assert seven["jobs"] == one["jobs"]
     assert seven["jobs_by_reason"] == one["jobs_by_reason"]
+
+
+def test_the_configuration_says_how_many_entries_a_shard_has(
+    sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = databases.cache.cachedResponsesBlue.count_documents({})
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__ENTRIES_PER_SHARD", str(-(-entries // 3)))
+
+    assert len(run_dag("backfill", dry_run=True).mapped) == 3
+
+
+@pytest.mark.parametrize("number", ["0", "many", "-1"])
+def test_a_shard_has_at_least_one_entry(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    monkeypatch.setenv("AIRFLOW__DATASETS_SERVER__ENTRIES_PER_SHARD", number)
+
+    with pytest.raises(ConfigurationError, match=r"entries_per_shard in \[datasets_server\] is '.+': it may"):
+        entries_per_shard()
 
 
 def test_with_too_many_errors_the_run_fails_at_its_end(

@@ -13,7 +13,7 @@ from airflow.sdk import Context
 from apprise.plugins.slack import NotifySlack
 from pymongo.database import Database
 
-from datasets_server import runs
+from datasets_server import triggers
 from datasets_server.notices import send_notice
 from datasets_server.runs import WRITING
 from datasets_server.settings import NoticeKind
@@ -345,7 +345,7 @@ def test_a_run_that_waits_counts_once(
     maintenance: Database[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runs, "TIME_BETWEEN_ATTEMPTS", timedelta(seconds=0.3))
+    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 0.3)
     Lease(maintenance, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
 
     assert run_dag("backfill", datasets=["nothing"]).state == "success"
@@ -363,7 +363,7 @@ def test_a_run_of_a_date_range_that_waits_does_not_count(
     maintenance: Database[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runs, "TIME_BETWEEN_ATTEMPTS", timedelta(seconds=0.3))
+    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 0.3)
     make_runs_as("backfill", *INTERVAL)
     Lease(maintenance, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
 

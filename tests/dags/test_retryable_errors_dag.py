@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pymongo.database import Database
 
-from datasets_server import runs
+from datasets_server import triggers
 from datasets_server.runs import WRITING
 from dev.local_stack.hub_server import HubServer
 from include.databases.lease import Lease
@@ -101,7 +101,7 @@ def test_a_run_by_hand_waits_until_the_other_run_has_died(
     monkeypatch: pytest.MonkeyPatch,
     dag_id: str,
 ) -> None:
-    monkeypatch.setattr(runs, "TIME_BETWEEN_ATTEMPTS", timedelta(seconds=1))
+    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 1.0)
     Lease(maintenance, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
     dies_at = datetime.now(UTC) + timedelta(seconds=3)
 

@@ -142,7 +142,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     airflow = AirflowServer(
         data / "airflow",
         log_folder=data / "logs",
-        triggerer=False,
         environment={
             **schedules,
             **PARSE_ONCE,

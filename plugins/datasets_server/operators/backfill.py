@@ -20,7 +20,9 @@ from datasets_server.markdown import as_plain_text
 from datasets_server.notices import send_notice
 from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.selection import SelectingOperator
-from datasets_server.params import ENTRIES_PER_SHARD, READ_CHANGED
+from datasets_server.operators.waiting import WaitingOperator
+from datasets_server.options import entries_per_shard
+from datasets_server.params import READ_CHANGED
 from datasets_server.runs import (
     WRITING,
     check_error_limit,
@@ -90,7 +92,8 @@ class FindWorkOperator(CachedDatasetsOperator):
     Returns a list of objects with the fields of :class:`datasets_server.xcoms.Shard`, which is empty if there
     is nothing to do. The XCom ``listing`` has the fields of :class:`datasets_server.xcoms.ListingReference`.
 
-    :param shards: the number of shards; None for one per ``ENTRIES_PER_SHARD`` cache entries. (templated)
+    :param shards: the number of shards; None for one per so many cache entries as
+        :func:`datasets_server.options.entries_per_shard` says. (templated)
     :param listing_min_share: the minimum size of a trusted listing, in % of the previous listing and of a
         sample of the cached datasets. (templated)
     :param untrusted_listing: without a trusted listing, ``ask`` the Hub about each dataset, or ``stop``.
@@ -177,7 +180,7 @@ class FindWorkOperator(CachedDatasetsOperator):
         return [Shard(first, end, selected=is_selected, read_everything=False) for first, end in ranges]
 
     def _number(self, entries: int) -> int:
-        return int(self.shards) if self.shards else max(1, -(-entries // ENTRIES_PER_SHARD))
+        return int(self.shards) if self.shards else max(1, -(-entries // entries_per_shard()))
 
     def _has_removals_to_finish(self, services: Services) -> bool:
         return not self.preview and bool(services.maintenance.removal_ledger().unfinished())
@@ -243,7 +246,7 @@ def _warning_or_stop(error: UntrustedListingError, untrusted_listing: str) -> st
     return f"{error} The run asks the Hub about each dataset."
 
 
-class BackfillShardOperator(BaseOperator):
+class BackfillShardOperator(WaitingOperator):
     """Backfills the datasets of one shard, and stores which ones RemoveDatasetsOperator is to remove.
 
     Returns how many datasets the run is to remove, as far as the shard knows; None if it knows of none. The
@@ -482,7 +485,7 @@ def _text_for_approval(
     )
 
 
-class RemoveDatasetsOperator(BaseOperator):
+class RemoveDatasetsOperator(WaitingOperator):
     """Removes the datasets that the shards of the run found to be unsupported.
 
     It also finishes the removals that an earlier run has begun and not finished. It asks the Hub about each

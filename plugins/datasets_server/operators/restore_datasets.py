@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from datasets_server import settings
 from datasets_server.operators.selection import utc_time
+from datasets_server.operators.waiting import WaitingOperator
 from datasets_server.runs import turn_to_write, within_error_limit
 from datasets_server.services import open_services
 from include.errors import ConfigurationError
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class RestoreDatasetsOperator(BaseOperator):
+class RestoreDatasetsOperator(WaitingOperator):
     """Puts the cache entries of removed datasets back, where there is no newer entry.
 
     While another run writes to the datasets, this one waits.

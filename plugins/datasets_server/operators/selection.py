@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from datasets_server.operators.waiting import WaitingOperator
 from include.databases.selection import Selection
 from include.errors import ConfigurationError
 
@@ -44,7 +43,7 @@ def utc_time(value: datetime | str | None) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-class SelectingOperator(BaseOperator):
+class SelectingOperator(WaitingOperator):
     """Base class of the operators that work on the datasets that a run selects.
 
     In Airflow's backfill by date range, the data interval of the run replaces ``updated_from`` and

@@ -99,6 +99,17 @@ def test_it_is_free_after_its_release_and_after_the_death_of_its_holder(
         theirs.acquire()
 
 
+def test_a_run_can_look_whether_another_one_has_it(ours: Lease, theirs: Lease, databases: Databases) -> None:
+    assert not theirs.is_held_by_another()
+    ours.acquire()
+
+    assert theirs.is_held_by_another()
+    assert not ours.is_held_by_another()
+
+    expire(databases)
+    assert not theirs.is_held_by_another()
+
+
 def test_only_its_holder_releases_it(ours: Lease, theirs: Lease) -> None:
     ours.acquire()
 
