@@ -64,9 +64,8 @@ def _remember(barrier: Barrier) -> None:
 def _backfill(world: World, listing_id: str, shard: NameRange) -> tuple[float, float, float]:
     """Return the start, the end and the CPU time of a backfill, in seconds."""
     with opened(world) as parts:
-        backfill = parts.backfill(listing_id)
         parts.client.admin.command("ping")
         _start.wait()
         start, cpu_before = time.monotonic(), time.process_time()
-        backfill.run(parts.cache.dataset_names(shard))
+        parts.run(listing_id, parts.cache.dataset_names(shard))
         return start, time.monotonic(), time.process_time() - cpu_before
