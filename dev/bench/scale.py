@@ -83,13 +83,18 @@ def _collect(world: World, store: str) -> dict[str, float]:
 def flat_world(mongod: Mongod, datasets: int) -> Iterator[tuple[World, Column]]:
     """Fill the cache with datasets that are up to date and have no configs; yield also how it went."""
     state = HubState()
-    state.put(*(HubDataset(_name(number), _REVISION) for number in range(datasets)))
+    state.put(*flat_datasets(datasets))
     with MongoClient[Document](mongod.uri) as client:
         drop_databases(client)
         seconds = fill_cache(client, datasets)
         figures = {"writing the entries and their indexes, s": seconds, "data, MB": Sizes.of(client).data}
     with hosted_world(mongod, state) as world:
         yield world, figures
+
+
+def flat_datasets(datasets: int) -> Iterator[HubDataset]:
+    """Yield the datasets on the Hub that belong to the cache."""
+    return (HubDataset(_name(number), _REVISION) for number in range(datasets))
 
 
 def flat_release() -> Release:

@@ -116,7 +116,9 @@ def generated_world(
 
 @contextmanager
 def hosted_world(mongod: Mongod, state: HubState) -> Iterator[World]:
-    """Start the Hub that belongs to the databases."""
+    """Start the Hub that belongs to the databases, and make the indexes of our own database."""
+    with MongoClient[Document](mongod.uri) as client:
+        MaintenanceStore(client[MAINTENANCE_DATABASE]).create_indexes()
     with HubProcess(state, FOLDER / "hub") as hub:
         yield World(mongod.port, mongod.uri, hub.url)
 
