@@ -12,44 +12,51 @@ DATASETS, ENTRIES = 500_000, 30_000_000
 #: What the Hub allows a PRO account: so many requests in so many seconds.
 _HUB_REQUESTS, _HUB_SECONDS = 2_500, 300
 
-_PROPORTIONAL = (
+_BY_ENTRIES = (
     "jobs created",
     "backfill, s",
     "CPU time of its process, s",
     "CPU time of MongoDB, s",
-    "MongoDB commands",
     "read into MongoDB's cache, MB",
-    "Hub requests",
 )
+_BY_DATASETS = ("listing the Hub, s", "MongoDB commands", "Hub requests")
+
+#: A shorter run is over before its memory has stopped to grow. (Heavy contents do not need memory of the run:
+#: they never leave MongoDB.)
+_ENOUGH_DATASETS_FOR_MEMORY = 10_000
 
 
 def extrapolated(measured: Mapping[str, Mapping[str, Column]]) -> Figures:
     """Return the figures for a first run and for a night's, from those of some worlds in each state.
 
-    :param measured: by the title of the world, then by state.
+    :param measured: by the name of the world, then by state.
     """
     columns = {
-        f"{what}: {title}": at_scale(states[state])
-        for title, states in measured.items()
-        for what, state in (("first run", FIRST), ("a night", CHANGED))
+        f"{run}: {name}": at_scale(states[state])
+        for name, states in measured.items()
+        for run, state in (("first run", FIRST), ("a night", CHANGED))
     }
     return Figures(f"EXTRAPOLATED, not measured: {DATASETS:,} datasets, {ENTRIES:,} entries", columns)
 
 
 def at_scale(column: Column) -> Column:
-    """Multiply the figures of a run, by the larger of two ratios: that of the datasets, that of the entries.
+    """Multiply the figures of a run, some by the ratio of the entries, some by that of the datasets.
 
-    Memory grows by what it has grown in the second half of the run, again and again. The listing of the Hub
-    grows with the datasets. The backfill is never faster than the Hub's limit of requests.
+    Memory grows by what it has grown in the second half of the run, again and again. The Hub's limit of
+    requests may allow the run only in more time than the backfill would take otherwise.
     """
-    factor = max(DATASETS / column["datasets"], ENTRIES / column["entries"])
-    halves_to_come = 2 * (factor - 1)
-    growth = column["peak memory: growth in the second half, MB"] * halves_to_come
-    figures = {name: column[name] * factor for name in _PROPORTIONAL}
-    return {
-        "times the measured run, times": factor,
-        "listing the Hub, s": column["listing the Hub, s"] * DATASETS / column["datasets"],
-        **figures,
-        "the Hub's limit of requests allows it in, s": figures["Hub requests"] * _HUB_SECONDS / _HUB_REQUESTS,
-        "peak memory, MB": column["peak memory, MB"] + growth,
+    by_entries, by_datasets = ENTRIES / column["entries"], DATASETS / column["datasets"]
+    figures = {
+        "times the entries measured, times": by_entries,
+        "times the datasets measured, times": by_datasets,
+        **{name: column[name] * by_entries for name in _BY_ENTRIES},
+        **{name: column[name] * by_datasets for name in _BY_DATASETS},
     }
+    figures["the Hub's limit of requests allows it in, s"] = (
+        figures["Hub requests"] * _HUB_SECONDS / _HUB_REQUESTS
+    )
+    if column["datasets"] >= _ENOUGH_DATASETS_FOR_MEMORY:
+        halves_to_come = 2 * (by_datasets - 1)
+        growth = column["peak memory: growth in the second half, MB"] * halves_to_come
+        figures["peak memory, MB"] = column["peak memory, MB"] + growth
+    return figures
