@@ -59,6 +59,12 @@ class Parts:
         """List the Hub, and return the listing's id."""
         return HubLister(self.hub, self.maintenance.listings(), self.cache).whole().id
 
+    def forget_runs(self) -> str:
+        """Forget all runs, so that the next one is the first; list the Hub, and return the listing's id."""
+        self.client.drop_database(MAINTENANCE_DATABASE)
+        self.maintenance.create_indexes()
+        return self.list_hub()
+
     def backfill(self, listing_id: str, options: BackfillOptions | None = None) -> Backfill:
         """Return a backfill that uses a listing."""
         maintenance = self.maintenance.with_listing(listing_id)
