@@ -145,13 +145,14 @@ class _Runs:
         return _Run(seconds, self.api.tasks(dag_id, run_id))
 
     def shortest(self, dag_id: str, **params: Any) -> Column:
-        """Measure runs of a DAG, and as many runs of as many empty tasks."""
-        runs = [self.run(dag_id, **params) for _ in range(TIMES)]
-        tasks = runs[-1].processes
-        seconds = median(run.seconds for run in runs)
-        empty = median(self.run(_empty_dag(tasks)).seconds for _ in range(TIMES))
+        """Measure runs of a DAG, in turns with runs of as many empty tasks."""
+        runs, empty_runs = [], []
+        for _ in range(TIMES):
+            runs.append(self.run(dag_id, **params))
+            empty_runs.append(self.run(_empty_dag(runs[-1].processes)))
+        seconds, empty = (median(run.seconds for run in each) for each in (runs, empty_runs))
         return {
-            "tasks that ran": tasks,
+            "tasks that ran": runs[-1].processes,
             "from the trigger to the end, s": seconds,
             "as many empty tasks, s": empty,
             "Airflow's own share, %": 100 * empty / seconds,
