@@ -19,7 +19,7 @@ from rich.console import Console
 
 from dev.bench import airflow_run, giant_dataset, one_process, scale, two_processes, under_load
 from dev.bench.extrapolation import extrapolated
-from dev.bench.figures import Column, Figures, History, machine
+from dev.bench.figures import Figures, History, machine
 from dev.bench.world import FOLDER, generated_world
 from dev.local_stack.mongod import Mongod
 
@@ -126,14 +126,14 @@ EXTRAPOLATED_FROM = ("light", "heavy")
 
 def measured(mongod: Mongod, parts: Mapping[str, Part]) -> Iterator[Figures]:
     """Measure the parts of the benchmark, one after the other, and extrapolate."""
-    states: dict[str, Mapping[str, Column]] = {}
+    worlds: dict[str, Figures] = {}
     for name, part in parts.items():
         for figures in part(mongod):
             yield figures
             if name in EXTRAPOLATED_FROM:
-                states[name] = figures.columns
-    if states:
-        yield extrapolated(states)
+                worlds[name] = figures
+    if worlds:
+        yield extrapolated(worlds.values())
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import MongoClient, UpdateOne
 from pymongo.database import Database
 
-from dev.bench.world import CACHE, QUEUE, World
+from dev.bench.world import CACHE, QUEUE, World, opened
 from dev.local_stack.documents import CACHE as ENTRIES
 from dev.local_stack.documents import JOBS, STEP_INTERVAL, as_error, new_job, utc_now, write_totals
 from dev.local_stack.hub_server import set_revisions
@@ -88,23 +88,24 @@ class Changed:
     queued: Sequence[str]
 
 
-def change(world: World, share: float) -> Changed:
+def change(world: World, share: float, release: Release | None = None) -> Changed:
     """Change some datasets, a third of them in each way; always the same ones of the same databases.
 
     :param share: of the datasets, from 0 to 1.
+    :param release: by default, the default one.
     """
-    release = load_release()
-    with MongoClient[Document](world.mongo_uri) as client:
-        names = sorted(client[CACHE][ENTRIES].distinct("dataset", {"kind": release.steps[0].name}))
+    with opened(world, release=release) as parts:
+        cache, queue, release = parts.client[CACHE], parts.client[QUEUE], parts.release
+        names = list(parts.cache.dataset_names())
         chosen = random.Random(0).sample(names, round(len(names) * share))  # noqa: S311
         changed = Changed(chosen[::3], chosen[1::3], chosen[2::3])
         for name in changed.failed:
-            _fail(client[CACHE], name, release)
+            _fail(cache, name, release)
         set_revisions(world.hub_url, {name: _revision(number) for number, name in enumerate(changed.pushed)})
-        jobs = [_job_again(client[CACHE], name, release) for name in changed.queued]
+        jobs = [_job_again(cache, name, release) for name in changed.queued]
         if jobs:
-            client[QUEUE][JOBS].insert_many(jobs)
-        write_totals(client[CACHE], client[QUEUE], release)
+            queue[JOBS].insert_many(jobs)
+        write_totals(cache, queue, release)
     return changed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from dev.bench.figures import Column, Figures
 from dev.bench.one_process import CHANGED, FIRST
@@ -26,14 +26,11 @@ _BY_DATASETS = ("listing the Hub, s", "MongoDB commands", "Hub requests")
 _ENOUGH_DATASETS_FOR_MEMORY = 10_000
 
 
-def extrapolated(measured: Mapping[str, Mapping[str, Column]]) -> Figures:
-    """Return the figures for a first run and for a night's, from those of some worlds in each state.
-
-    :param measured: by the name of the world, then by state.
-    """
+def extrapolated(measured: Iterable[Figures]) -> Figures:
+    """Return the figures for a first run and for a night's, from those of some worlds in each state."""
     columns = {
-        f"{run}: {name}": at_scale(states[state])
-        for name, states in measured.items()
+        f"{run}, from {world.title}": at_scale(world.columns[state])
+        for world in measured
         for run, state in (("first run", FIRST), ("a night", CHANGED))
     }
     return Figures(f"EXTRAPOLATED, not measured: {DATASETS:,} datasets, {ENTRIES:,} entries", columns)

@@ -20,7 +20,8 @@ from include.planning.processing_graph import Release
 
 FIRST, UNCHANGED, CHANGED = "first run", "nothing changed", "1 % changed"
 
-_CHANGED_SHARE = 0.01
+CHANGED_SHARE = 0.01
+
 _PASSES = 2
 
 
@@ -52,7 +53,7 @@ def measure_states(world: World) -> Mapping[str, Column]:
     if summary.backfilled or summary.failed:
         raise RuntimeError(f"The cache is not up to date after all jobs are finished: {summary}")
     unchanged = measure(world)
-    change(world, _CHANGED_SHARE)
+    change(world, CHANGED_SHARE)
     return {FIRST: first, UNCHANGED: unchanged, CHANGED: measure(world)}
 
 

@@ -100,10 +100,16 @@ def test_the_datasets_of_the_part_of_scale_are_up_to_date(
     fill_cache(client, 50)
     hub_server.state.put(*flat_datasets(50))
 
-    with opened(World(mongod.port, mongod.uri, hub_server.url), release=release) as parts:
+    world = World(mongod.port, mongod.uri, hub_server.url)
+
+    with opened(world, release=release) as parts:
         summary = parts.run(parts.list_hub())
+        changed = change(world, 0.12, release)
+        summary_after_change = parts.run(parts.list_hub())
 
     assert (summary.untouched, summary.jobs_created, summary.hub_requests) == (50, 0, 0)
+    jobs = len(changed.failed) + len(release.steps) * len(changed.pushed)
+    assert (len(changed.pushed), summary_after_change.jobs_created) == (2, jobs)
 
 
 def test_the_queue_of_the_part_of_scale_has_jobs_of_all_types(client: MongoClient[dict[str, Any]]) -> None:

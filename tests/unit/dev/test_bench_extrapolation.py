@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dev.bench.extrapolation import at_scale, extrapolated
-from dev.bench.figures import Column
+from dev.bench.figures import Column, Figures
 
 MEASURED: Column = {
     "datasets": 50_000,
@@ -48,13 +48,13 @@ def test_the_table_has_a_first_run_and_a_night_of_each_world_and_says_that_it_is
         "1 % changed": {**MEASURED, "backfill, s": 1.0},
     }
 
-    figures = extrapolated({"light": states, "heavy": states})
+    figures = extrapolated([Figures("light", states), Figures("heavy", states)])
 
     assert "EXTRAPOLATED" in figures.title
     assert list(figures.columns) == [
-        "first run: light",
-        "a night: light",
-        "first run: heavy",
-        "a night: heavy",
+        "first run, from light",
+        "a night, from light",
+        "first run, from heavy",
+        "a night, from heavy",
     ]
-    assert figures.columns["a night: heavy"]["backfill, s"] == pytest.approx(30.0)
+    assert figures.columns["a night, from heavy"]["backfill, s"] == pytest.approx(30.0)
