@@ -31,17 +31,18 @@ from dev.local_stack.hub_server import HubDataset, HubState
 from include.planning.processing_graph import Release
 
 DATASETS_PER_INSERT = 100
-AGE = timedelta(days=30)
 
 _INSERTS_AT_ONCE = 2
 _UNJOURNALED = WriteConcern(w=1, j=False)
+_AGE = timedelta(days=30)
 _CONFIGS = ("default", "en", "fr-FR", "plain_text", "Subset.1")
+_SPLITS = ("train", "test", "validation")
 #: The long tail: how many datasets in a thousand have between so many and so many configs.
 _LONG_TAIL = ((800, 1, 1), (150, 2, 10), (45, 11, 60), (5, 100, 400))
 #: How much the sizes of heavy contents vary (log-normal): half of them have less than half of the average.
 _SIGMA = 1.2
-_SOURCE_BYTES = 3 * 2**21
-_SPLITS = ("train", "test", "validation")
+#: Of the text from which heavy contents are cut: so long that neighbours on disk rarely share a part of it.
+_SOURCE_BYTES = 6 * 2**20
 _WORDS = ("squad", "Common-Voice", "news.v2", "OpenWeb", "qa_pairs", "Math-Instruct", "images", "Code_Search")
 _NAMESPACES = ("allenai", "Big-Lab", "user_01", "DataTeam", "nlp.group", "mx-org")
 _CARDS = (None, {"license": "mit"}, {"viewer": True, "license": "apache-2.0"})
@@ -73,7 +74,7 @@ def generate(
 
     A dataset has 1 to 5 configs with 1 to 3 splits, about 53 entries on average. Each dataset that is not up
     to date has one trouble, and all troubles are equally frequent. The same seed makes the same datasets.
-    All entries are ``AGE`` old.
+    All entries are 30 days old.
 
     :param datasets: the number of datasets. Memory does not grow with their entries.
     :param up_to_date: the share of the datasets without trouble, from 0 to 1.
@@ -114,7 +115,7 @@ class _Generator:
         self._release = release
         self._random = randomness
         self._long_tail = long_tail
-        self._since = utc_now() - AGE
+        self._since = utc_now() - _AGE
 
     def troubles(self, datasets: int, up_to_date: float) -> dict[int, Trouble]:
         """Choose the datasets that are not up to date, by number, and the trouble of each."""
@@ -164,7 +165,8 @@ class _Generator:
         _, fewest, most = self._random.choices(_LONG_TAIL, weights)[0]
         # Small numbers are likelier than large ones: those from 10 to 20 as likely as those from 20 to 40.
         number = round(fewest * (most / fewest) ** self._random.random())
-        return [*_CONFIGS, *(f"config-{number}" for number in range(len(_CONFIGS), number))][:number]
+        others = (f"config-{place}" for place in range(len(_CONFIGS), number))
+        return [*_CONFIGS, *others][:number]
 
     def _revision(self) -> str:
         return f"{self._random.getrandbits(160):040x}"
