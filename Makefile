@@ -82,8 +82,8 @@ test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in 
 	@python -m dev.local_stack.distributed
 
 .PHONY: bench
-bench: $(READY) ## Measure the speed of a large backfill (DATASETS="2000 100000": these sizes; DAG=1: also a run on Airflow)
-	@python -m dev.bench $(DATASETS) $(if $(DAG),--airflow)
+bench: $(READY) ## Measure backfills (DATASETS="2000 9000"; DAG=1: also Airflow; SCALE=1: also 500,000 datasets; ONLY=heavy)
+	@python -m dev.bench $(DATASETS) $(if $(DAG),--airflow) $(if $(SCALE),--scale) $(ONLY:%=--only=%)
 
 .PHONY: audit
 audit: $(READY) ## Look up the packages of production in the Python advisory database (needs the JSON API of pypi.org)

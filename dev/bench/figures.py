@@ -18,6 +18,8 @@ _LIBRARIES = ("pymongo", "pymongoarrow", "numpy", "huggingface_hub")
 #: Tables do not show smaller changes, which are noise.
 _NOTABLE_CHANGE = 0.01
 
+_SHOWN_UNITS = ("s", "ms", "MB", "%")
+
 #: The figures of a column, by label. The text after a comma in a label is the unit.
 Column = Mapping[str, float]
 
@@ -49,7 +51,7 @@ def _cell(value: float | None, before: float | None, unit: str) -> str:
     if value is None:
         return ""
     digits = 2 if unit in ("s", "times") else 0
-    text = f"{value:,.{digits}f}" + (f" {unit}" if unit in ("s", "MB") else "")
+    text = f"{value:,.{digits}f}" + (f" {unit}" if unit in _SHOWN_UNITS else "")
     change = value / before - 1 if before else 0.0
     return f"{text} ({change:+.0%})" if abs(change) >= _NOTABLE_CHANGE else text
 

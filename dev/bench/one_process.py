@@ -1,18 +1,26 @@
-"""A backfill in one process, compared with a bare read of the same entries."""
+"""A backfill in one process, compared with a bare read of the same entries, in three states of a cache."""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pymongo import MongoClient, monitoring
 
+from dev.bench.changes import change, finish_jobs
 from dev.bench.figures import Column
-from dev.bench.memory import peak_megabytes
-from dev.bench.world import CACHE, World, mongodb_cpu_seconds, opened
+from dev.bench.memory import MemoryWatch, peak_megabytes
+from dev.bench.world import CACHE, Sizes, World, megabytes_read, mongodb_cpu_seconds, opened
+from include.actions.backfill.report import BackfillSummary
 from include.databases.cache_store import ENTRY_METADATA
 from include.databases.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE
+from include.planning.processing_graph import Release
+
+FIRST, UNCHANGED, CHANGED = "first run", "nothing changed", "1 % changed"
+
+CHANGED_SHARE = 0.01
 
 _PASSES = 2
 
@@ -31,7 +39,30 @@ class _CommandCounter(monitoring.CommandListener):
         pass
 
 
-def measure(world: World) -> Column:
+def measure_states(world: World) -> Mapping[str, Column]:
+    """Measure the first run, a run after nothing has changed, and one after some datasets have changed.
+
+    Before the second one, the jobs of the first one are finished, and a run that is not measured finds
+    nothing to do.
+
+    :raises RuntimeError: if that run finds something to do.
+    """
+    first = measure(world)
+    finish_jobs(world)
+    summary = _unmeasured(world)
+    if summary.backfilled or summary.failed:
+        raise RuntimeError(f"The cache is not up to date after all jobs are finished: {summary}")
+    unchanged = measure(world)
+    change(world, CHANGED_SHARE)
+    return {FIRST: first, UNCHANGED: unchanged, CHANGED: measure(world)}
+
+
+def _unmeasured(world: World) -> BackfillSummary:
+    with opened(world) as parts:
+        return parts.run(parts.list_hub())
+
+
+def measure(world: World, release: Release | None = None) -> Column:
     """Measure a backfill of the databases, in a separate process so that its memory can be measured.
 
     The bare read reads the metadata of all entries with pymongo, and does nothing with it. It runs in another
@@ -41,33 +72,40 @@ def measure(world: World) -> Column:
     with spawn.Pool(1) as pool:
         bare_read_seconds = pool.apply(_read_bare, (world,))
     with spawn.Pool(1) as pool:
-        figures = pool.apply(_backfill, (world,))
+        figures = pool.apply(_backfill, (world, release))
     return figures | {
         "bare read of the metadata, s": bare_read_seconds,
         "times the bare read, times": figures["backfill, s"] / bare_read_seconds,
     }
 
 
-def _backfill(world: World) -> dict[str, float]:
+def _backfill(world: World, release: Release | None) -> dict[str, float]:
     counter = _CommandCounter()
-    with opened(world, counter) as parts:
-        entries = parts.cache.entry_count()
+    with opened(world, counter, release=release) as parts:
+        entries, sizes = parts.cache.entry_count(), Sizes.of(parts.client)
         start = time.perf_counter()
-        backfill = parts.backfill(parts.list_hub())
+        listing_id = parts.list_hub()
         listed = time.perf_counter()
-        server_cpu_before = mongodb_cpu_seconds(parts.client)
+        server_cpu_before, read_before = mongodb_cpu_seconds(parts.client), megabytes_read(parts.client)
         commands_before, cpu_before = counter.commands, time.process_time()
-        start_of_backfill = time.perf_counter()
-        summary = backfill.run(parts.cache.dataset_names())
-        seconds = time.perf_counter() - start_of_backfill
+        with MemoryWatch() as memory:
+            start_of_backfill = time.perf_counter()
+            summary = parts.run(listing_id)
+            seconds = time.perf_counter() - start_of_backfill
         cpu_seconds = time.process_time() - cpu_before
         commands = counter.commands - commands_before
         server_cpu_seconds = mongodb_cpu_seconds(parts.client) - server_cpu_before
+        read = megabytes_read(parts.client) - read_before
     datasets = summary.untouched + summary.backfilled
     return {
+        "datasets": datasets,
         "entries": entries,
+        "data, MB": sizes.data,
+        "data on disk, MB": sizes.on_disk,
+        "MongoDB's cache, MB": sizes.cache,
         "datasets backfilled": summary.backfilled,
         "jobs created": summary.jobs_created,
+        "jobs deleted": summary.jobs_deleted,
         "listing the Hub, s": listed - start,
         "backfill, s": seconds,
         "CPU time of its process, s": cpu_seconds,
@@ -75,8 +113,10 @@ def _backfill(world: World) -> dict[str, float]:
         "datasets a second": datasets / seconds,
         "entries a second": entries / seconds,
         "peak memory, MB": peak_megabytes(),
+        "peak memory: growth in the second half, MB": memory.growth_in_second_half,
         "MongoDB commands": commands,
         "datasets for each command": datasets / commands,
+        "read into MongoDB's cache, MB": read,
         "Hub requests": summary.hub_requests,
     }
 

@@ -46,7 +46,7 @@ def measure(world: World) -> Mapping[str, Column]:
         listing_id = parts.list_hub()
         names = list(parts.cache.dataset_names())
         urgent = BackfillOptions(priority=Priority.NORMAL)
-        parts.backfill(listing_id, urgent).run(names[:DATASETS_WITH_JOBS])
+        parts.run(listing_id, names[:DATASETS_WITH_JOBS], urgent)
         with queue_restored(parts.client):
             _backfill(parts, listing_id, names)  # The first time, MongoDB reads the entries from the disk.
         with queue_restored(parts.client):
@@ -76,7 +76,7 @@ def measure(world: World) -> Mapping[str, Column]:
 
 def _backfill(parts: Parts, listing_id: str, names: Sequence[str]) -> _Backfilled:
     start = time.monotonic()
-    summary = parts.backfill(listing_id).run(names)
+    summary = parts.run(listing_id, names)
     return _Backfilled(start, time.monotonic(), summary.jobs_created)
 
 

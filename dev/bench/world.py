@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
+from dev.local_stack.documents import CACHE as ENTRIES
 from dev.local_stack.generated_cache import generate
 from dev.local_stack.hub_server import HubProcess, HubState
 from dev.local_stack.mongod import Mongod
@@ -19,6 +20,7 @@ from dev.local_stack.sample_state import HUB_TOKEN
 from include.actions.backfill.hub_listing import HubLister
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.removal import Remover
+from include.actions.backfill.report import BackfillSummary
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
@@ -57,6 +59,12 @@ class Parts:
         """List the Hub, and return the listing's id."""
         return HubLister(self.hub, self.maintenance.listings(), self.cache).whole().id
 
+    def forget_runs(self) -> str:
+        """Forget all runs, so that the next one is the first; list the Hub, and return the listing's id."""
+        self.client.drop_database(MAINTENANCE_DATABASE)
+        self.maintenance.create_indexes()
+        return self.list_hub()
+
     def backfill(self, listing_id: str, options: BackfillOptions | None = None) -> Backfill:
         """Return a backfill that uses a listing."""
         maintenance = self.maintenance.with_listing(listing_id)
@@ -72,23 +80,51 @@ class Parts:
             options or BackfillOptions(),
         )
 
+    def run(
+        self, listing_id: str, names: Iterable[str] | None = None, options: BackfillOptions | None = None
+    ) -> BackfillSummary:
+        """Backfill, as one run of the DAG does; every benchmark runs it by this method.
+
+        :param names: those of the datasets; by default, of all cached ones.
+        """
+        return self.backfill(listing_id, options).run(self.cache.dataset_names() if names is None else names)
+
 
 @contextmanager
-def generated_world(mongod: Mongod, datasets: int, up_to_date: float = 0.9) -> Iterator[World]:
+def generated_world(
+    mongod: Mongod,
+    datasets: int,
+    up_to_date: float = 0.9,
+    *,
+    long_tail: bool = False,
+    content_bytes: int = 0,
+) -> Iterator[World]:
     """Generate a cache, and start its Hub.
 
     :param up_to_date: the part of the datasets that are up to date, from 0 to 1.
+    :param long_tail: most datasets have one config, a few have hundreds.
+    :param content_bytes: the average size of the contents, if they are to be heavy.
     """
     with MongoClient[Document](mongod.uri) as client:
         drop_databases(client)
-        state = generate(client[CACHE], client[QUEUE], datasets, load_release(), up_to_date)
+        state = generate(
+            client[CACHE],
+            client[QUEUE],
+            datasets,
+            load_release(),
+            up_to_date,
+            long_tail=long_tail,
+            content_bytes=content_bytes,
+        )
     with hosted_world(mongod, state) as world:
         yield world
 
 
 @contextmanager
 def hosted_world(mongod: Mongod, state: HubState) -> Iterator[World]:
-    """Start the Hub that belongs to the databases."""
+    """Start the Hub that belongs to the databases, and make the indexes of our own database."""
+    with MongoClient[Document](mongod.uri) as client:
+        MaintenanceStore(client[MAINTENANCE_DATABASE]).create_indexes()
     with HubProcess(state, FOLDER / "hub") as hub:
         yield World(mongod.port, mongod.uri, hub.url)
 
@@ -99,6 +135,29 @@ def drop_databases(client: MongoClient[Document]) -> None:
         client.drop_database(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes in MB: of the cache entries, as documents and on disk, and of MongoDB's own cache."""
+
+    data: float
+    on_disk: float
+    cache: float
+
+    @classmethod
+    def of(cls, client: MongoClient[Document]) -> Sizes:
+        """Ask MongoDB."""
+        entries = client[CACHE].command("collStats", ENTRIES)
+        cache = client.admin.command("serverStatus")["wiredTiger"]["cache"]
+        sizes = entries["size"], entries["storageSize"], cache["maximum bytes configured"]
+        return cls(*(size / 1e6 for size in sizes))
+
+
+def megabytes_read(client: MongoClient[Document]) -> float:
+    """Return how much MongoDB has read into its cache since its start, from the disk or the system's."""
+    cache = client.admin.command("serverStatus")["wiredTiger"]["cache"]
+    return float(cache["bytes read into cache"]) / 1e6
+
+
 def mongodb_cpu_seconds(client: MongoClient[Document]) -> float:
     """Return the CPU time that the server has used since its start."""
     usage = client.admin.command("serverStatus")["extra_info"]
@@ -106,10 +165,13 @@ def mongodb_cpu_seconds(client: MongoClient[Document]) -> float:
 
 
 @contextmanager
-def opened(world: World, *listeners: CommandListener) -> Iterator[Parts]:
-    """Connect a backfill to the services."""
+def opened(world: World, *listeners: CommandListener, release: Release | None = None) -> Iterator[Parts]:
+    """Connect a backfill to the services.
+
+    :param release: by default, the default one.
+    """
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    release = load_release()
+    release = release or load_release()
     with MongoClient[Document](world.mongo_uri, event_listeners=listeners) as client:
         yield Parts(
             client,
