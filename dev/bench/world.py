@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dev.local_stack.mongod import Mongod
 from dev.local_stack.sample_state import HUB_TOKEN
 from include.actions.backfill.hub_listing import HubLister
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
+from include.actions.backfill.proofs import Proofs, fingerprint, look_for_changes
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
 from include.databases.cache_store import CacheStore
@@ -30,6 +32,8 @@ from include.hub.client import Hub
 from include.planning.processing_graph import Release, load_release
 
 Document = dict[str, Any]
+
+_CLOCK_TOLERANCE = timedelta(hours=1)
 
 FOLDER = Path(".local") / "bench"
 CACHE, QUEUE = "bench_cache", "bench_queue"
@@ -83,11 +87,15 @@ class Parts:
     def run(
         self, listing_id: str, names: Iterable[str] | None = None, options: BackfillOptions | None = None
     ) -> BackfillSummary:
-        """Backfill, as one run of the DAG does; every benchmark runs it by this method.
+        """Look for what has changed, and backfill, as one run of the DAG does.
 
         :param names: those of the datasets; by default, of all cached ones.
         """
-        return self.backfill(listing_id, options).run(self.cache.dataset_names() if names is None else names)
+        store = self.maintenance.proofs(self.cache.name)
+        look_for_changes(self.cache, store, _CLOCK_TOLERANCE)
+        proofs = Proofs(store, fingerprint(self.release))
+        backfill = replace(self.backfill(listing_id, options), proofs=proofs)
+        return backfill.run(self.cache.dataset_names() if names is None else names)
 
 
 @contextmanager

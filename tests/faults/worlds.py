@@ -49,7 +49,7 @@ def backfill(
     with opened(world, *listeners) as parts:
         listing = next((each.id for each in parts.maintenance.listings().all()), None) or parts.list_hub()
         options = BackfillOptions(priority=priority, batch_size=BATCH_SIZE)
-        return parts.backfill(listing, options).run(islice(parts.cache.dataset_names(), first))
+        return parts.run(listing, islice(parts.cache.dataset_names(), first), options)
 
 
 @contextmanager
