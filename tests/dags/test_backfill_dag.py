@@ -17,6 +17,7 @@ from dev.local_stack.s3_server import S3Server
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
+from include.databases.owed_counts import CountMove, OwedCounts
 from include.errors import ConfigurationError
 from tests.conftest import Databases
 from tests.dags.conftest import BUCKET, RELEASE, FinishedRun, RunDag, parsed, set_variable
@@ -125,6 +126,21 @@ def test_without_datasets_at_all_there_is_no_shard(
     maintenance = databases.cache.client[MAINTENANCE_DATABASE]
     assert maintenance["leases"].count_documents({}) == 0
     assert maintenance["runRecords"].find_one({"last_good_run": {"$exists": True}}) is None
+
+
+def test_a_run_without_datasets_pays_what_an_earlier_run_owes_to_the_counts(
+    sample: None, run_dag: RunDag, databases: Databases
+) -> None:
+    count = {"job_type": "dataset-config-names", "status": "waiting"}
+    before = databases.queue["jobTotalMetric"].find_one(count)
+    assert before is not None
+    OwedCounts(databases.queue).owe([CountMove("jobTotalMetric", count, "total", 5)], None)
+
+    run_dag("backfill", datasets=["nobody/*"], dry_run=True)
+    assert databases.queue["jobTotalMetric"].find_one(count) == before
+
+    run_dag("backfill", datasets=["nobody/*"])
+    assert databases.queue["jobTotalMetric"].find_one(count) == before | {"total": before["total"] + 5}
 
 
 def test_the_report_waits_for_all_shards_though_one_has_failed(airflow_database: None) -> None:

@@ -189,13 +189,13 @@ class FindWorkOperator(CachedDatasetsOperator):
         self, services: Services, hub: Hub, selected: Selected | None, right: RightToWrite
     ) -> ListingReference:
         requests = hub.requests
-        if selected and selected.datasets <= FEW_DATASETS:
+        if selected is not None and selected.datasets <= FEW_DATASETS:
             self.log.info("Few datasets are selected: the run asks the Hub about each of them.")
             return ListingReference.to(None, requests)
         min_share = int(self.listing_min_share) / 100
         lister = HubLister(hub, services.maintenance.listings(), services.cache, min_share, right)
         # A run over the whole cache always lists the Hub; others may run every few minutes.
-        recent = lister.recent() if selected else None
+        recent = None if selected is None else lister.recent()
         if recent is not None:
             self.log.info("The run uses the listing of the Hub of %s again.", recent.begun_at)
             return ListingReference.to(recent, requests)

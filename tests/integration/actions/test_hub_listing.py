@@ -67,6 +67,22 @@ class TestWhole:
         assert (listing.listed, listing.requests, listing.trusted) == (7, PAGES, True)
         assert hub.state.requests_by_route == {"listing": PAGES}
 
+    def test_each_page_is_reported_as_progress(
+        self, stores: Stores, hub: HubServer, release: Release
+    ) -> None:
+        reported = 0
+
+        class Right:
+            def check(self, session: object = None) -> None: ...
+
+            def progress(self) -> None:
+                nonlocal reported
+                reported += 1
+
+        replace(lister(stores, hub, release), right=Right()).whole()
+
+        assert reported == PAGES
+
     def test_each_run_lists_the_hub_again(self, stores: Stores, hub: HubServer, release: Release) -> None:
         first = lister(stores, hub, release).whole()
         hub.state.put(HubDataset(NAMES[0], OTHER_REVISION))
