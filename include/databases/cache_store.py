@@ -116,6 +116,9 @@ Versions = Mapping[object, object]
 #: MongoDB's error code of a hint that names no index.
 _BAD_VALUE = 2
 _NAMES_PER_REPLY = 10_000
+#: Of a batch of datasets that is read as columns: about half of what fits into a reply, which takes some
+#: 80 MB less memory than whole replies, and a few percent more time.
+ENTRIES_PER_REPLY = 25_000
 #: Selects all strings, and no other type.
 _ANY_NAME: Document = {"dataset": {"$gte": ""}}
 #: Without a condition on its first field, MongoDB does not use the index for the times.
@@ -230,8 +233,7 @@ class CacheStore:
     def columns(self, names: Sequence[str]) -> Iterator[EntryColumns]:
         """Read the entries of some datasets, in the order of their names, in parts.
 
-        A part has as many entries as fit into a reply of MongoDB (16 MB, some 60,000 entries), or all entries
-        of one dataset, if it has more.
+        A part has ``ENTRIES_PER_REPLY`` entries, or all entries of one dataset, if it has more.
 
         :raises UnreadableColumnsError: if an entry is malformed.
         """
@@ -240,7 +242,7 @@ class CacheStore:
 
         query = {"dataset": {"$in": names}}
         replies = raw_replies(
-            self._entries, query, ENTRY_METADATA, sort="dataset", batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE
+            self._entries, query, ENTRY_METADATA, sort="dataset", batch_size=ENTRIES_PER_REPLY
         )
         return EntryColumns.of_whole_datasets(replies)
 

@@ -78,7 +78,8 @@ def test_a_backfill_goes_on_when_the_server_is_killed_and_started_again(
     command: str,
     number: int,
 ) -> None:
-    monkeypatch.setattr("include.databases.cache_store.NO_LIMIT_BUT_THE_REPLY_SIZE", 50)
+    for size in ("NO_LIMIT_BUT_THE_REPLY_SIZE", "ENTRIES_PER_REPLY"):
+        monkeypatch.setattr(f"include.databases.cache_store.{size}", 50)
     world = make_world(mortal_mongod.uri, hub_server, DATASETS)
     expected = undisturbed_end(world)
     halt = Halt(command, number)

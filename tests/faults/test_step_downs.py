@@ -16,7 +16,8 @@ def test_a_backfill_ends_as_it_should_while_the_primary_steps_down_all_the_time(
     replica_set: ReplicaSet, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small replies, so that cursors are open when their server steps down.
-    monkeypatch.setattr("include.databases.cache_store.NO_LIMIT_BUT_THE_REPLY_SIZE", 50)
+    for size in ("NO_LIMIT_BUT_THE_REPLY_SIZE", "ENTRIES_PER_REPLY"):
+        monkeypatch.setattr(f"include.databases.cache_store.{size}", 50)
     world = make_world(replica_set.uri, hub_server, DATASETS)
     expected = undisturbed_end(world)
 
