@@ -30,7 +30,7 @@ def fingerprint(release: Release) -> str:
         "null_version_is_obsolete": release.null_version_is_obsolete,
         "rebuilds_incoherent_caches": release.rebuilds_incoherent_caches,
     }
-    return hashlib.sha256(json.dumps(rules).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
 
 
 def look_for_changes(
