@@ -10,7 +10,7 @@ from functools import partial
 
 from include.actions.backfill.contradictions import without_contradictions
 from include.actions.backfill.proofs import Proofs
-from include.actions.backfill.reading import Part, Reader, Screened, UnreadPart
+from include.actions.backfill.reading import Part, Reader, Screened, UnreadPart, merged
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import BackfillSummary
@@ -107,7 +107,8 @@ class Backfill:
             screened = read_ahead(
                 batched(names, self.options.batch_size), self._reader.screen, SCREENING_THREADS
             )
-            parts = read_ahead(self._undecided(screened, summary, progress), self._reader.read_part)
+            undecided = merged(self._undecided(screened, summary, progress))
+            parts = read_ahead(undecided, self._reader.read_part)
             ask = partial(self._ask_hub, threads)
             for part, answers in read_ahead((part for _, part in parts), lambda part: ask(part.names)):
                 summary.untouched += part.up_to_date

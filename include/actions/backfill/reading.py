@@ -28,6 +28,8 @@ from include.storage.asset_storage import dataset_folder
 #: The maximum number of cache entries that are objects in memory at the same time; a dataset with more of
 #: them is read alone.
 ENTRIES_AT_A_TIME = 50_000
+#: So many datasets are not merged with more: the Hub is asked about each, and its answers become old.
+ENOUGH_DATASETS = 50
 #: A plan is made again, from a new state, if it is not written within this time: the workers go on.
 STATE_LASTS_SECONDS = 5.0
 
@@ -48,7 +50,32 @@ class UnreadPart:
     """Datasets to read together: at most ``ENTRIES_AT_A_TIME`` cache entries, or a single dataset."""
 
     names: Sequence[str]
+    entries: int
     known: Known
+
+    def with_more(self, other: UnreadPart) -> UnreadPart:
+        """Return the datasets of both, to read together."""
+        revisions = {**self.known.revisions, **other.known.revisions}
+        known = Known(revisions, self.known.rebuilds | other.known.rebuilds)
+        return UnreadPart([*self.names, *other.names], self.entries + other.entries, known)
+
+
+def merged(parts: Iterable[UnreadPart]) -> Iterator[UnreadPart]:
+    """Merge small parts: to read and write a few datasets takes as long as many."""
+    merged: UnreadPart | None = None
+    for part in parts:
+        if merged is None:
+            merged = part
+        elif merged.entries + part.entries <= ENTRIES_AT_A_TIME:
+            merged = merged.with_more(part)
+        else:
+            yield merged
+            merged = part
+        if len(merged.names) >= ENOUGH_DATASETS:
+            yield merged
+            merged = None
+    if merged is not None:
+        yield merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +170,10 @@ class Reader:
         proofs = self._proven([name for name in candidates if name not in recorded], revisions)
         rest = [name for name in names if name not in recorded and name not in proofs]
         sizes = self.cache.entry_counts(rest) if rest else {}
-        parts = [UnreadPart(part, known) for part in batched_by_weight(sizes, ENTRIES_AT_A_TIME)]
+        parts = [
+            UnreadPart(part, sum(sizes[name] for name in part), _known_of(part, known))
+            for part in batched_by_weight(sizes, ENTRIES_AT_A_TIME)
+        ]
         return Screened(len(recorded), proofs, parts)
 
     def _candidates(self, names: Sequence[str], known: Known) -> list[str]:
@@ -250,6 +280,11 @@ class Reader:
         except DatasetError as error:
             return error
         return plan
+
+
+def _known_of(names: Sequence[str], known: Known) -> Known:
+    revisions = {name: known.revisions[name] for name in names if name in known.revisions}
+    return Known(revisions, known.rebuilds & set(names))
 
 
 def _proofs(names: Iterable[str], plans: Mapping[str, Plan], state: State) -> Iterator[tuple[str, Proof]]:

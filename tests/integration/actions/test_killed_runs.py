@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Literal
@@ -96,10 +97,12 @@ def clear(stores: Stores) -> None:
 
 
 def found(stores: Stores, root: Path) -> Contents:
-    """All that is left, in the databases and in the storage."""
+    """All that is left, in the databases and in the storage; the jobs of each dataset in their order."""
     databases = (stores.databases.cache, stores.databases.queue, stores.databases.maintenance)
     files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-    return contents(*databases), files
+    left = contents(*databases)
+    jobs = f"{stores.databases.queue.name} {JOBS}"
+    return left | {jobs: sorted(left.get(jobs, []), key=itemgetter("dataset"))}, files
 
 
 @pytest.mark.parametrize("name", ["backfill", "removal"])
