@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from datasets_server.options import entries_per_shard
+from datasets_server.options import DEFAULT_ENTRIES_PER_SHARD
 from include.actions.clean_directory.rule import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 from include.planning.dataset_state import Priority
 
@@ -105,7 +105,8 @@ def backfill_params() -> dict[str, Param]:
             maximum=1000,
             title="Shards",
             description=(
-                f"How many tasks share the work. Empty: one per {entries_per_shard():,} cache entries."
+                f"How many tasks share the work. Empty: one per {DEFAULT_ENTRIES_PER_SHARD:,} cache entries,"
+                " unless the option entries_per_shard sets another number."
             ),
             section=_LIMITS,
         ),
