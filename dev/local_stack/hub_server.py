@@ -41,6 +41,7 @@ Fault = Literal[
     "disabled_403",
     "gated_403",
     "rate_limited",
+    "rate_limited_for_a_second",
     "timeout",
     "drip",
     "garbage",
@@ -192,12 +193,18 @@ def load_state(path: Path) -> HubState:
 
 
 class _RefusedError(Exception):
-    """A request that the Hub refuses, with a message for people and a code for programs."""
+    """A request that the Hub refuses, with a message for people and a code for programs.
 
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+    :param retry_after: the seconds that a client is to wait.
+    """
+
+    def __init__(
+        self, status: int, message: str, code: str | None = None, retry_after: str | None = None
+    ) -> None:
         super().__init__(message)
-        headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self.response = JSONResponse({"error": message}, status, headers)
+        headers = {"X-Error-Message": message, "X-Error-Code": code, "Retry-After": retry_after}
+        given = {name: value for name, value in headers.items() if value is not None}
+        self.response = JSONResponse({"error": message}, status, given)
 
 
 class _Window:
@@ -348,8 +355,9 @@ class _Hub:
                 raise _RefusedError(401, "Invalid username or password.")
             case "not_found":
                 raise _RefusedError(404, "Repository not found", "RepoNotFound")
-            case "rate_limited":
-                raise _RefusedError(429, "Too many requests")
+            case "rate_limited" | "rate_limited_for_a_second":
+                retry_after = "1" if fault == "rate_limited_for_a_second" else None
+                raise _RefusedError(429, "Too many requests", retry_after=retry_after)
             case "disabled_403":
                 raise _RefusedError(403, "Access to this resource is disabled.")
             case "gated_403":

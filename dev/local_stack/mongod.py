@@ -107,6 +107,7 @@ class Mongod(Server):
         cache_gigabytes: float = 1,
         auth: tuple[str, str] | None = None,
         certificate: Certificate | None = None,
+        fails_on_command: bool = False,
     ) -> None:
         """Describe the server.
 
@@ -116,6 +117,7 @@ class Mongod(Server):
         :param cache_gigabytes: the memory of the storage engine, at least 0.25.
         :param auth: the user and password that clients need. The user has the role root.
         :param certificate: accept only clients with TLS, with this certificate; by default, only without.
+        :param fails_on_command: let clients set fail points, by which it refuses some of their commands.
         :raises ConfigurationError: if there is no mongod.
         """
         self.host = HOST
@@ -127,6 +129,7 @@ class Mongod(Server):
             *mongod_command(data_dir, self.port, executable, cache_gigabytes),
             *(("--keyFile", self._key_file) if auth else ()),
             *(_tls_options(certificate) if certificate else ()),
+            *(("--setParameter", "enableTestCommands=1") if fails_on_command else ()),
         ]
         self._process = ServerProcess(
             "mongod", command, log_file=log_file or data_dir / "mongod.log", is_ready=self._answers

@@ -18,6 +18,14 @@ def mortal_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 
 
 @pytest.fixture(scope="package")
+def failing_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    """A server that refuses commands when a test asks for it."""
+    folder = tmp_path_factory.mktemp("failing")
+    with Mongod(folder, cache_gigabytes=0.25, fails_on_command=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
 def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
     with ReplicaSet(tmp_path_factory.mktemp("replica-set")) as servers:
         yield servers

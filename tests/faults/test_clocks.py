@@ -13,6 +13,7 @@ from dev.local_stack.mongod import Mongod
 from include.databases import maintenance_store, queue_store
 from include.databases.lease import HeldByAnotherRunError, Lease
 from include.databases.listing_store import ListingStore
+from include.databases.maintenance_store import MaintenanceStore
 from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.conftest import Databases
 from tests.faults.worlds import backfill, end_state, make_world, undisturbed_end
@@ -63,6 +64,19 @@ def test_a_lease_is_neither_lost_nor_taken_by_a_clock_that_is_a_day_off(
         Lease(databases.maintenance, "backfill", "backfill tuesday").acquire()
     with ours.held() as right:
         right.check(None)
+
+
+@OFF
+def test_the_limit_of_a_day_is_of_the_clock_of_mongodb(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, off: timedelta
+) -> None:
+    ledger = MaintenanceStore(databases.maintenance).removal_ledger()
+    first = ledger.begin("run", {"a": "gone", "b": "gone"}, limit=2)
+    set_clock(off, monkeypatch)
+
+    assert first == ["a", "b"]
+    assert ledger.begin("next run", {"c": "gone"}, limit=2) == []
+    assert ledger.begun_in_a_day() == 2
 
 
 @OFF

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from pymongo import MongoClient
 
@@ -28,7 +30,7 @@ def world(mongod: Mongod, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
     """Datasets with something to do, and clients with little patience."""
     monkeypatch.setattr("include.hub.client.REQUEST_DEADLINE_SECONDS", 0.5)
     monkeypatch.setattr("include.hub.rate_limit._DEFAULT_WAIT_SECONDS", 0.0)
-    monkeypatch.setattr("include.hub.rate_limit.MAX_WAIT_SECONDS", 5.0)
+    monkeypatch.setattr("include.hub.rate_limit.MAX_WAIT_SECONDS", 8.0)
     world = make_world(mongod.uri, hub_server, DATASETS)
     hub_server.state.hang_seconds = 2
     return world
@@ -76,23 +78,32 @@ def test_a_backfill_writes_and_removes_nothing_while_the_hub_answers_everything_
     assert end_state(world) == undisturbed
 
 
+RATE_LIMITS = ["rate_limited", pytest.param("rate_limited_for_a_second", marks=pytest.mark.slow_fault)]
+
+
+@pytest.mark.parametrize("fault", RATE_LIMITS)
 def test_a_backfill_waits_where_the_rate_limit_refuses_some_questions(
-    world: World, hub_server: HubServer
+    world: World, hub_server: HubServer, fault: Fault
 ) -> None:
     undisturbed = undisturbed_end(world)
-    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = "rate_limited", 15
+    hub_server.state.requests_by_route.clear()
+    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = fault, 15
+    begun_at = time.monotonic()
 
     summary = backfill(world)
 
     assert summary.failed == 0
+    if fault == "rate_limited_for_a_second":
+        assert time.monotonic() - begun_at > 1
     assert end_state(world) == undisturbed
 
 
+@pytest.mark.parametrize("fault", RATE_LIMITS)
 def test_a_backfill_stops_where_the_rate_limit_refuses_everything(
-    world: World, hub_server: HubServer
+    world: World, hub_server: HubServer, fault: Fault
 ) -> None:
     undisturbed, before = undisturbed_end(world), end_state(world)
-    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = "rate_limited", 1
+    hub_server.state.dataset_fault, hub_server.state.dataset_fault_every = fault, 1
 
     with pytest.raises(ServiceError, match=r"The rate limit of the Hub at \S+ does not end"):
         backfill(world)

@@ -29,12 +29,20 @@ from dev.local_stack.mongod import Mongod
 from include.databases.queue_store import worker_size
 from include.hub.answers import ListedDataset
 from include.planning.dataset_state import JobStatus
-from include.planning.processing_graph import DEFAULT_RELEASE, Release
+from include.planning.processing_graph import DEFAULT_RELEASE, Release, release_names
 from tests.builders import NOON, OTHER_REVISION, REVISION, contents, put_listing
 from tests.integration.actions.killed_run import RUN, Action, Moment, count_writes, kill
 from tests.integration.conftest import Stores
 
 MOMENTS: tuple[Moment, ...] = ("before", "after")
+
+#: The newest release does all that the others do, and rebuilds caches.
+*OLDER, NEWEST = release_names()
+RUNS = [
+    *(("removal", release) for release in release_names()),
+    *(pytest.param("backfill", release, marks=pytest.mark.slow_fault) for release in OLDER),
+    ("backfill", NEWEST),
+]
 
 Contents = tuple[dict[str, list[dict[str, Any]]], list[str]]
 
@@ -105,7 +113,7 @@ def found(stores: Stores, root: Path) -> Contents:
     return left | {jobs: sorted(left.get(jobs, []), key=itemgetter("dataset"))}, files
 
 
-@pytest.mark.parametrize("name", ["backfill", "removal"])
+@pytest.mark.parametrize(("name", "release_name"), RUNS)
 def test_a_killed_run_can_be_run_again(
     name: Literal["backfill", "removal"],
     stores: Stores,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,15 +28,25 @@ from tests.integration.conftest import Stores
 
 BUCKET = "faults"
 FILES = ["assets/gone/--/r/one", "assets/gone/--/r/other"]
+#: More than S3 lists, or deletes, in one request.
+MANY_FILES = [f"assets/gone/--/r/{number:04}" for number in range(1_010)]
+NOT_DELETED = (
+    b"<DeleteResult><Error><Key>assets/gone/--/r/one</Key><Code>InternalError</Code>"
+    b"<Message>We encountered an internal error. Please try again.</Message></Error></DeleteResult>"
+)
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on to S3, or fails those of a method with a status; with the status 0, it hangs up."""
+    """Passes requests on to S3, or fails those of a method with a status, after some that it spares.
+
+    With the status 0, it hangs up. With the status 200, it says that it could not delete a file.
+    """
 
     def __init__(self, s3_url: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.s3_url = s3_url
         self.failing: tuple[str, int] | None = None
+        self.spared = 0
 
     @property
     def url(self) -> str:
@@ -54,11 +65,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         method, status = self.server.failing or ("", 0)
+        if method == self.command and self.server.spared:
+            self.server.spared -= 1
+            method = ""
         if method == self.command and not status:
             self.close_connection = True
             return
         if method == self.command:
-            self._answer(status, b"", "text/plain")
+            self._answer(status, NOT_DELETED if status == 200 else b"", "application/xml")
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         answer = httpx2.request(self.command, self.server.s3_url + self.path, headers=headers, content=body)
@@ -143,4 +157,46 @@ def test_the_next_run_finishes_a_removal_in_which_s3_failed(
 
     assert keys(s3) == []
     assert list(stores.cache.dataset_names()) == []
+    assert removal.maintenance.removal_ledger().unfinished() == {}
+
+
+@pytest.mark.parametrize("release_name", [DEFAULT_RELEASE])
+@pytest.mark.parametrize("method", ["GET", "POST"], ids=["while listing", "while deleting"])
+def test_the_next_run_deletes_the_other_files_of_a_dataset_half_of_which_are_gone(
+    stores: Stores, removal: UnsupportedRemoval, proxy: Proxy, s3: Any, method: str
+) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda key: s3.put_object(Bucket=BUCKET, Key=key, Body=b""), MANY_FILES))
+    proxy.failing, proxy.spared = (method, 503), 1
+
+    with pytest.raises(ServiceError, match=f"remove s3://{BUCKET}/assets/gone/--/"):
+        removal.run("run")
+
+    left = len(keys(s3))
+    assert 0 < left < len(MANY_FILES)
+    assert removal.maintenance.removal_ledger().unfinished().keys() == {"gone"}
+
+    proxy.failing = None
+    removal.run("next run")
+
+    assert keys(s3) == []
+    assert removal.maintenance.removal_ledger().unfinished() == {}
+
+
+@pytest.mark.parametrize("release_name", [DEFAULT_RELEASE])
+def test_the_next_run_deletes_a_file_that_s3_could_not_delete(
+    stores: Stores, removal: UnsupportedRemoval, proxy: Proxy, s3: Any
+) -> None:
+    proxy.failing = ("POST", 200)
+
+    summary = removal.run("run")
+
+    assert (summary.removed, summary.failed) == (0, 1)
+    assert "1 of its files could not be removed" in summary.error_sample[0]
+    assert removal.maintenance.removal_ledger().unfinished().keys() == {"gone"}
+
+    proxy.failing = None
+    removal.run("next run")
+
+    assert keys(s3) == []
     assert removal.maintenance.removal_ledger().unfinished() == {}
