@@ -75,7 +75,8 @@ all-tests: $(READY) ## Run all tests
 .PHONY: test-faults
 test-faults: $(READY) ## Run the tests of faults, rights and secrets, the slow ones too
 	@pytest -m 'slow_fault or not slow_fault' tests/faults tests/dags/test_least_privilege.py tests/dags/test_secrets.py \
-		tests/dags/test_tls.py tests/integration/actions/test_killed_runs.py $(ARGS)
+		tests/dags/test_tls.py tests/integration/actions/test_killed_runs.py tests/integration/actions/test_proofs.py \
+		tests/integration/storage/test_s3_faults.py $(ARGS)
 
 .PHONY: test-distributed
 test-distributed: $(READY) ## Run a backfill on two Celery workers, kill one in the middle, compare the results

@@ -35,6 +35,11 @@ def test_the_reference_to_a_listing_passes_through_json(
 def test_a_shard_passes_through_json() -> None:
     shard = Shard("a", None, selected=True, read_everything=False)
 
-    assert shard.as_json() == {"first": "a", "end": None, "selected": True}
+    assert shard.as_json() == {
+        "first": "a",
+        "end": None,
+        "selected": True,
+        "read_everything": False,
+    }
     assert Shard.from_json(json.loads(json.dumps(shard.as_json()))) == shard
     assert shard.names == ("a", None)

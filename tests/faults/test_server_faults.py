@@ -22,7 +22,7 @@ from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
 from tests.faults.worlds import backfill, end_state, in_background, make_world, undisturbed_end
 
-DATASETS = 40
+DATASETS = 120
 
 
 class Halt(CommandListener):

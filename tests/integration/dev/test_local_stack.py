@@ -162,9 +162,11 @@ def test_a_process_ends_with_its_parent(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
+import psutil
 from dev.local_stack.process import ServerProcess
 log = Path({str(tmp_path)!r}) / "log"
-process = ServerProcess("sleep", ["sleep", "300"], log_file=log, is_ready=lambda: True)
+sleeps = lambda: psutil.Process(process.pid).name() == "sleep"
+process = ServerProcess("sleep", ["sleep", "300"], log_file=log, is_ready=sleeps)
 process.start()
 print(process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
