@@ -17,7 +17,8 @@ from include.actions.backfill.pipeline import BackfillOptions
 from include.actions.backfill.report import BackfillSummary
 from include.batches import batched
 from include.databases.cache_store import ENTRY_METADATA
-from include.databases.mongo import NO_LIMIT_BUT_THE_REPLY_SIZE
+from include.databases.mongo import MAINTENANCE_DATABASE, NO_LIMIT_BUT_THE_REPLY_SIZE
+from include.databases.proof_store import COLLECTION as RECORDS
 from include.planning.processing_graph import Release
 
 Figure = TypeVar("Figure")
@@ -102,6 +103,7 @@ def _backfill(world: World, release: Release | None) -> dict[str, float]:
         commands = counter.commands - commands_before
         server_cpu_seconds = mongodb_cpu_seconds(parts.client) - server_cpu_before
         read = megabytes_read(parts.client) - read_before
+        records = parts.client[MAINTENANCE_DATABASE].command("collStats", RECORDS)["size"] / 1e6
     datasets = summary.untouched + summary.backfilled
     return {
         "datasets": datasets,
@@ -120,6 +122,7 @@ def _backfill(world: World, release: Release | None) -> dict[str, float]:
         "entries a second": entries / seconds,
         "peak memory, MB": peak_megabytes(),
         "peak memory: growth in the second half, MB": memory.growth_in_second_half,
+        "records, MB": records,
         "MongoDB commands": commands,
         "datasets for each command": datasets / commands,
         "read into MongoDB's cache, MB": read,
