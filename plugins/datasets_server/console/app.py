@@ -1,0 +1,127 @@
+"""The FastAPI app of the console: who may use it, how much of the API server it may take, and its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from datasets_server.actions import BACKFILL
+from datasets_server.console.pages import PAGES, error_page
+from include.errors import ConfigurationError, ServiceError
+
+#: At the same time, for all users: the API server has a limited number of threads, and the tasks of all DAGs
+#: send their heartbeats to it.
+REQUESTS_AT_ONCE = 4
+_LONGEST_WAIT_SECONDS = 10
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+_STATIC = Path(__file__).with_name("static")
+
+logger = logging.getLogger(__name__)
+
+
+def create_app() -> FastAPI:
+    """Return the app. Who may read the DAG ``backfill`` may read all of it but the static files."""
+    may_read = Depends(requires_access_dag("GET", param_dag_id=BACKFILL.id))
+    app = FastAPI(
+        title="Datasets server",
+        dependencies=[may_read, Depends(_one_of_few())],
+        openapi_url=None,  # Its addresses are those of pages, which may change.
+    )
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.get("/", include_in_schema=False)(_first_page)
+    for page in PAGES:
+        app.include_router(import_module(f"datasets_server.console.views.{page.module}").router)
+    app.middleware("http")(_with_headers)
+    _explain_errors(app)
+    return app
+
+
+def _first_page() -> RedirectResponse:
+    return RedirectResponse(PAGES[0].path)
+
+
+def _one_of_few() -> Callable[[], AsyncIterator[None]]:
+    """Return a dependency that lets few requests work at the same time."""
+    slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
+
+    async def slot() -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+                await slots.acquire()
+        except TimeoutError:
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE, "Too many people use this page at the same time: try again."
+            ) from None
+        try:
+            yield
+        finally:
+            slots.release()
+
+    return slot
+
+
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers.update(_HEADERS)
+    if not request.url.path.rpartition("/")[0].endswith(("/static", "/vendor")):
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+# Errors
+
+
+def _explain_errors(app: FastAPI) -> None:
+    """Answer each error with a page that says what to do."""
+    handlers: dict[type[Exception], Callable[..., Response]] = {
+        StarletteHTTPException: _refused,
+        RequestValidationError: _invalid,
+        ConfigurationError: _unavailable,
+        ServiceError: _unavailable,
+        Exception: _failed,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def _refused(request: Request, error: StarletteHTTPException) -> Response:
+    explained: dict[int, Any] = {
+        HTTPStatus.UNAUTHORIZED: "You are logged out. Log in to Airflow again.",
+        HTTPStatus.FORBIDDEN: f"You need Airflow's permission to read the DAG {BACKFILL.id}.",
+        HTTPStatus.NOT_FOUND: "There is no such page.",
+    }
+    return error_page(request, error.status_code, explained.get(error.status_code, error.detail))
+
+
+def _invalid(request: Request, error: RequestValidationError) -> Response:
+    wrong = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+    return error_page(request, HTTPStatus.UNPROCESSABLE_CONTENT, f"The address of this page is wrong: {wrong}.")
+
+
+def _unavailable(request: Request, error: Exception) -> Response:
+    logger.warning("The console cannot show %s: %s", request.url.path, error)
+    return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    logger.error("The console cannot show %s", request.url.path, exc_info=error)
+    return error_page(
+        request, HTTPStatus.INTERNAL_SERVER_ERROR, "The console failed: the API server's log says why."
+    )

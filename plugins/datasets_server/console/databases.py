@@ -1,0 +1,49 @@
+"""The databases as the console reads them: only for a short time, and without a write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.database import Database
+
+from datasets_server import settings
+from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
+from include.databases.mongo import MAINTENANCE_DATABASE
+from include.planning.processing_graph import Release
+
+#: A person waits: a server that is down is reported soon.
+_SERVER_SELECTION_MILLISECONDS = 2_000
+#: Longer than the longest time that a command may take (2 s).
+_SOCKET_MILLISECONDS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """The databases of the cache and the queue, and our own, with the release that wrote them."""
+
+    release: Release
+    cache: Database[dict[str, Any]]
+    queue: Database[dict[str, Any]]
+    own: Database[dict[str, Any]]
+
+
+@contextmanager
+def open_databases() -> Iterator[Databases]:
+    """Open the databases of the Connections, and close them at the end.
+
+    :raises ConfigurationError: if a Connection or a Variable is missing or wrong.
+    :raises ServiceError: if a database cannot be reached, or does not answer in time.
+    """
+    hooks: list[DatabaseHook] = []
+    with explained_mongo_errors(hooks), ExitStack() as opened:
+        for hook in (CacheHook(), QueueHook()):
+            hook.extras["serverSelectionTimeoutMS"] = _SERVER_SELECTION_MILLISECONDS
+            hook.extras["socketTimeoutMS"] = _SOCKET_MILLISECONDS
+            hooks.append(opened.enter_context(hook))
+        cache, queue = hooks
+        yield Databases(
+            settings.RELEASE.read(), cache.database(), queue.database(), queue.database(MAINTENANCE_DATABASE)
+        )

@@ -1,0 +1,16 @@
+"""The page *Now*."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from datasets_server.console.pages import render
+
+router = APIRouter()
+
+
+@router.get("/now")
+def show(request: Request) -> HTMLResponse:
+    """Show the page."""
+    return render(request, "now.html", current="now")

@@ -1,0 +1,16 @@
+"""The page *Runs*."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from datasets_server.console.pages import render
+
+router = APIRouter()
+
+
+@router.get("/runs")
+def show(request: Request) -> HTMLResponse:
+    """Show the page."""
+    return render(request, "runs.html", current="runs")

@@ -1,0 +1,117 @@
+"""The console within Airflow's API server: who may use it, and what it answers when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from airflow.api_fastapi.app import create_app, get_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from fastapi.testclient import TestClient
+
+from datasets_server.console.pages import PAGES
+
+HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def api_server(airflow_database: None) -> Iterator[TestClient]:
+    with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture
+def log_in(api_server: TestClient) -> Iterator[Callable[[str | None], TestClient]]:
+    """Log in with a role of Airflow's simple auth manager, as its UI does: by a cookie."""
+
+    def log_in(role: str | None) -> TestClient:
+        user = SimpleAuthManagerUser(username="someone", role=role)
+        api_server.cookies.set("_token", get_auth_manager().generate_jwt(user))
+        return api_server
+
+    yield log_in
+    api_server.cookies.clear()
+
+
+@pytest.mark.parametrize("path", [page.path for page in PAGES])
+def test_a_page_tells_who_is_logged_out_to_log_in(api_server: TestClient, path: str) -> None:
+    answer = api_server.get(f"/datasets-server/{path}", headers=HTML)
+
+    assert answer.status_code == 401
+    assert "Log in to Airflow again." in answer.text
+
+
+@pytest.mark.parametrize("path", [page.path for page in PAGES])
+def test_a_page_is_refused_without_access_to_the_dag_backfill(
+    log_in: Callable[[str | None], TestClient], path: str
+) -> None:
+    # The caller's own query must not choose the DAG that is checked.
+    answer = log_in(None).get(f"/datasets-server/{path}?dag_id=skip", headers=HTML)
+
+    assert answer.status_code == 403
+    assert "permission to read the DAG backfill" in answer.text
+
+
+def test_a_script_gets_errors_as_json(api_server: TestClient) -> None:
+    answer = api_server.get("/datasets-server/now", headers={"Accept": "application/json"})
+
+    assert answer.status_code == 401
+    assert answer.json() == {"error": "You are logged out. Log in to Airflow again."}
+
+
+def test_each_answer_forbids_scripts_of_others_and_frames_in_others(
+    log_in: Callable[[str | None], TestClient],
+) -> None:
+    for path in ("now", "static/console.css", "no-such-page"):
+        policy = log_in("viewer").get(f"/datasets-server/{path}").headers["Content-Security-Policy"]
+
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'self'" in policy
+        assert "unsafe" not in policy
+
+
+def test_the_first_page_is_relative_so_that_a_prefix_of_the_address_stays(
+    log_in: Callable[[str | None], TestClient],
+) -> None:
+    answer = log_in("viewer").get("/datasets-server/", follow_redirects=False)
+
+    assert answer.headers["Location"] == "now"
+
+
+@pytest.mark.parametrize("path", [page.path for page in PAGES])
+def test_a_page_without_a_connection_says_which_one_to_create(
+    log_in: Callable[[str | None], TestClient], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if path == "runs":
+        pytest.skip("This page asks Airflow alone.")
+    monkeypatch.delenv("AIRFLOW_CONN_DATASETS_SERVER_CACHE", raising=False)
+
+    answer = log_in("viewer").get(f"/datasets-server/{path}?name=glue", headers=HTML)
+
+    assert answer.status_code == 503
+    assert "There is no Connection datasets_server_cache: create it" in answer.text
+
+
+def test_airflow_lists_the_page_in_its_navigation(log_in: Callable[[str | None], TestClient]) -> None:
+    plugins = log_in("admin").get("/api/v2/plugins").json()["plugins"]
+    [console] = [plugin for plugin in plugins if plugin["name"] == "datasets_server_console"]
+    [view] = console["external_views"]
+
+    assert not view["href"].startswith("/")
+    assert view["href"].endswith("/")
+    assert view["destination"] == "nav"
+
+
+def test_the_plugin_loads_neither_the_app_nor_the_databases() -> None:
+    """Schedulers and workers import the plugin too."""
+    code = (
+        "import sys; from airflow.plugins_manager import AirflowPlugin; before = set(sys.modules);"
+        " import datasets_server_console;"
+        " print(sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    for package in ("fastapi", "jinja2", "pymongo", "bokeh", "numpy"):
+        assert f"'{package}'" not in loaded
