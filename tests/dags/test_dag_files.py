@@ -271,7 +271,8 @@ import sys
 from airflow.plugins_manager import _get_plugins
 _get_plugins()
 files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
-print([name for name, file in files.items() if "/plugins/datasets_server/" in file and name[:15] != "datasets_server"])
+ours = [name for name, file in files.items() if "/plugins/datasets_server/" in file]
+print([name for name in ours if name.partition(".")[0] != "datasets_server"])
 """
     assert last_line(code) == "[]"
 

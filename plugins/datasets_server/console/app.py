@@ -18,6 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from datasets_server.actions import BACKFILL
+from datasets_server.console.charts import browser_part
 from datasets_server.console.pages import PAGES, error_page
 from include.errors import ConfigurationError, ServiceError
 
@@ -27,7 +28,11 @@ REQUESTS_AT_ONCE = 4
 _LONGEST_WAIT_SECONDS = 10
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'",
+    # Bokeh puts its styles into the page; its scripts, like ours, are files of this server.
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none';"
+        " form-action 'self'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
@@ -44,7 +49,8 @@ def create_app() -> FastAPI:
         dependencies=[may_read, Depends(_one_of_few())],
         openapi_url=None,  # Its addresses are those of pages, which may change.
     )
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=_STATIC))
+    app.mount("/bokeh", StaticFiles(directory=browser_part()))
     app.get("/", include_in_schema=False)(_first_page)
     for page in PAGES:
         app.include_router(import_module(f"datasets_server.console.views.{page.module}").router)
@@ -80,7 +86,7 @@ def _one_of_few() -> Callable[[], AsyncIterator[None]]:
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
     response.headers.update(_HEADERS)
-    if not request.url.path.rpartition("/")[0].endswith(("/static", "/vendor")):
+    if not request.url.path.rpartition("/")[0].endswith(("/static", "/bokeh")):
         response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -112,7 +118,9 @@ def _refused(request: Request, error: StarletteHTTPException) -> Response:
 
 def _invalid(request: Request, error: RequestValidationError) -> Response:
     wrong = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
-    return error_page(request, HTTPStatus.UNPROCESSABLE_CONTENT, f"The address of this page is wrong: {wrong}.")
+    return error_page(
+        request, HTTPStatus.UNPROCESSABLE_ENTITY, f"The address of this page is wrong: {wrong}."
+    )
 
 
 def _unavailable(request: Request, error: Exception) -> Response:

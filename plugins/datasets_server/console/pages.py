@@ -38,23 +38,25 @@ _UNITS = (
     (timedelta(seconds=1), "second"),
 )
 _BYTES_IN_KILOBYTE = 1_000
+#: What is shown where there is no value: a dash.
+NONE = "\N{EN DASH}"
 
 
 def number(value: float | None) -> str:
     """Return a number with a comma between thousands; a dash if there is none."""
     if value is None:
-        return "–"
+        return NONE
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
 def duration(value: timedelta | float | None) -> str:
     """Return a duration (a number is in seconds) in its largest unit: ``3 hours``."""
     if value is None:
-        return "–"
+        return NONE
     length = value if isinstance(value, timedelta) else timedelta(seconds=value)
     for unit, name in _UNITS:
         if length >= unit:
-            return _counted(int(length / unit), name)
+            return counted(int(length / unit), name)
     return "less than a second"
 
 
@@ -69,7 +71,7 @@ def ago(time: datetime | None) -> str:
 def utc(time: datetime | None) -> str:
     """Return a time in UTC, to the minute: ``2026-11-27 01:30 UTC``."""
     if time is None:
-        return "–"
+        return NONE
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
     return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
@@ -77,7 +79,7 @@ def utc(time: datetime | None) -> str:
 def size(number_of_bytes: float | None) -> str:
     """Return a number of bytes: ``1.2 GB``."""
     if number_of_bytes is None:
-        return "–"
+        return NONE
     value, units = float(number_of_bytes), ["bytes", "kB", "MB", "GB", "TB"]
     while value >= _BYTES_IN_KILOBYTE and len(units) > 1:
         value /= _BYTES_IN_KILOBYTE
@@ -88,19 +90,15 @@ def size(number_of_bytes: float | None) -> str:
 def percent(share: float | None) -> str:
     """Return a share as a percentage, never rounded up to 100: ``99.9 %``."""
     if share is None:
-        return "–"
+        return NONE
     if share == 1:
         return "100 %"
     return f"{min(share * 100, 99.9):.1f} %"
 
 
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
-
-
 def counted(count: int, name: str) -> str:
     """Return a count with its noun, in the plural where it belongs: ``1 job``, ``2,000 jobs``."""
-    return _counted(count, name)
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
 
 
 def _templates() -> Jinja2Templates:
@@ -130,7 +128,7 @@ def render(request: Request, template: str, status: int = HTTPStatus.OK, **value
 
 
 def error_page(request: Request, status: int, text: str) -> Response:
-    """Return a page that says what is wrong; for a script, the same as the JSON object ``{"error": text}``."""
+    """Return a page that says what is wrong; a script gets the JSON object ``{"error": text}``."""
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"error": text}, status)
     return render(request, "error.html", status, text=text, logged_out=status == HTTPStatus.UNAUTHORIZED)

@@ -446,6 +446,7 @@ def check(worlds: tuple[World, World], rounds: Sequence[Sequence[Event]]) -> Non
         for event in events:
             happen(event, proven, whole)
         ours, theirs = proven.look_and_backfill(), whole.backfill()
+        assert ours.error_sample == theirs.error_sample
         assert proven.jobs() == whole.jobs()
         assert proven.candidates() == whole.candidates()
         assert proven.entry_keys() == whole.entry_keys()

@@ -24,11 +24,20 @@ function followAirflowLink(event) {
   openInAirflow(link.href, event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1);
 }
 
+/** Return what an answer that is an error says. */
+export async function explained(answer) {
+  try {
+    return (await answer.json()).error;
+  } catch {
+    return `the answer was ${answer.status}.`;
+  }
+}
+
 /** Fetch this page again, and replace its parts that have an id and the attribute data-live. */
 export async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) {
-    throw new Error(answer.status === 401 ? "You are logged out." : `The answer was ${answer.status}.`);
+    throw new Error(answer.status === 401 ? "you are logged out." : `the answer was ${answer.status}.`);
   }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live][id]")) {
