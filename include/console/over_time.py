@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from include.console.growth import ErrorGrowth, read_growth
 from include.console.now import BACKFILL, RETRYABLE_ERRORS
@@ -111,14 +112,14 @@ def read_over_time(cache: CacheReader, own: OwnReader, now: datetime, span: str 
     totals = cache.totals()
     growth = read_growth(totals, own, now)
     codes = _shown_codes(totals, growth)
-    entries = own.entries_over_time(codes, time)
+    entries, jobs = own.entries_over_time(codes, time), own.jobs_over_time(time)
     return OverTime(
         at=now,
         span=span,
         entries_by_status=_lines(entries, _status_class, tuple(_CLASSES.values())),
         errors_by_code=_lines(entries, _code_of_error, (*codes, _OTHER_CODES)),
-        jobs_by_status=_lines(own.jobs_over_time(time), _first, _STATUSES),
-        jobs_by_worker_size=_lines(own.worker_sizes_over_time(time), _first, _WORKER_SIZES),
+        jobs_by_status=_lines(jobs, itemgetter(0), _STATUSES),
+        jobs_by_worker_size=_lines(jobs, itemgetter(1), _WORKER_SIZES),
         runs=tuple(map(RunChanges.of, own.changes_by_runs((BACKFILL, RETRYABLE_ERRORS), time.since))),
         growth=growth,
     )
@@ -143,10 +144,6 @@ def _code_of_error(group: Group) -> str | None:
     if status_class not in _ERROR_CLASSES:
         return None
     return _OTHER_CODES if code is None else str(code)
-
-
-def _first(group: Group) -> str:
-    return str(group[0])
 
 
 def _lines(counted: Sequence[Counted], name_of: Callable[[Group], str | None], names: Sequence[str]) -> Lines:

@@ -32,12 +32,11 @@ class What:
     """What an action counts, as the history names it."""
 
     action: str
-    name: str
+    names: tuple[str, ...]
 
 
-ENTRIES = What("collect-cache-metrics", "cache.entries")
-JOBS = What("collect-queue-metrics", "queue.jobs")
-JOBS_BY_WORKER_SIZE = What("collect-queue-metrics", "queue.jobs_by_worker_size")
+ENTRIES = What("collect-cache-metrics", ("cache.entries",))
+JOBS = What("collect-queue-metrics", ("queue.jobs", "queue.jobs_by_worker_size"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +120,12 @@ class OwnReader:
         return self._counted(ENTRIES, groups, self._times(ENTRIES, span))
 
     def jobs_over_time(self, span: Span) -> list[Counted]:
-        """Return the counts of the jobs over a time, by status."""
-        return self._counted(JOBS, {"status": "$counts.status"}, self._times(JOBS, span))
+        """Return the counts of the jobs over a time, by status and, counted once more, by worker size.
 
-    def worker_sizes_over_time(self, span: Span) -> list[Counted]:
-        """Return the counts of the jobs over a time, by the size of the workers that take them."""
-        groups = {"size": "$counts.worker_size"}
-        return self._counted(JOBS_BY_WORKER_SIZE, groups, self._times(JOBS_BY_WORKER_SIZE, span))
+        Where a group is of a status, its size is None, and the other way round.
+        """
+        groups = {"status": "$counts.status", "size": "$counts.worker_size"}
+        return self._counted(JOBS, groups, self._times(JOBS, span))
 
     def errors_before(self, time: datetime, oldest: datetime) -> Counted | None:
         """Return the counts of the errors by step and code, as counted the last time before ``time``.
@@ -169,7 +167,7 @@ class OwnReader:
         pipeline: list[Document] = [
             {"$match": {"action": what.action, "collected_at": {"$in": list(times)}}},
             {"$unwind": "$counts"},
-            {"$match": {"counts.name": what.name, **(rows or {})}},
+            {"$match": {"counts.name": {"$in": list(what.names)}, **(rows or {})}},
             {"$group": {"_id": {"at": "$collected_at", **groups}, "count": {"$sum": "$counts.count"}}},
         ]
         # A collection in which nothing of it was counted is one, too: of zeros.
