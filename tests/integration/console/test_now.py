@@ -40,7 +40,7 @@ def test_nothing_is_known_of_empty_databases(world: World) -> None:
     now = world.read_now()
 
     assert (now.entries, now.datasets, now.waiting_jobs) == (0, 0, 0)
-    assert now.freshness is now.last_good_backfill is now.look is now.growth.since is None
+    assert (now.freshness, now.last_good_backfill, now.look, now.growth.since) == (None, None, None, None)
     assert (now.errors, now.growth.codes) == ((), ())
     assert texts(now, Level.BAD) == texts(now, Level.OK) == []
     assert [text.split(":")[0] for text in texts(now, Level.WARN)] == [

@@ -22,7 +22,7 @@ def test_without_a_history_there_are_no_lines(world: World, span: str) -> None:
     assert page.errors_by_code.is_empty
     assert page.jobs_by_status.is_empty
     assert page.jobs_by_worker_size.is_empty
-    assert page.runs == page.growth.codes == page.growth.steps == ()
+    assert (page.runs, page.growth.codes, page.growth.steps) == ((), (), ())
 
 
 @OF_ALL_RELEASES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_the_changes_by_runs_are_the_newest_that_changed_something(
     reports: RunReports, reader: OwnReader, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("include.databases.own_reader.POINTS", 2)
-    nothing = {"jobs": {"created": 0, "deleted": 0}, "datasets": {"removed": 0}}
+    nothing: dict[str, Any] = {"jobs": {"created": 0, "deleted": 0}, "datasets": {"removed": 0}}
     for number, changes in enumerate(
         (
             {"jobs": {"created": 9}},
