@@ -16,7 +16,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from include.batches import batched
-from include.databases import proof_store, removal_ledger
+from include.databases import proof_store, removal_ledger, run_reports
 from include.databases.counts import Counts
 from include.databases.lease import Lease
 from include.databases.listing_store import ListingStore
@@ -27,6 +27,7 @@ from include.databases.removal_ledger import RemovalLedger
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.databases.run_records import COLLECTION as RUN_RECORDS
 from include.databases.run_records import RunRecords
+from include.databases.run_reports import RunReports
 
 Document = dict[str, Any]
 
@@ -40,9 +41,11 @@ COLLECTIONS = dict.fromkeys(
         proof_store.COLLECTION,
         proof_store.LOOKS,
         RUN_RECORDS,
+        run_reports.COLLECTION,
     ),
     ("find", "insert", "update", "remove"),
 )
+METRICS_HISTORY = "metricsHistory"
 DOCUMENTS_PER_WRITE = 5_000
 KEPT_FOR = timedelta(days=90)
 _INDEX_NOT_FOUND = 27
@@ -79,7 +82,7 @@ class MaintenanceStore:
         self._selected = database["selectedDatasets"]
         self._candidates = database["removalCandidates"]
         self._rebuilds = database["unfinishedRebuilds"]
-        self._metrics = database["metricsHistory"]
+        self._metrics = database[METRICS_HISTORY]
 
     def create_indexes(self) -> None:
         """Create the indexes that do not exist."""
@@ -88,6 +91,7 @@ class MaintenanceStore:
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
         self._metrics.create_index([("action", 1), ("collected_at", 1)])
         self.removal_ledger().create_indexes()
+        self.run_reports().create_indexes()
         proof_store.create_indexes(self._database)
 
     def listings(self) -> ListingStore:
@@ -269,6 +273,10 @@ class MaintenanceStore:
     def run_records(self, dag_id: str) -> RunRecords:
         """Return what is kept of the runs of a DAG."""
         return RunRecords(self._database, dag_id)
+
+    def run_reports(self) -> RunReports:
+        """Return the store of the reports of runs."""
+        return RunReports(self._database)
 
     def add_metrics(self, action: str, counts: Iterable[Counts], kept_for: timedelta) -> None:
         """Add a collection of metrics to their history, and delete what is older than ``kept_for``.

@@ -35,10 +35,14 @@ KEPT_FOR = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """That a dataset is up to date at a revision, with so many cache entries."""
+    """That a dataset is up to date at a revision, with so many cache entries, of so many artifacts.
+
+    It has fewer artifacts than entries if some entries are no longer expected, as those of a former step.
+    """
 
     revision: str
     entries: int
+    artifacts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class ProofStore:
         """
         found = self._proofs.find({"_id": {"$in": list(names)}, "rules": self._of_cache(rules)})
         return {
-            record["_id"]: Proof(record["revision"], record["entries"])
+            record["_id"]: Proof(record["revision"], record["entries"], _artifacts(record))
             for record in found
             if is_text(record.get("revision")) and isinstance(record.get("entries"), int)
         }
@@ -134,6 +138,7 @@ class ProofStore:
                 "_id": name,
                 "revision": proof.revision,
                 "entries": proof.entries,
+                **_other_artifacts(proof),
                 "rules": self._of_cache(rules),
                 "kept_at": kept_at,
             }
@@ -158,3 +163,13 @@ class ProofStore:
 
     def _of_cache(self, rules: str) -> str:
         return f"{self._cache} {rules}"
+
+
+def _other_artifacts(proof: Proof) -> Document:
+    """Return the number of artifacts where it is not that of the entries, as it is in almost all records."""
+    return {} if proof.artifacts == proof.entries else {"artifacts": proof.artifacts}
+
+
+def _artifacts(record: Document) -> int:
+    artifacts = record.get("artifacts", record["entries"])
+    return artifacts if isinstance(artifacts, int) else int(record["entries"])

@@ -29,7 +29,8 @@ KEPT_FOR = timedelta(days=90)
 
 _MILLISECONDS = int(A_DAY / timedelta(milliseconds=1))
 _BEGUN_TODAY = {"$gt": ["$begun_at", {"$subtract": ["$$NOW", _MILLISECONDS]}]}
-_ANY = {"$in": [True, False]}
+#: Selects the documents of the datasets whose removal or rebuild began in the last 24 hours.
+BEGUN_IN_A_DAY: Document = {"finished": {"$in": [True, False]}, "$expr": _BEGUN_TODAY}
 #: The document that each transaction changes which counts the removals. All others are of a dataset.
 _GATE = {"_id": 0}
 
@@ -97,7 +98,7 @@ class RemovalLedger:
 
     def begun_in_a_day(self, session: Session = None) -> int:
         """Return how many datasets were removed in the last 24 hours, rebuilds included."""
-        return self._removals.count_documents({"finished": _ANY, "$expr": _BEGUN_TODAY}, session=session)
+        return self._removals.count_documents(BEGUN_IN_A_DAY, session=session)
 
     def _take(
         self, run: str, reasons: Mapping[str, str], limit: int, right: RightToWrite, *, finished: bool

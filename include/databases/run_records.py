@@ -43,9 +43,10 @@ class RunRecords:
         self._records = database[COLLECTION]
         self._this = {"_id": dag_id}
 
-    def note_waiting(self, run: str) -> int:
+    def note_waiting(self, run: str, work: str) -> int:
         """Note that a run waits for another one or is skipped.
 
+        :param work: what the other one does: the name of its lease.
         :return: how many runs in a row did so, with this one; 0 if this run was noted before.
         """
         noted = {"$eq": ["$waiting_run", {"$literal": run}]}
@@ -58,6 +59,8 @@ class RunRecords:
                         "$set": {
                             "waiting_in_a_row": {"$cond": [noted, "$waiting_in_a_row", one_more]},
                             "waiting_run": {"$literal": run},
+                            "waiting_for": {"$literal": work},
+                            "waiting_since": {"$cond": [noted, "$waiting_since", "$$NOW"]},
                         }
                     }
                 ],
@@ -72,9 +75,14 @@ class RunRecords:
 
     def note_turn(self, run: str) -> None:
         """Note that a run works. If it has not waited before, it ends the row of those that waited."""
+        this_waited = {"$eq": ["$waiting_run", {"$literal": run}]}
+        row = {
+            field: {"$cond": [this_waited, f"${field}", "$$REMOVE"]}
+            for field in ("waiting_run", "waiting_in_a_row")
+        }
         self._records.update_one(
-            {**self._this, "waiting_run": {"$exists": True, "$ne": run}},
-            {"$unset": {"waiting_run": True, "waiting_in_a_row": True}},
+            {**self._this, "waiting_run": {"$exists": True}},
+            [{"$set": row}, {"$unset": ["waiting_for", "waiting_since"]}],
         )
 
     def note_good_run(self) -> None:

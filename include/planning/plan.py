@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -29,6 +29,7 @@ from include.planning.rules import (
 Place = tuple[str | None, str | None]
 #: The places from the dataset down to a place, which comes last. The index of each is its level.
 Path = tuple[Place, ...]
+PathsByLevel = tuple[list[Path], list[Path], list[Path]]
 #: The entries of a parent step as a child sees them: the level at which to look them up, and they by place.
 ParentEntries = tuple[Level, Mapping[Place, Entry]]
 #: What identifies an artifact within its dataset: the step's name, the config and the split.
@@ -59,11 +60,26 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifacts:
+    """How many of the expected artifacts are up to date, and how many need a job, pending already or not."""
+
+    up_to_date: int = 0
+    need_jobs: int = 0
+
+    def __add__(self, other: Artifacts) -> Artifacts:
+        return Artifacts(self.up_to_date + other.up_to_date, self.need_jobs + other.need_jobs)
+
+
+NO_ARTIFACTS = Artifacts()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do for one dataset, in this order: remove it if it is incoherent, delete jobs, create jobs.
 
     ``new_jobs`` are in the order of their insertion. ``deleted_jobs`` are all waiting. The removal of an
-    ``incoherent`` dataset deletes its waiting jobs, so its ``deleted_jobs`` are empty.
+    ``incoherent`` dataset deletes its waiting jobs, so its ``deleted_jobs`` are empty. ``artifacts`` are
+    those that the cache lists, for an incoherent dataset after its removal.
     """
 
     dataset: str
@@ -71,6 +87,7 @@ class Plan:
     new_jobs: tuple[NewJob, ...]
     deleted_jobs: tuple[Job, ...]
     incoherent: bool = False
+    artifacts: Artifacts = field(default=NO_ARTIFACTS, compare=False)
 
     @property
     def is_empty(self) -> bool:
@@ -93,7 +110,9 @@ def plan_dataset(
     if incoherent:  # its removal leaves no entry, and only the started jobs
         cached = CachedDataset(cached.dataset)
         jobs = [job for job in jobs if job.status is JobStatus.STARTED]
-    needed = _needed_jobs(release, cached, revision)
+    paths = _expected_paths(cached)
+    needed = _needed_jobs(release, cached, paths, revision)
+    expected = sum(len(paths[step.input_type]) for step in release.steps)
     kept = _kept_jobs(jobs, revision, needed)
     return Plan(
         dataset=cached.dataset,
@@ -101,6 +120,7 @@ def plan_dataset(
         new_jobs=tuple(job for key, job in needed.items() if key not in kept),
         deleted_jobs=_waiting_jobs_but(kept.values(), jobs),
         incoherent=incoherent,
+        artifacts=Artifacts(expected - len(needed), len(needed)),
     )
 
 
@@ -121,9 +141,10 @@ def is_incoherent(cached: CachedDataset) -> bool:
     return False
 
 
-def _needed_jobs(release: Release, cached: CachedDataset, revision: str) -> dict[ArtifactKey, NewJob]:
+def _needed_jobs(
+    release: Release, cached: CachedDataset, paths: PathsByLevel, revision: str
+) -> dict[ArtifactKey, NewJob]:
     """Return a job for each artifact that needs one, in the order of insertion."""
-    paths = _expected_paths(cached)
     entries = _entries_by_step(cached.entries)
     by_reason: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
     for step in release.steps:
@@ -139,7 +160,7 @@ def _needed_jobs(release: Release, cached: CachedDataset, revision: str) -> dict
     return {key: job for jobs in by_reason.values() for key, job in jobs.items()}
 
 
-def _expected_paths(cached: CachedDataset) -> tuple[list[Path], list[Path], list[Path]]:
+def _expected_paths(cached: CachedDataset) -> PathsByLevel:
     """Return the paths to the dataset, to its configs and to its splits, each once, in their listed order."""
     dataset: Place = (None, None)
     config_paths: list[Path] = []

@@ -6,6 +6,8 @@ another is in ``include/planning/releases/``.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 #: The HTTP statuses that a cache entry can have.
 HTTP_STATUSES = range(100, 600)
 #: An entry with this HTTP status or a higher one holds an error.
@@ -20,3 +22,6 @@ MAX_DIFFICULTY = 100
 MAX_LIGHT_DIFFICULTY = 40
 #: ... medium workers those up to this one, and heavy workers all others.
 MAX_MEDIUM_DIFFICULTY = 70
+
+#: For so long a dataset that was rate-limited is blocked: then its blockage expires.
+BLOCKED_FOR = timedelta(hours=6)

@@ -113,7 +113,7 @@ def turn(
             lease = _lease(maintenance, work, context)
             right = held.enter_context(lease.held(by_last_task=by_last_task))
         except HeldByAnotherRunError as error:
-            _note_waiting(maintenance, context, str(error))
+            _note_waiting(maintenance, work, context, str(error))
             if skip_if_busy:
                 context["ti"].xcom_push(SKIPPED_KEY, str(error))
                 raise AirflowSkipException(f"This run is skipped, because {error}.") from error
@@ -124,11 +124,11 @@ def turn(
         yield right
 
 
-def _note_waiting(maintenance: MaintenanceStore, context: Context, because: str) -> None:
+def _note_waiting(maintenance: MaintenanceStore, work: str, context: Context, because: str) -> None:
     if context["dag_run"].run_type == "backfill":
         return  # Airflow creates many runs of date ranges at once, so they wait for each other.
     dag_id = context["dag"].dag_id
-    in_a_row = maintenance.run_records(dag_id).note_waiting(run_token(context))
+    in_a_row = maintenance.run_records(dag_id).note_waiting(run_token(context), work)
     if in_a_row == WAITING_RUNS_FOR_NOTICE:
         send_notice(
             NoticeKind.WAITING,
@@ -226,6 +226,34 @@ def end_run(context: Context, report: Result) -> Result:
     context["ti"].xcom_push(RETURNED, report)
     fail_if_a_task_failed(context)
     return report
+
+
+def keep_report(
+    maintenance: MaintenanceStore,
+    context: Context,
+    report: Result,
+    *,
+    succeeded: bool,
+    covers_everything: bool = False,
+) -> None:
+    """Keep the report of a run in our own database, where the console finds it.
+
+    If that fails, the log says so, and the run goes on: its work is done.
+
+    :param covers_everything: whether the run covered all that its action is for, not a part.
+    """
+    run = context["dag_run"]
+    try:
+        maintenance.run_reports().add(
+            run.dag_id,
+            run.run_id,
+            run.start_date,
+            report,
+            succeeded=succeeded,
+            covers_everything=covers_everything,
+        )
+    except Exception as error:  # noqa: BLE001 (whatever it is, it must not undo what the run has done)
+        logger.warning("The console will not show the report of this run: it could not be kept: %s", error)
 
 
 def fail_if_a_task_failed(context: Context) -> None:

@@ -112,6 +112,7 @@ class Backfill:
             ask = partial(self._ask_hub, threads)
             for part, answers in read_ahead((part for _, part in parts), lambda part: ask(part.names)):
                 summary.untouched += part.up_to_date
+                summary.count_artifacts(part.artifacts)
                 self._keep(part.proofs)
                 self._backfill(part, answers, ask, summary)
                 progress.advance(part.size)
@@ -140,8 +141,9 @@ class Backfill:
         for _, batch in screened:
             self.right.progress()
             summary.untouched += batch.proven
-            summary.proven_by_record += batch.by_record
+            summary.proven_by_record += len(batch.recorded)
             summary.proven_by_screening += len(batch.proofs)
+            summary.count_artifacts(batch.artifacts)
             self._keep(batch.proofs)
             progress.advance(batch.proven)
             yield from batch.parts
@@ -223,7 +225,9 @@ class Backfill:
         for name, plan in self._reader.plans(part, revisions).items():
             if isinstance(plan, DatasetError):
                 summary.count_failure(name, plan)
-            elif plan.is_empty:
+                continue
+            summary.count_artifacts(plan.artifacts)
+            if plan.is_empty:
                 summary.untouched += 1
             else:
                 plans.append(plan)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 
 from bson import ObjectId
 
@@ -20,7 +21,7 @@ from include.errors import DatasetError
 from include.hub.block_list import BlockList
 from include.planning.dataset_state import CachedDataset, Job
 from include.planning.entry_columns import UnreadableColumnsError
-from include.planning.plan import Plan, plan_dataset
+from include.planning.plan import NO_ARTIFACTS, Artifacts, Plan, plan_dataset
 from include.planning.processing_graph import Release
 from include.planning.screening import proven_up_to_date
 from include.storage.asset_storage import dataset_folder
@@ -82,19 +83,25 @@ def merged(parts: Iterable[UnreadPart]) -> Iterator[UnreadPart]:
 class Screened:
     """A batch after the screening.
 
-    :param by_record: how many datasets an earlier run proves to be up to date.
-    :param proofs: the datasets that this screening proves to be so.
+    :param recorded: the datasets that an earlier run proves to be up to date.
+    :param proofs: those that this screening proves to be so.
     :param parts: all others.
     """
 
-    by_record: int
+    recorded: Mapping[str, Proof]
     proofs: Mapping[str, Proof]
     parts: Sequence[UnreadPart]
 
     @property
     def proven(self) -> int:
         """The number of datasets that are up to date."""
-        return self.by_record + len(self.proofs)
+        return len(self.recorded) + len(self.proofs)
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """The artifacts of the datasets that are up to date."""
+        proofs = chain(self.recorded.values(), self.proofs.values())
+        return Artifacts(up_to_date=sum(proof.artifacts for proof in proofs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +128,11 @@ class State:
 class Part:
     """Datasets that were read together.
 
-    ``names`` are those to ask the Hub about; ``up_to_date`` counts the others. ``plans`` are for the listed
-    revisions. Without a listing there is nothing to plan for: then ``state`` is None. ``jobs_before`` are the
-    ids of the jobs that were pending before the Hub was asked: its answers are no reason to delete others.
-    ``proofs`` are of the datasets that need no job and have none: of another, a job that fails to run would
-    leave no trace in the entries.
+    ``names`` are those to ask the Hub about; ``up_to_date`` counts the others, and ``artifacts`` are theirs.
+    ``plans`` are for the listed revisions. Without a listing there is nothing to plan for: then ``state`` is
+    None. ``jobs_before`` are the ids of the jobs that were pending before the Hub was asked: its answers are
+    no reason to delete others. ``proofs`` are of the datasets that need no job and have none: of another, a
+    job that fails to run would leave no trace in the entries.
     """
 
     names: Sequence[str]
@@ -135,6 +142,7 @@ class Part:
     plans: Mapping[str, Plan]
     jobs_before: Set[ObjectId]
     proofs: Mapping[str, Proof] = field(default_factory=dict)
+    artifacts: Artifacts = NO_ARTIFACTS
 
     @property
     def size(self) -> int:
@@ -174,19 +182,19 @@ class Reader:
             UnreadPart(part, sum(sizes[name] for name in part), _known_of(part, known))
             for part in batched_by_weight(sizes, ENTRIES_AT_A_TIME)
         ]
-        return Screened(len(recorded), proofs, parts)
+        return Screened(recorded, proofs, parts)
 
     def _candidates(self, names: Sequence[str], known: Known) -> list[str]:
         """Return the datasets that are up to date if all their entries are."""
         excluded = known.rebuilds | self.queue.with_pending_jobs(names)
         return [name for name in known.revisions if name not in excluded and not self.blocked.blocks(name)]
 
-    def _recorded(self, names: Sequence[str], revisions: Mapping[str, str]) -> set[str]:
+    def _recorded(self, names: Sequence[str], revisions: Mapping[str, str]) -> dict[str, Proof]:
         """Return the datasets whose record holds: it has the listed revision and the number of entries."""
         found = self.proofs.of(names) if self.proofs else {}
         at_revision = [name for name, proof in found.items() if proof.revision == revisions[name]]
         counts = self.cache.entry_counts(at_revision) if at_revision else {}
-        return {name for name in at_revision if counts[name] == found[name].entries}
+        return {name: found[name] for name in at_revision if counts[name] == found[name].entries}
 
     def _proven(self, names: Sequence[str], revisions: Mapping[str, str]) -> dict[str, Proof]:
         if not names:
@@ -196,7 +204,8 @@ class Reader:
             proven = proven_up_to_date(self.release, columns, lists, revisions)
         except UnreadableColumnsError:
             return {}  # The plan of each dataset finds the malformed entries.
-        return {name: Proof(revisions[name], entries) for name, entries in proven.items()}
+        # Each of these datasets has one entry for each artifact.
+        return {name: Proof(revisions[name], number, number) for name, number in proven.items()}
 
     def read_part(self, part: UnreadPart) -> Part:
         """Read datasets and plan their listed revisions: an empty plan needs no answer of the Hub."""
@@ -206,9 +215,15 @@ class Reader:
         state = self._read(part.names)
         plans = dict(self._listed_plans(part, state))
         undecided = [name for name in part.names if name not in plans or not plans[name].is_empty]
-        proofs = dict(_proofs(part.names, plans, state))
         return Part(
-            undecided, len(part.names) - len(undecided), part.known, state, plans, state.job_ids, proofs
+            undecided,
+            len(part.names) - len(undecided),
+            part.known,
+            state,
+            plans,
+            state.job_ids,
+            dict(_proofs(part.names, plans, state)),
+            sum((plan.artifacts for plan in plans.values() if plan.is_empty), NO_ARTIFACTS),
         )
 
     def asked_again(self, part: Part, names: Sequence[str]) -> Part:
@@ -291,7 +306,7 @@ def _proofs(names: Iterable[str], plans: Mapping[str, Plan], state: State) -> It
     for name in names:
         cached, plan = state.cached[name], plans.get(name)
         if plan and plan.is_empty and not state.jobs.get(name) and isinstance(cached, CachedDataset):
-            yield name, Proof(plan.revision, len(cached.entries))
+            yield name, Proof(plan.revision, len(cached.entries), plan.artifacts.up_to_date)
 
 
 def _sparing_new_jobs(

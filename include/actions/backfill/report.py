@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from include.errors import DatasetError
+from include.planning.plan import Artifacts
 from include.summaries import SAMPLE_SIZE, Summary, add_to_sample
 
 
@@ -19,7 +20,9 @@ class BackfillSummary(Summary):
     because of the limit of the day, which are untouched. ``jobs_by_reason`` counts the created jobs.
     ``hub_requests`` leaves out those for the listing. ``supported_sample`` has names of datasets that the Hub
     called supported. ``warnings`` are texts for people. Some of the ``untouched`` are proven to be up to date
-    by the record of an earlier run, and some by the screening of all their entries.
+    by the record of an earlier run, and some by the screening of all their entries. The artifacts are those
+    of the datasets that the Hub supports, as the run found them; ``artifacts_in_need`` need a job, pending
+    already or not.
     """
 
     untouched: int = 0
@@ -40,12 +43,19 @@ class BackfillSummary(Summary):
     supported_sample: list[str] = field(default_factory=list, compare=False)
     proven_by_record: int = field(default=0, compare=False)
     proven_by_screening: int = field(default=0, compare=False)
+    artifacts_up_to_date: int = field(default=0, compare=False)
+    artifacts_in_need: int = field(default=0, compare=False)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def proven_by_plan(self) -> int:
         """How many datasets are untouched because their plan is empty."""
         return self.untouched - self.proven_by_record - self.proven_by_screening - self.over_limit
+
+    def count_artifacts(self, artifacts: Artifacts) -> None:
+        """Count the artifacts of some datasets."""
+        self.artifacts_up_to_date += artifacts.up_to_date
+        self.artifacts_in_need += artifacts.need_jobs
 
     def count_failure(self, name: str, error: DatasetError) -> None:
         """Count a dataset that could not be handled."""
@@ -129,6 +139,10 @@ def backfill_report(
             "a_record": backfill.proven_by_record,
             "the_screening": backfill.proven_by_screening,
             "a_plan": backfill.proven_by_plan,
+        },
+        "artifacts": {
+            "up_to_date": backfill.artifacts_up_to_date,
+            "need_jobs": backfill.artifacts_in_need,
         },
         "rebuilt": backfill.rebuilt,
         "jobs": {"created": backfill.jobs_created, "deleted": backfill.jobs_deleted},

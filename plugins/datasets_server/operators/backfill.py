@@ -28,6 +28,8 @@ from datasets_server.runs import (
     check_error_limit,
     end_run,
     end_turn,
+    failed_tasks,
+    keep_report,
     results,
     run_name,
     run_token,
@@ -558,7 +560,8 @@ class ReportOperator(BaseOperator):
     """Reports what the tasks of a run did, and fails if one of them failed.
 
     If the run was skipped because another run was at work, this task is skipped too. Operators receive a
-    notice if the run removed many datasets. A good run over the whole cache is recorded.
+    notice if the run removed many datasets. The report is kept, and a good run over the whole cache is
+    recorded.
 
     Returns the report of :func:`include.actions.backfill.report.backfill_report`.
 
@@ -598,9 +601,17 @@ class ReportOperator(BaseOperator):
             end_turn(services.maintenance, WRITING, context)
             report = self._report(context)
             self._tell_of_removals(context, report["datasets"]["removed"])
-            end_run(context, report)
             shards = self._shards(context)
-            if not self.preview and shards and not any(shard.selected for shard in shards):
+            covers_everything = bool(shards) and not any(shard.selected for shard in shards)
+            keep_report(
+                services.maintenance,
+                context,
+                report,
+                succeeded=not failed_tasks(context),
+                covers_everything=covers_everything,
+            )
+            end_run(context, report)
+            if not self.preview and covers_everything:
                 services.maintenance.run_records(context["dag"].dag_id).note_good_run()
                 if all(shard.read_everything for shard in shards):
                     services.maintenance.proofs(services.cache.name).note_all_read()

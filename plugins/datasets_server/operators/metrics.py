@@ -14,6 +14,7 @@ from datasets_server import settings
 from datasets_server.actions import COLLECT_CACHE_METRICS, COLLECT_QUEUE_METRICS, Action
 from datasets_server.gauges import send_gauges
 from datasets_server.operators.selection import covered_interval
+from datasets_server.runs import keep_report
 from datasets_server.services import Services, open_services
 from include.actions.collect_metrics import metrics_report
 from include.summaries import as_text
@@ -31,7 +32,7 @@ class CollectMetricsOperator(BaseOperator):
 
     Returns the report of :func:`include.actions.collect_metrics.metrics_report`.
 
-    :param history: add the counts to the history too. (templated)
+    :param history: add the counts to the history too, and keep the report. (templated)
     :param preview: count, but store nothing and send no gauge. (templated)
     """
 
@@ -54,12 +55,13 @@ class CollectMetricsOperator(BaseOperator):
         started = time.monotonic()
         with open_services() as services:
             counts = self.collect(services, dry_run=bool(self.preview))
+            report = metrics_report(counts, time.monotonic() - started, dry_run=bool(self.preview))
             if self.history and not self.preview:
                 services.maintenance.create_indexes()
                 services.maintenance.add_metrics(self.action.id, counts, kept_for)
+                keep_report(services.maintenance, context, report, succeeded=True, covers_everything=True)
         if not self.preview:
             send_gauges(counts)
-        report = metrics_report(counts, time.monotonic() - started, dry_run=bool(self.preview))
         self.log.info("%s", as_text(report))
         return report
 

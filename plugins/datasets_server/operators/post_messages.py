@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasets_server import settings
 from datasets_server.operators.selection import Interval, SelectingOperator, covered_interval, utc_time
-from datasets_server.runs import turn, within_error_limit
+from datasets_server.runs import keep_report, turn, within_error_limit
 from datasets_server.services import Services, open_services
 from include.summaries import as_text
 
@@ -82,7 +82,9 @@ class PostMessagesOperator(SelectingOperator):
             with turn(services.maintenance, POSTING, context, by_last_task=True) as right:
                 names = self._names(services, selection, bot)
                 summary = messages(bot, right=right).post(names)
-        report = {"dry_run": bool(self.preview), **summary.as_json()}
+            report = {"dry_run": bool(self.preview), **summary.as_json()}
+            succeeded = summary.failed <= int(self.error_limit)
+            keep_report(services.maintenance, context, report, succeeded=succeeded)
         self.log.info("%s", as_text(report))
         return within_error_limit(report, int(self.error_limit), context, "datasets")
 

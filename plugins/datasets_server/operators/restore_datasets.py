@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datasets_server import settings
 from datasets_server.operators.selection import utc_time
 from datasets_server.operators.waiting import WaitingOperator
-from datasets_server.runs import turn_to_write, within_error_limit
+from datasets_server.runs import keep_report, turn_to_write, within_error_limit
 from datasets_server.services import open_services
 from include.errors import ConfigurationError
 from include.summaries import as_text
@@ -84,6 +84,9 @@ class RestoreDatasetsOperator(WaitingOperator):
                     services.maintenance.proofs(services.cache.name).forget_looks()
                 restorer = Restorer(archives, services.cache, bool(self.without_files), dry_run, right)
                 summary = restorer.restore(names, since, until)
-        report = {"dry_run": dry_run, **summary.as_json()}
+            report = {"dry_run": dry_run, **summary.as_json()}
+            if not dry_run:  # A dry run does not need the database in which reports are kept.
+                succeeded = summary.failed <= int(self.error_limit)
+                keep_report(services.maintenance, context, report, succeeded=succeeded)
         self.log.info("%s", as_text(report))
         return within_error_limit(report, int(self.error_limit), context, "datasets")

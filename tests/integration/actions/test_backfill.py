@@ -151,6 +151,24 @@ class TestListing:
         assert summary == BackfillSummary(untouched=3)
         assert world.hub_server.state.requests == 0
 
+    def test_does_not_matter_for_the_count_of_artifacts(self, world: World) -> None:
+        world.cache("a", "b", "user/c", "unsupported")
+        world.host("a", "b", "user/c")
+        world.forget("b", "dataset-info")
+        all_artifacts = world.entries.count_documents({"dataset": {"$ne": "unsupported"}}) + 1
+
+        asked = world.backfill(options=BackfillOptions(dry_run=True))
+        world.list_on_hub("a", "b", "user/c")
+        listed, again = world.backfill(), world.backfill()
+
+        in_need = asked.artifacts_in_need
+        assert in_need == listed.jobs_created > 0
+        assert asked.artifacts_up_to_date + in_need == all_artifacts
+        for summary in (listed, again):  # The second time, the jobs are pending.
+            assert summary.artifacts_up_to_date == asked.artifacts_up_to_date
+            assert summary.artifacts_in_need == in_need
+        assert again.jobs_created == 0
+
     def test_lets_what_is_up_to_date_be_read_as_columns_alone(self, world: World) -> None:
         names = [f"user/{number}" for number in range(10)]
         world.cache(*names)

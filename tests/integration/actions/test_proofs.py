@@ -439,6 +439,10 @@ def kill_a_run(world: World, event: Event) -> None:
     is_killed(action, event.which + 1, event.also_chosen(("before", "after")))
 
 
+def artifacts(summary: BackfillSummary) -> tuple[int, int]:
+    return summary.artifacts_up_to_date, summary.artifacts_in_need
+
+
 def check(worlds: tuple[World, World], rounds: Sequence[Sequence[Event]]) -> None:
     """Let some things happen, run both, and compare what they did; again and again."""
     proven, whole = worlds
@@ -452,6 +456,7 @@ def check(worlds: tuple[World, World], rounds: Sequence[Sequence[Event]]) -> Non
         assert proven.entry_keys() == whole.entry_keys()
         if all(event.name != "kill" for event in events):  # A killed run has done a part of the work.
             assert ours == theirs
+            assert artifacts(ours) == artifacts(theirs)
 
 
 @given(st.lists(ROUNDS, min_size=5, max_size=10))
@@ -500,6 +505,8 @@ def test_what_a_plan_has_proven_is_proven_by_record_the_next_time(world: World) 
 
     assert (first.proven_by_screening, first.proven_by_plan) == (len(NAMES) - 1, 1)
     assert second.proven_by_record == len(NAMES)
+    all_artifacts = entries.count_documents({}) - 1  # The former step has none.
+    assert artifacts(first) == artifacts(second) == (all_artifacts, 0)
 
 
 def test_an_error_that_is_not_retried_any_more_is_read_once(world: World) -> None:
@@ -569,7 +576,7 @@ def test_a_run_that_has_lost_its_right_keeps_no_record(world: World) -> None:
     with pytest.raises(LostRightError):
         look_for_changes(world.cache, store, TOLERANCE, Lost())
     with pytest.raises(LostRightError):
-        store.keep({"squad": Proof(REVISION, 1)}, "rules", Lost())
+        store.keep({"squad": Proof(REVISION, 1, 1)}, "rules", Lost())
 
     assert store.last_look() is None
     assert store.among(["squad"], "rules") == {}

@@ -24,40 +24,40 @@ def go_back(databases: Databases, field: str, time: timedelta) -> None:
 
 
 def test_runs_that_wait_are_counted_each_once(records: RunRecords) -> None:
-    counts = [records.note_waiting(run) for run in ("one", "two", "two", "two", "three")]
+    counts = [records.note_waiting(run, "work") for run in ("one", "two", "two", "two", "three")]
 
     assert counts == [1, 2, 0, 0, 3]
 
 
 def test_a_run_that_gets_its_turn_at_once_ends_the_row(records: RunRecords) -> None:
-    records.note_waiting("one")
-    records.note_waiting("two")
+    records.note_waiting("one", "work")
+    records.note_waiting("two", "work")
 
     records.note_turn("three")
 
-    assert records.note_waiting("four") == 1
+    assert records.note_waiting("four", "work") == 1
 
 
 def test_a_run_that_gets_its_turn_after_it_waited_does_not_end_the_row(records: RunRecords) -> None:
-    records.note_waiting("one")
-    records.note_waiting("two")
+    records.note_waiting("one", "work")
+    records.note_waiting("two", "work")
 
     records.note_turn("two")
 
-    assert records.note_waiting("three") == 3
+    assert records.note_waiting("three", "work") == 3
 
 
 def test_each_dag_has_its_own_row(databases: Databases, records: RunRecords) -> None:
     others = RunRecords(databases.maintenance, "backfill-retryable-errors")
-    records.note_waiting("one")
+    records.note_waiting("one", "work")
     others.note_turn("two")
 
-    assert records.note_waiting("three") == 2
-    assert others.note_waiting("four") == 1
+    assert records.note_waiting("three", "work") == 2
+    assert others.note_waiting("four", "work") == 1
 
 
 def test_a_run_may_be_named_like_a_field(records: RunRecords) -> None:
-    assert [records.note_waiting("$_id"), records.note_waiting("$_id")] == [1, 0]
+    assert [records.note_waiting("$_id", "work"), records.note_waiting("$_id", "work")] == [1, 0]
 
 
 def test_the_first_look_finds_nothing_overdue(records: RunRecords) -> None:

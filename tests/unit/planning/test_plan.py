@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from include.planning.dataset_state import CachedDataset, Job, JobStatus, Priority
-from include.planning.plan import NewJob, Place, Plan, Reason, plan_dataset
+from include.planning.plan import Artifacts, NewJob, Place, Plan, Reason, plan_dataset
 from include.planning.processing_graph import Level, Release, parse_release
 from tests.builders import (
     DATASET,
@@ -127,6 +127,24 @@ class TestReasons:
         made = plan(cached)
 
         assert len(made.new_jobs) == len(STEPS)
+        assert made.artifacts == Artifacts(0, len(STEPS))
+
+    def test_the_expected_artifacts_are_counted(self) -> None:
+        cached = without(up_to_date(SMALL, {"a": ["train", "test"], "b": ["train"]}), "rows", ("a", "test"))
+        pending = pending_job("rows", ("a", "test"))
+        former = pending_job("a-former-step")
+
+        made = plan(cached, pending, former)
+
+        # Of six steps, two are of the dataset, two of each config, and two of each split.
+        assert made.artifacts == Artifacts(up_to_date=2 + 2 * 2 + 2 * 3 - 1, need_jobs=1)
+        assert made.new_jobs == ()
+
+    def test_an_entry_that_is_not_expected_is_no_artifact(self) -> None:
+        cached = up_to_date(SMALL)
+        more = replace(cached, entries=[*cached.entries, cached.entries[0]._replace(kind="a-former-step")])
+
+        assert plan(more).artifacts == plan(cached).artifacts == Artifacts(len(STEPS), 0)
 
     def test_entries_of_unknown_kinds_are_ignored(self) -> None:
         cached = up_to_date(SMALL)

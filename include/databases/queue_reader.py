@@ -1,0 +1,127 @@
+"""What the console reads of the queue as a whole: the counts that are kept, the oldest jobs, blockages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from pymongo import ASCENDING
+from pymongo.database import Database
+
+from include.databases.bounded import MAX_TIME_MS, unless_too_slow
+from include.databases.malformed import ANY_TEXT, is_number, is_text
+from include.planning.dataset_state import JobStatus, Priority
+from include.planning.rules import BLOCKED_FOR
+
+Document = dict[str, Any]
+
+#: The blocked datasets that are named.
+BLOCKED_NAMED = 100
+_MOST_COUNTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class JobTotal:
+    """How many jobs of a step have a status; ``is_blocked`` if their datasets are rate-limited."""
+
+    step: str
+    status: str
+    is_blocked: bool
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class OldestJobs:
+    """Since when the oldest job of each priority is in the queue (UTC); no priority that has none."""
+
+    since: Mapping[Priority, datetime]
+
+    @property
+    def of_all(self) -> datetime | None:
+        """Since when the oldest of all is there; None if there is none."""
+        return min(self.since.values(), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Blockage:
+    """A rate-limited dataset: no job of it starts before ``ends_at`` (UTC)."""
+
+    dataset: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Blockages:
+    """How many datasets are rate-limited, and the first of them, the soonest end first."""
+
+    datasets: int
+    first: tuple[Blockage, ...] = ()
+
+
+class QueueReader:
+    """Reads the queue for a person who waits.
+
+    :param database: the queue database of datasets-server.
+    """
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._jobs = database["jobsBlue"]
+        self._totals = database.get_collection("jobTotalMetric", ANY_TEXT)
+        self._worker_sizes = database.get_collection("workerTypeJobCounts", ANY_TEXT)
+        self._blockages = database.get_collection("datasetBlockages", ANY_TEXT)
+
+    def totals(self) -> list[JobTotal]:
+        """Return the counts by step and status that are kept; a malformed one is left out."""
+        found = self._totals.find({}, {"_id": 0}, limit=_MOST_COUNTS, max_time_ms=MAX_TIME_MS)
+        return [total for document in found if (total := _total(document))]
+
+    def by_worker_size(self) -> dict[str, int]:
+        """Return the counts of the jobs by the size of the workers, which are scaled by these counts."""
+        found = self._worker_sizes.find({}, limit=_MOST_COUNTS, max_time_ms=MAX_TIME_MS)
+        return {
+            each["worker_size"]: max(0, int(each["jobs_count"]))
+            for each in found
+            if is_text(each.get("worker_size")) and is_number(each.get("jobs_count"))
+        }
+
+    def oldest(self, status: JobStatus) -> OldestJobs | None:
+        """Return since when the oldest jobs of a status are in the queue.
+
+        The index (priority, status, created_at, namespace, difficulty) has the oldest of each priority first.
+        A queue without it would have to be sorted.
+
+        :return: None if MongoDB would take too long.
+        """
+        return unless_too_slow(partial(self._oldest, status))
+
+    def _oldest(self, status: JobStatus) -> OldestJobs:
+        since: dict[Priority, datetime] = {}
+        for priority in Priority:
+            query: Document = {"priority": priority.value, "status": status.value}
+            query["created_at"] = {"$type": "date"}
+            found = self._jobs.find(query, {"_id": 0, "created_at": 1}, limit=1, max_time_ms=MAX_TIME_MS)
+            for job in found.sort("created_at"):
+                since[priority] = job["created_at"].replace(tzinfo=UTC)
+        return OldestJobs(since)
+
+    def blockages(self) -> Blockages:
+        """Return the rate-limited datasets, the first ones by the index by which they expire."""
+        number = self._blockages.estimated_document_count(maxTimeMS=MAX_TIME_MS)
+        found = self._blockages.find({"blocked_at": {"$type": "date"}}, {"_id": 0}, max_time_ms=MAX_TIME_MS)
+        first = found.sort("blocked_at", ASCENDING).limit(BLOCKED_NAMED)
+        return Blockages(number, tuple(_blockage(each) for each in first if is_text(each.get("dataset"))))
+
+
+def _total(document: Document) -> JobTotal | None:
+    step, status, total = document.get("job_type"), document.get("status"), document.get("total")
+    if not (is_text(step) and is_text(status) and is_number(total)):
+        return None
+    # A count may be wrong for a while, but there are never fewer than none.
+    return JobTotal(step, status, document.get("dataset_status") == "blocked", max(0, int(total)))
+
+
+def _blockage(document: Document) -> Blockage:
+    return Blockage(document["dataset"], document["blocked_at"].replace(tzinfo=UTC) + BLOCKED_FOR)
