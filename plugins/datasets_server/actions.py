@@ -75,3 +75,6 @@ WATCH_BACKFILL = Action(
     "15 * * * *",
     "Tell operators if there has been no good run of backfill for too long.",
 )
+
+#: All our DAGs, in the order in which people read them.
+DAGS = (*ACTIONS, RESTORE_DATASETS, CHECK_CONNECTIONS, WATCH_BACKFILL)

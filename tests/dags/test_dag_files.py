@@ -16,9 +16,7 @@ import pytest
 from datasets_server.actions import (
     ACTIONS,
     BACKFILL,
-    CHECK_CONNECTIONS,
-    RESTORE_DATASETS,
-    WATCH_BACKFILL,
+    DAGS,
 )
 from datasets_server.notifiers import notify_of_failure
 from datasets_server.operators.approval import LastingApprovalOperator
@@ -29,7 +27,7 @@ from include.errors import ConfigurationError
 from include.planning.processing_graph import load_release, release_names
 from tests.dags.conftest import PROJECT, parsed
 
-DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS, RESTORE_DATASETS, WATCH_BACKFILL))
+DAG_IDS = sorted(dag.id for dag in DAGS)
 
 #: Of production.
 SCHEDULES = {

@@ -1,0 +1,87 @@
+// The questions of runs that wait for a person.
+
+import { answerApproval, logPage, pendingApprovals } from "./airflow.js";
+import { airflowLink, element, notice, timeElement } from "./dom.js";
+import { askAndDo } from "./trigger.js";
+
+const LINES_SHOWN = 5;
+
+/**
+ * Show the questions that wait for a person, and the buttons that answer them.
+ * @param {HTMLElement} place - its content is replaced, unless it would be the same
+ * @param {string[]} dagIds
+ */
+export async function showApprovals(place, dagIds) {
+  const pending = await pendingApprovals(dagIds);
+  const seen = JSON.stringify(pending);
+  if (place.dataset.seen === seen) {
+    return;
+  }
+  place.dataset.seen = seen;
+  place.replaceChildren(...pending.map((approval) => card(approval, () => showApprovals(place, dagIds))));
+}
+
+function card(approval, refresh) {
+  const run = { dag_id: approval.dagId, dag_run_id: approval.runId };
+  const task = { task_id: approval.taskId, map_index: approval.mapIndex };
+  const answers = element("div", { class: "actions" });
+  const made = element(
+    "section",
+    { class: "card approval" },
+    element("h2", {}, approval.subject),
+    element("p", { class: "muted" }, `${approval.dagId} asked `, timeElement(approval.since), timeOut(approval), "."),
+    explanation(approval.body ?? ""),
+    answers,
+  );
+  answers.append(
+    element("button", { class: "primary", onclick: () => answer(true) }, "Approve …"),
+    element("button", { onclick: () => answer(false) }, "Reject …"),
+    airflowLink(logPage(run, task), "The run in Airflow"),
+  );
+  return made;
+
+  async function answer(isApproved) {
+    if (await confirmed(approval, isApproved)) {
+      made.replaceWith(notice(`You ${isApproved ? "approved" : "rejected"}: ${approval.subject}`, "ok"));
+      await refresh();
+    }
+  }
+}
+
+function timeOut({ until }) {
+  return until ? [". If nobody decides, it counts as rejected ", timeElement(until)] : [];
+}
+
+function confirmed(approval, isApproved) {
+  return askAndDo({
+    title: isApproved ? "Approve?" : "Reject?",
+    content: [
+      element("p", {}, approval.subject),
+      element("p", { class: "muted" }, `The answer is recorded with your name, and the run of ${approval.dagId} goes on.`),
+    ],
+    doing: isApproved ? "Approve" : "Reject",
+    isDangerous: isApproved,
+    act: () => answerApproval(approval, isApproved),
+  });
+}
+
+/** Show the Markdown of our own questions, which has paragraphs and lists of escaped texts. */
+function explanation(markdown) {
+  const blocks = markdown.split(/\n{2,}/).map((block) => block.split("\n"));
+  return blocks.map((lines) => (lines[0].startsWith("- ") ? list(lines) : element("p", {}, plain(lines.join(" ")))));
+}
+
+function list(lines) {
+  const items = lines.map((line) => element("li", { class: "name" }, plain(line.slice(2))));
+  const shown = element("ul", {}, items.slice(0, LINES_SHOWN));
+  const more = items.slice(LINES_SHOWN);
+  return more.length
+    ? [shown, element("details", {}, element("summary", {}, `${more.length} more`), element("ul", {}, more))]
+    : shown;
+}
+
+/** Undo the escapes of the Markdown; what comes of it is a text and never markup. */
+function plain(text) {
+  const unescaped = text.replace(/\\([!-/:-@[-`{-~])/g, "$1").replaceAll("`", "");
+  return new DOMParser().parseFromString(unescaped.replaceAll("<", "&lt;"), "text/html").body.textContent;
+}

@@ -1,0 +1,278 @@
+// The runs of the DAGs. Each list says in its attributes which runs it shows, and is kept up to date.
+
+import { failedTasks, hasEnded, listRuns, logPage, progressOf, runPage, xcom } from "./airflow.js";
+import { airflowLink, badge, counted, duration, element, notice, number, refreshTimes, timeElement } from "./dom.js";
+import { errorsOf, inWords, numbersOf, rateOf, reportTasks, samplesOf } from "./reports.js";
+import { askAndBackfill, askAndTrigger, triggeredNotice } from "./trigger.js";
+
+const SOON_MILLISECONDS = 4_000; // While a run is at work.
+const LATER_MILLISECONDS = 30_000;
+const ERRORS_SHOWN = 3;
+
+/** How each state of a run looks. */
+const STATES = {
+  success: ["✓ success", "ok"],
+  failed: ["✗ failed", "bad"],
+  running: ["▶ running", "info"],
+  queued: ["… queued", "neutral"],
+};
+/** The states of a task in words. */
+const TASK_STATES = { deferred: "waits", awaiting_input: "waits for a person", up_for_retry: "will be tried again" };
+
+/**
+ * @typedef {import("./airflow.js").Run} Run
+ * @typedef {{report: ?Object, reportTask: ?string, failed: Array, progress: ?Object}} Facts - what there is to
+ *   know about a run beside the run itself
+ */
+
+/** What is known of the runs that have ended: it does not change. @type {Map<string, Facts>} */
+const known = new Map();
+
+const keyOf = (run) => [run.dag_id, run.dag_run_id, run.state, run.end_date].join(" ");
+
+/** @param {Run} run @returns {Promise<Facts>} */
+async function factsOf(run) {
+  const key = keyOf(run);
+  if (!known.has(key)) {
+    const facts = await askFor(run);
+    if (!hasEnded(run)) {
+      return facts;
+    }
+    known.set(key, facts);
+  }
+  return known.get(key);
+}
+
+async function askFor(run) {
+  if (!hasEnded(run)) {
+    return { report: null, failed: [], progress: await progressOf(run) };
+  }
+  const [found, failed] = await Promise.all([reportOf(run), run.state === "failed" ? failedTasks(run) : []]);
+  return { ...found, failed, progress: null };
+}
+
+/** Find the report of a run: which task has it, and what it says. */
+async function reportOf(run) {
+  for (const task of reportTasks(run.dag_id)) {
+    const report = await xcom(run.dag_id, run.dag_run_id, task);
+    if (report !== null) {
+      return { report, reportTask: task };
+    }
+  }
+  return { report: null, reportTask: null };
+}
+
+// A run as an element
+
+function row(run, facts, isNamed) {
+  const made = element("li", { class: "run" });
+  made.append(
+    element("div", { class: "outcome" }, outcome(run, facts), isNamed ? element("strong", {}, run.dag_id) : null),
+    element("div", { class: "did" }, did(run, facts), problems(run, facts), facts ? details(run, facts) : null),
+    element("div", { class: "when muted" }, when(run, facts)),
+    element("div", { class: "links" }, links(run, facts)),
+  );
+  return made;
+}
+
+function outcome(run, facts) {
+  const [text, state] = STATES[run.state] ?? [run.state, "neutral"];
+  const made = badge(text, state);
+  made.classList.toggle("running", run.state === "running");
+  const isDry = facts?.report?.dry_run ?? run.conf?.dry_run;
+  return isDry ? [made, " ", badge("dry run", "warn")] : made;
+}
+
+function did(run, facts) {
+  if (!facts) {
+    return element("p", { class: "muted" }, "…");
+  }
+  if (facts.progress) {
+    return progress(run, facts.progress);
+  }
+  if (!facts.report) {
+    return element("p", { class: "muted" }, run.state === "success" ? "It had nothing to report." : "It ended without a report.");
+  }
+  const words = inWords(run.dag_id, facts.report);
+  return element("p", {}, facts.report.dry_run ? `Would have done: ${words}.` : `${words[0].toUpperCase()}${words.slice(1)}.`);
+}
+
+function progress(run, { done, total, active }) {
+  if (run.state === "queued") {
+    return element("p", {}, "Waits for an earlier run of this DAG to end, or for the scheduler.");
+  }
+  const tasks = active.map((task) => `${task.task_id} ${TASK_STATES[task.state] ?? `is ${task.state}`}`);
+  const label = `${done} of ${counted(total, "task")} done${tasks.length ? `: ${[...new Set(tasks)].join(", ")}` : ""}`;
+  const bar = element("progress", { value: done, max: Math.max(total, 1), "aria-label": "Tasks done" });
+  return element("p", {}, bar, " ", label);
+}
+
+function problems(run, facts) {
+  if (!facts) {
+    return null;
+  }
+  const failed = facts.failed.map((task) => element("li", {}, "Failed in ", airflowLink(logPage(run, task), task.task_id)));
+  const errors = facts.report ? errorsOf(facts.report) : [];
+  const shown = errors.slice(0, ERRORS_SHOWN).map((error) => element("li", { class: "name" }, error));
+  const warnings = (facts.report?.warnings ?? []).map((warning) => element("li", { class: "name" }, warning));
+  const decisions = (facts.report?.decisions ?? []).map((decision) => element("li", { class: "name decision" }, decision));
+  const items = [...failed, ...shown, ...warnings, ...decisions];
+  return items.length ? element("ul", { class: "problems" }, items) : null;
+}
+
+function details(run, { report }) {
+  if (!report) {
+    return null;
+  }
+  const samples = samplesOf(report).map(([title, lines]) => [
+    element("h4", {}, title),
+    element("ul", {}, lines.map((line) => element("li", { class: "name" }, line))),
+  ]);
+  const conf = Object.keys(run.conf ?? {}).length ? [element("h4", {}, "Parameters"), element("pre", {}, asText(run.conf))] : null;
+  return element("details", {}, element("summary", {}, "Report"), numbers(report), samples, conf);
+}
+
+function numbers(report) {
+  const rows = numbersOf(report).map(([name, value]) =>
+    element("tr", {}, element("td", {}, name), element("td", { class: "number" }, value)));
+  const table = element("table", { class: "data" }, element("caption", { class: "visually-hidden" }, "Numbers of the report"), element("tbody", {}, rows));
+  return element("div", { class: "numbers" }, table);
+}
+
+const asText = (conf) => JSON.stringify(conf, null, 2);
+
+function when(run, facts) {
+  const rate = facts?.report ? rateOf(facts.report) : null;
+  return [
+    element("span", {}, timeElement(run.start_date ?? run.run_after)),
+    run.duration ? element("span", {}, `took ${duration(run.duration)}`) : null,
+    rate ? element("span", {}, `${number(rate)} datasets a second`) : null,
+    element("span", {}, triggeredBy(run)),
+  ];
+}
+
+function triggeredBy(run) {
+  const user = run.triggering_user_name ? ` by ${run.triggering_user_name}` : "";
+  const kinds = { manual: `by hand${user}`, scheduled: "scheduled", backfill: `backfill by date range${user}` };
+  return kinds[run.run_type] ?? run.run_type;
+}
+
+function links(run, facts) {
+  const task = facts?.failed[0] ?? (facts?.reportTask && { task_id: facts.reportTask });
+  return [
+    airflowLink(runPage(run), "Run"),
+    task ? airflowLink(logPage(run, task), "Log") : null,
+    element("button", { onclick: () => start(run.dag_id, run.conf ?? {}), title: "Opens the form with the parameters of this run" }, "Run again …"),
+  ];
+}
+
+// Lists of runs
+
+/**
+ * Show the runs that an element asks for, and return whether one of them is at work.
+ * @param {HTMLElement} list - `data-runs`: the ids of the DAGs; `data-limit`; `data-page`, from 1;
+ *   `data-states`: only runs in these
+ */
+async function show(list) {
+  const dagIds = list.dataset.runs.split(" ");
+  const limit = Number(list.dataset.limit);
+  const offset = (Number(list.dataset.page) - 1) * limit;
+  const states = list.dataset.states?.split(" ");
+  const { runs, total } = await listRuns(dagIds, limit, { states, offset });
+  const isNamed = dagIds.length > 1;
+  draw(list, runs, runs.map((run) => known.get(keyOf(run)) ?? null), isNamed);
+  draw(list, runs, await Promise.all(runs.map(factsOf)), isNamed);
+  document.getElementById("older")?.toggleAttribute("hidden", offset + runs.length >= total);
+  return runs.some((run) => !hasEnded(run));
+}
+
+/** What each row says, of which run. @type {WeakMap<Element, {run: string, says: string}>} */
+const drawn = new WeakMap();
+
+/** Draw the rows, but leave those alone that say the same or have the focus. */
+function draw(list, runs, facts, isNamed) {
+  const before = new Map([...list.children].map((child) => [drawn.get(child)?.run, child]));
+  const rows = runs.map((run, index) => {
+    const [id, says] = [`${run.dag_id} ${run.dag_run_id}`, JSON.stringify([keyOf(run), facts[index]])];
+    const old = before.get(id);
+    if (old && (drawn.get(old).says === says || old.contains(document.activeElement))) {
+      return old;
+    }
+    const made = row(run, facts[index], isNamed);
+    drawn.set(made, { run: id, says });
+    return made;
+  });
+  place(list, rows.length ? rows : [element("li", { class: "muted" }, "There are none.")]);
+}
+
+/** Replace the children of an element, without moving those that stay: that would take the focus away. */
+function place(list, rows) {
+  rows.forEach((each, index) => {
+    if (list.children[index] !== each) {
+      list.insertBefore(each, list.children[index] ?? null);
+    }
+  });
+  while (list.children.length > rows.length) {
+    list.lastElementChild.remove();
+  }
+}
+
+const lists = [...document.querySelectorAll("[data-runs]")];
+const messages = document.getElementById("messages");
+let timer;
+
+async function update() {
+  clearTimeout(timer);
+  let isSoon = false;
+  if (!document.hidden) {
+    try {
+      isSoon = (await Promise.all(lists.map(show))).some(Boolean);
+      messages.querySelector(".bad")?.remove();
+      refreshTimes();
+    } catch (error) {
+      messages.replaceChildren(notice(error));
+    }
+  }
+  timer = setTimeout(update, isSoon ? SOON_MILLISECONDS : LATER_MILLISECONDS);
+}
+
+// What the buttons do
+
+async function start(dagId, conf = {}) {
+  await tell(async () => {
+    const run = await askAndTrigger(dagId, conf);
+    return run && triggeredNotice(run);
+  });
+}
+
+async function backfill(dagId) {
+  await tell(async () => {
+    const made = await askAndBackfill(dagId);
+    return made && notice(`The runs of the backfill of ${dagId} were created. They run one after the other.`, "ok");
+  });
+}
+
+/** Do something that the user asked for, say what came of it, and show the new runs. */
+async function tell(act) {
+  try {
+    const said = await act();
+    if (said) {
+      messages.replaceChildren(said);
+      await update();
+    }
+  } catch (error) {
+    messages.replaceChildren(notice(error));
+  }
+}
+
+document.addEventListener("click", ({ target }) => {
+  const { trigger, backfill: dagId } = target.closest("button")?.dataset ?? {};
+  if (trigger) {
+    start(trigger);
+  } else if (dagId) {
+    backfill(dagId);
+  }
+});
+document.getElementById("filter").addEventListener("change", ({ currentTarget }) => currentTarget.requestSubmit());
+document.addEventListener("visibilitychange", () => document.hidden || update());
+update();
