@@ -169,19 +169,17 @@ def read_dataset(
     records = reader.own_records(name, fingerprint(release))
     stored, problem = _read(reader, name, size)
     answer = ask_hub(hub, name)  # After the jobs: its answer is no reason to delete newer ones.
-    plan = _plan(release, stored, answer, records)
+    artifacts, plan = _judge(release, stored, answer, records)
     if stored and plan and plan.incoherent and not records.is_rebuilt:
         # It also looks incoherent if a worker adds a config between two queries.
         stored = reader.state(name, at_one_moment=True)
-        plan = _plan(release, stored, answer, records)
-    revision = answer.revision or _newest_revision(stored)
-    artifacts = Artifacts.of(release, stored.cached, stored.jobs, revision) if stored else None
+        artifacts, plan = _judge(release, stored, answer, records)
     return DatasetView(
         name=name,
         size=size,
         problem=problem,
         hub=answer,
-        compared_with=revision,
+        compared_with=artifacts.revision if artifacts else answer.revision or "",
         artifacts=artifacts,
         troubles=_troubles(reader, name, artifacts),
         jobs=_jobs(stored, plan),
@@ -205,16 +203,24 @@ def _read(reader: DatasetReader, name: str, size: Size) -> tuple[Stored | None, 
         return None, f"It cannot be read: {error}."
 
 
-def _newest_revision(stored: Stored | None) -> str:
-    entries = stored.cached.entries if stored else ()
-    return max(entries, key=attrgetter("updated_at")).revision if entries else ""
+def _judge(
+    release: Release, stored: Stored | None, answer: HubView, records: OwnRecords
+) -> tuple[Artifacts | None, Plan | None]:
+    """Judge the artifacts of a dataset and, if the Hub supports it, plan it, as a backfill does."""
+    if stored is None:
+        return None, None
+    cached, jobs = stored.cached, stored.jobs
+    artifacts = Artifacts.of(release, cached, jobs, answer.revision or _newest_revision(stored))
+    if not answer.supported:
+        return artifacts, None
+    judged = artifacts.judged()
+    rebuild = records.is_rebuilt
+    return artifacts, plan_dataset(release, cached, jobs, artifacts.revision, rebuild=rebuild, judged=judged)
 
 
-def _plan(release: Release, stored: Stored | None, answer: HubView, records: OwnRecords) -> Plan | None:
-    """Plan a dataset that the Hub supports, as a backfill does."""
-    if stored is None or not answer.supported or answer.revision is None:
-        return None
-    return plan_dataset(release, stored.cached, stored.jobs, answer.revision, rebuild=records.is_rebuilt)
+def _newest_revision(stored: Stored) -> str:
+    newest = max(stored.cached.entries, key=attrgetter("updated_at"), default=None)
+    return newest.revision if newest else ""
 
 
 def _backfill(

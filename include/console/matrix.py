@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 
 from include.planning.dataset_state import CachedDataset, Entry, Job
@@ -177,10 +177,8 @@ class Artifacts:
     @classmethod
     def of(cls, release: Release, cached: CachedDataset, jobs: Iterable[Job], revision: str) -> Artifacts:
         """Judge the artifacts of a dataset."""
-        by_step = {
-            step.name: list(judged)
-            for step, judged in groupby(judged_artifacts(release, cached, revision), itemgetter(0))
-        }
+        judged = judged_artifacts(release, cached, revision)
+        by_step = {step.name: list(of_step) for step, of_step in groupby(judged, itemgetter(0))}
         by_artifact: dict[ArtifactKey, list[Job]] = defaultdict(list)
         for job in sorted(jobs, key=job_rank):
             by_artifact[job.type, job.config, job.split].append(job)
@@ -219,7 +217,7 @@ class Artifacts:
         """Return why artifacts are not up to date, the most frequent reasons first."""
         counts: Counter[tuple[State, str]] = Counter()
         examples: dict[tuple[State, str], ArtifactKey] = {}
-        for step, place, entry, verdict in self._judged():
+        for step, place, entry, verdict in self.judged():
             state = state_of(entry, verdict)
             if state is not State.UP_TO_DATE:
                 reason = state, _what(state, step, entry, verdict)
@@ -230,10 +228,14 @@ class Artifacts:
             for reason, number in counts.most_common()
         ]
 
-    def _judged(self) -> Iterator[Judged]:
-        for matrix in self.matrices.values():
-            for column in matrix.artifacts:
-                yield from column
+    def judged(self) -> Iterator[Judged]:
+        """Yield all artifacts, in topological order, as :func:`judged_artifacts` does."""
+        columns = {
+            step.name: column
+            for matrix in self.matrices.values()
+            for step, column in zip(matrix.steps, matrix.artifacts, strict=True)
+        }
+        return chain.from_iterable(columns[step.name] for step in self.release.steps)
 
 
 def _matrix(

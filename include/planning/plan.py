@@ -99,7 +99,13 @@ class Plan:
 
 
 def plan_dataset(
-    release: Release, cached: CachedDataset, jobs: Sequence[Job], revision: str, *, rebuild: bool = False
+    release: Release,
+    cached: CachedDataset,
+    jobs: Sequence[Job],
+    revision: str,
+    *,
+    rebuild: bool = False,
+    judged: Iterable[Judged] | None = None,
 ) -> Plan:
     """Plan the jobs that bring the cache of a dataset to ``revision``.
 
@@ -108,12 +114,15 @@ def plan_dataset(
     :param jobs: the pending jobs of the dataset.
     :param revision: the revision that the Hub has.
     :param rebuild: plan as if the dataset was incoherent, whatever its entries.
+    :param judged: what :func:`judged_artifacts` returns for the same arguments, if the caller has it already.
     """
     incoherent = rebuild or (release.rebuilds_incoherent_caches and first_unlisted(cached) is not None)
     if incoherent:  # its removal leaves no entry, and only the started jobs
         cached = CachedDataset(cached.dataset)
         jobs = [job for job in jobs if job.status is JobStatus.STARTED]
-    needed = _needed_jobs(release, cached, revision)
+    if judged is None or incoherent:
+        judged = judged_artifacts(release, cached, revision)
+    needed = _needed_jobs(judged, cached.sizes)
     kept = _kept_jobs(jobs, revision, needed)
     return Plan(
         dataset=cached.dataset,
@@ -158,12 +167,12 @@ def judged_artifacts(release: Release, cached: CachedDataset, revision: str) -> 
             yield step, place, entry, _verdict(release, step, path, entry, parents, revision)
 
 
-def _needed_jobs(release: Release, cached: CachedDataset, revision: str) -> dict[ArtifactKey, NewJob]:
+def _needed_jobs(judged: Iterable[Judged], sizes: Mapping[str, int]) -> dict[ArtifactKey, NewJob]:
     """Return a job for each artifact that needs one, in the order of insertion."""
     by_reason: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
-    for step, place, entry, (reason, _) in judged_artifacts(release, cached, revision):
+    for step, place, entry, (reason, _) in judged:
         if reason is not None:
-            difficulty = _difficulty(step, place, entry, cached.sizes)
+            difficulty = _difficulty(step, place, entry, sizes)
             by_reason[reason][step.name, *place] = NewJob(step.name, *place, difficulty, reason)
     return {key: job for jobs in by_reason.values() for key, job in jobs.items()}
 

@@ -48,7 +48,7 @@ def change(stores: Stores, kind: str, **fields: object) -> None:
 
 
 def add_job(stores: Stores, release: Release, kind: str, **fields: Any) -> None:
-    fields = {"revision": REVISION, "created_at": NOON} | fields
+    fields = {"revision": REVISION, "created_at": NOON, **fields}
     stores.databases.queue[JOBS].insert_one(new_job(release.step(kind), DATASET, **fields))
 
 
