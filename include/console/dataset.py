@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -138,7 +138,10 @@ class DatasetView:
 
 
 def ask_hub(hub: Hub, name: str) -> HubView:
-    """Ask the Hub about a dataset. A failure is an answer too: the rest of a page is worth reading."""
+    """Ask a Hub about a dataset. Its failure is an answer too: the rest of a page is worth reading.
+
+    :param hub: its ``sleep`` should be :func:`no_waiting`.
+    """
     try:
         answer = within(HUB_SECONDS, lambda: hub.look_up(name))
     except (DatasetError, ServiceError, HTTPError) as error:
@@ -155,20 +158,20 @@ def no_waiting(seconds: float) -> NoReturn:
 
 def read_dataset(
     reader: DatasetReader,
-    hub: Hub,
+    ask: Callable[[str], HubView],
     release: Release,
     name: str,
     clock_tolerance: timedelta = timedelta(),
 ) -> DatasetView:
     """Read a dataset, ask the Hub about it, and plan it.
 
-    :param hub: asked once; its ``sleep`` should be :func:`no_waiting`.
+    :param ask: asks the Hub, as :func:`ask_hub` does.
     :param clock_tolerance: by how much the clocks of the workers and of the database may differ at most.
     """
     size = reader.size(name)
     records = reader.own_records(name, fingerprint(release))
     stored, problem = _read(reader, name, size)
-    answer = ask_hub(hub, name)  # After the jobs: its answer is no reason to delete newer ones.
+    answer = ask(name)  # After the jobs: its answer is no reason to delete newer ones.
     artifacts, plan = _judge(release, stored, answer, records)
     if stored and plan and plan.incoherent and not records.is_rebuilt:
         # It also looks incoherent if a worker adds a config between two queries.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from dev.local_stack.documents import CACHE, JOBS, as_error, new_job
 from dev.local_stack.hub_server import Fault, HubDataset, HubServer, RateLimit
 from include.actions.backfill.proofs import fingerprint
 from include.console import dataset as console
-from include.console.dataset import DatasetView, Outcome, no_waiting, read_dataset
+from include.console.dataset import DatasetView, Outcome, ask_hub, no_waiting, read_dataset
 from include.console.matrix import State
 from include.databases import dataset_reader
 from include.databases.dataset_reader import DatasetReader
@@ -37,7 +38,7 @@ def view_of(stores: Stores, shared_hub: HubServer, release: Release) -> Any:
 
     def read(name: str = DATASET, blocked: Sequence[str] = ()) -> DatasetView:
         hub = Hub(shared_hub.url, "token", release, BlockList.parse(tuple(blocked)), sleep=no_waiting)
-        return read_dataset(reader, hub, release, name)
+        return read_dataset(reader, partial(ask_hub, hub), release, name)
 
     return read
 
