@@ -1,4 +1,4 @@
-// Completes the names of datasets: each input with the attribute data-names becomes a combobox.
+// Completes the names of datasets: each input in an element of the class combobox becomes one.
 
 const WAIT_MILLISECONDS = 150;
 let lists = 0;
@@ -12,10 +12,7 @@ class Combobox {
     this.list.role = "listbox";
     this.list.hidden = true;
     this.list.setAttribute("aria-label", "Datasets");
-    const box = document.createElement("span");
-    box.className = "combobox";
-    input.replaceWith(box);
-    box.append(input, this.list);
+    input.parentElement.append(this.list);
     input.role = "combobox";
     for (const [name, value] of [["autocomplete", "list"], ["controls", this.list.id], ["expanded", "false"]]) {
       input.setAttribute(`aria-${name}`, value);
@@ -111,6 +108,6 @@ class Combobox {
   }
 }
 
-for (const input of document.querySelectorAll("input[data-names]")) {
+for (const input of document.querySelectorAll(".combobox > input")) {
   new Combobox(input);
 }
