@@ -33,9 +33,7 @@ class HubHook(BaseHook):
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self._connection = required_connection(conn_id, conn_type="generic")
 
-    def hub(
-        self, release: Release, blocked: BlockList, sleep: Callable[[float], None] = time.sleep
-    ) -> Hub:
+    def hub(self, release: Release, blocked: BlockList, sleep: Callable[[float], None] = time.sleep) -> Hub:
         """Return a client of the Hub that follows the rules of a release.
 
         :param sleep: how it waits for its rate limit.

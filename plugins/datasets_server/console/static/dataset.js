@@ -68,6 +68,7 @@ class Rows {
     this.count.textContent = this.total.toLocaleString("en");
     this.box.querySelector("table").setAttribute("aria-rowcount", this.total + 1);
     this.box.parentElement.hidden = this.total === 0;
+    document.getElementById("no-match").hidden = matrix.querySelector(".level:not([hidden])") !== null;
     this.draw();
   }
 
@@ -359,7 +360,7 @@ const dialog = document.getElementById("refresh");
 const form = dialog.querySelector("form");
 document.getElementById("open-refresh").addEventListener("click", () => dialog.showModal());
 form.elements.recreate.addEventListener("change", ({ target }) => {
-  form.elements.steps.disabled = form.elements.with_children.disabled = target.checked;
+  form.querySelector(".steps").disabled = form.elements.with_children.disabled = target.checked;
   const button = form.querySelector("[value=refresh]");
   button.textContent = target.checked ? "Recreate" : "Refresh";
   button.className = target.checked ? "danger" : "primary";
@@ -368,8 +369,9 @@ form.addEventListener("submit", (event) => {
   if (event.submitter?.value !== "refresh") {
     return;
   }
-  const { steps, with_children, priority, recreate, dry_run } = form.elements;
-  const chosen = recreate.checked ? [] : [...steps.selectedOptions].map((option) => option.value);
+  const { with_children, priority, recreate, dry_run } = form.elements;
+  const boxes = [...form.querySelectorAll("[name=steps]:checked")];
+  const chosen = recreate.checked ? [] : boxes.map((box) => box.value);
   if (!recreate.checked && chosen.length === 0) {
     event.preventDefault();
     const problem = form.querySelector(".notice");
