@@ -133,10 +133,17 @@ class CacheStore:
 
     :param database: the cache database of datasets-server.
     :param read_preference: of the reads that no write is based on: those of candidates and of metrics.
+    :param max_time_ms: for how long MongoDB may work on a query of :meth:`read`; None: without a limit.
     """
 
-    def __init__(self, database: Database[Document], read_preference: ReadMode = FROM_PRIMARY) -> None:
+    def __init__(
+        self,
+        database: Database[Document],
+        read_preference: ReadMode = FROM_PRIMARY,
+        max_time_ms: int | None = None,
+    ) -> None:
         self._database = database
+        self._max_time_ms = max_time_ms
         self._entries = database.get_collection("cachedResponsesBlue", ANY_TEXT)
         self._raw_entries = raw_collection(self._entries)
         self._decodable = self._entries.with_options(ANY_DATE)
@@ -284,7 +291,11 @@ class CacheStore:
         self, query: Document, session: Session
     ) -> Iterator[tuple[str, list[Entry] | DatasetError]]:
         found = self._decodable.find(
-            query, ENTRY_METADATA, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE, session=session
+            query,
+            ENTRY_METADATA,
+            batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE,
+            max_time_ms=self._max_time_ms,
+            session=session,
         )
         # A list of names is found by each of them.
         documents = (document for document in found.sort("dataset") if type(document["dataset"]) is str)
@@ -302,7 +313,11 @@ class CacheStore:
         listed: dict[str, _Lists] = defaultdict(_Lists)
         query = {"dataset": {"$in": names}, "kind": {"$in": kinds}}
         found = self._decodable.find(
-            query, _LISTS_AND_SIZES, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE, session=session
+            query,
+            _LISTS_AND_SIZES,
+            batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE,
+            max_time_ms=self._max_time_ms,
+            session=session,
         )
         for document in found:
             name, kind = document["dataset"], document["kind"]

@@ -104,6 +104,8 @@ class QueueStore:
     :param database: the queue database of datasets-server.
     :param release: its rules say whether the jobs of blocked datasets are counted separately.
     :param read_preference: of the reads that no write to a job is based on: those of metrics.
+    :param max_time_ms: for how long MongoDB may work on the query of :meth:`pending_jobs`; None: without a
+        limit.
     """
 
     def __init__(
@@ -111,9 +113,11 @@ class QueueStore:
         database: Database[Document],
         release: Release,
         read_preference: ReadMode = FROM_PRIMARY,
+        max_time_ms: int | None = None,
     ) -> None:
         self._database = database
         self._release = release
+        self._max_time_ms = max_time_ms
         self._jobs = database.get_collection("jobsBlue", ANY_TEXT)
         self._raw_jobs = raw_collection(self._jobs)
         self._decodable = self._jobs.with_options(ANY_DATE)
@@ -143,7 +147,10 @@ class QueueStore:
         jobs: dict[str, list[Job]] = defaultdict(list)
         errors: dict[str, DatasetError] = {}
         query = {"dataset": {"$in": names}}  # all jobs are pending: those that have finished are deleted
-        for document in self._decodable.find(query, _JOB_FIELDS, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE):
+        found = self._decodable.find(
+            query, _JOB_FIELDS, batch_size=NO_LIMIT_BUT_THE_REPLY_SIZE, max_time_ms=self._max_time_ms
+        )
+        for document in found:
             name = document["dataset"]
             if not isinstance(name, str):
                 continue  # A list of names is found by each of them.

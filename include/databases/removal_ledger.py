@@ -7,7 +7,8 @@ cut short when the cache no longer knew the dataset.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,20 @@ _BEGUN_TODAY = {"$gt": ["$begun_at", {"$subtract": ["$$NOW", _MILLISECONDS]}]}
 BEGUN_IN_A_DAY: Document = {"finished": {"$in": [True, False]}, "$expr": _BEGUN_TODAY}
 #: The document that each transaction changes which counts the removals. All others are of a dataset.
 _GATE = {"_id": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The last removal of a dataset, or its last rebuild.
+
+    :param begun_at: in UTC, by the database's clock.
+    :param finished: whether nothing is left of the dataset.
+    """
+
+    begun_at: datetime
+    reason: str
+    run: str
+    finished: bool
 
 
 class RemovalLedger:
@@ -95,6 +110,15 @@ class RemovalLedger:
         """Return the datasets of which something may be left, with the reasons for their removal."""
         found = self._removals.find({"finished": False}).sort("begun_at")
         return {document["_id"]: document["reason"] for document in found}
+
+    def of(self, dataset: str) -> Removal | None:
+        """Return the last removal of a dataset; None if there was none in ``KEPT_FOR``."""
+        found = self._removals.find_one({"_id": dataset})
+        if found is None:
+            return None
+        return Removal(
+            found["begun_at"].replace(tzinfo=UTC), found["reason"], found["run"], found["finished"]
+        )
 
     def begun_in_a_day(self, session: Session = None) -> int:
         """Return how many datasets were removed in the last 24 hours, rebuilds included."""

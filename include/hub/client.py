@@ -30,7 +30,7 @@ from include.hub.requests import (
     HubRequests,
     first_line,
 )
-from include.hub.support import PROPERTIES, DatasetInfo, SupportRules, has_paid_plan
+from include.hub.support import PROPERTIES, DatasetInfo, HubAnswer, SupportRules, has_paid_plan
 from include.planning.processing_graph import Release
 
 Answer = TypeVar("Answer")
@@ -106,13 +106,23 @@ class Hub:
         :raises DatasetError: if the Hub does not answer clearly.
         :raises HubUnavailableError: if the Hub fails all the time.
         """
+        return self.look_up(dataset).support
+
+    def look_up(self, dataset: str) -> HubAnswer:
+        """Ask as :meth:`support`, and return what the Hub says about the dataset too.
+
+        :raises DatasetError: if the Hub does not answer clearly.
+        :raises HubUnavailableError: if the Hub fails all the time.
+        """
         try:
             answer = self._ask_about(dataset)
             if isinstance(answer, Unsupported):
-                return answer
+                return HubAnswer(answer, None)
             info = DatasetInfo.read(answer.json())
             support = self._rules.judge(dataset, info, self._may_have_private_datasets)
-            return replace(support, answer=_as_text(answer)) if isinstance(support, Unsupported) else support
+            if isinstance(support, Unsupported):
+                support = replace(support, answer=_as_text(answer))
+            return HubAnswer(support, info)
         except _NO_ANSWER as error:
             raise DatasetError(f"the Hub did not answer: {first_line(error)}") from error
 

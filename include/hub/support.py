@@ -63,6 +63,14 @@ class DatasetInfo:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class HubAnswer:
+    """Whether a dataset is supported, and what the Hub says about it: None if it refuses to say."""
+
+    support: Support
+    info: DatasetInfo | None
+
+
 def has_paid_plan(answer: object, release: Release) -> bool:
     """Return whether a user or organization is PRO or Enterprise, from the JSON that describes it.
 

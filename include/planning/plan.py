@@ -11,10 +11,11 @@ screening only saves it the datasets whose plan would be empty.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from include.planning.dataset_state import CachedDataset, Entry, Job, JobStatus, Priority
 from include.planning.processing_graph import Level, Release, Step
@@ -46,6 +47,25 @@ class Reason(StrEnum):
     OUTDATED_BY_PARENT = "outdated by a parent"
     OBSOLETE = "obsolete"
     OTHER_REVISION = "other revision"
+
+
+class Verdict(NamedTuple):
+    """Why an artifact needs a job; None if it needs none. ``newer_parent`` is the entry that outdates it."""
+
+    reason: Reason | None
+    newer_parent: Entry | None = None
+
+
+#: Nearly all artifacts share one of these, because to make one for each would take longer than to judge it.
+_UP_TO_DATE = Verdict(None)
+_EMPTY = Verdict(Reason.EMPTY)
+_ERROR_TO_RETRY = Verdict(Reason.ERROR_TO_RETRY)
+_OBSOLETE = Verdict(Reason.OBSOLETE)
+_OTHER_REVISION = Verdict(Reason.OTHER_REVISION)
+
+#: An expected artifact: its step and place, its entry if it has one, and the verdict. A plain tuple is the
+#: quickest to make.
+Judged = tuple[Step, Place, Entry | None, Verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +116,13 @@ class Plan:
 
 
 def plan_dataset(
-    release: Release, cached: CachedDataset, jobs: Sequence[Job], revision: str, *, rebuild: bool = False
+    release: Release,
+    cached: CachedDataset,
+    jobs: Sequence[Job],
+    revision: str,
+    *,
+    rebuild: bool = False,
+    judged: Iterable[Judged] | None = None,
 ) -> Plan:
     """Plan the jobs that bring the cache of a dataset to ``revision``.
 
@@ -105,14 +131,15 @@ def plan_dataset(
     :param jobs: the pending jobs of the dataset.
     :param revision: the revision that the Hub has.
     :param rebuild: plan as if the dataset was incoherent, whatever its entries.
+    :param judged: what :func:`judged_artifacts` returns for the same arguments, if the caller has it already.
     """
-    incoherent = rebuild or (release.rebuilds_incoherent_caches and is_incoherent(cached))
+    incoherent = rebuild or (release.rebuilds_incoherent_caches and first_unlisted(cached) is not None)
     if incoherent:  # its removal leaves no entry, and only the started jobs
         cached = CachedDataset(cached.dataset)
         jobs = [job for job in jobs if job.status is JobStatus.STARTED]
-    paths = _expected_paths(cached)
-    needed = _needed_jobs(release, cached, paths, revision)
-    expected = sum(len(paths[step.input_type]) for step in release.steps)
+    if judged is None or incoherent:
+        judged = judged_artifacts(release, cached, revision)
+    needed, up_to_date = _needed_jobs(judged, cached.sizes)
     kept = _kept_jobs(jobs, revision, needed)
     return Plan(
         dataset=cached.dataset,
@@ -120,44 +147,57 @@ def plan_dataset(
         new_jobs=tuple(job for key, job in needed.items() if key not in kept),
         deleted_jobs=_waiting_jobs_but(kept.values(), jobs),
         incoherent=incoherent,
-        artifacts=Artifacts(expected - len(needed), len(needed)),
+        artifacts=Artifacts(up_to_date, len(needed)),
     )
 
 
-def is_incoherent(cached: CachedDataset) -> bool:
-    """Return whether an entry is of a config that the dataset does not list, or of an unlisted split.
+def first_unlisted(cached: CachedDataset) -> Entry | None:
+    """Return an entry of a config that the dataset does not list, or of an unlisted split, if it has one.
 
-    A config that lists no splits may have entries of any split.
+    Such an entry makes the cache of the dataset incoherent. A config that lists no splits may have entries of
+    any split.
     """
     splits = {config: frozenset(cached.splits.get(config, ())) for config in cached.configs}
     for entry in cached.entries:
         if entry.config is None:
             continue
         if entry.config not in splits:
-            return True
+            return entry
         listed = splits[entry.config]
         if entry.split is not None and listed and entry.split not in listed:
-            return True
-    return False
+            return entry
+    return None
 
 
-def _needed_jobs(
-    release: Release, cached: CachedDataset, paths: PathsByLevel, revision: str
-) -> dict[ArtifactKey, NewJob]:
-    """Return a job for each artifact that needs one, in the order of insertion."""
+def judged_artifacts(release: Release, cached: CachedDataset, revision: str) -> Iterator[Judged]:
+    """Judge each expected artifact: by step in topological order, then by place in listed order.
+
+    The rules are all here: a plan, and whoever shows what it is made of, take the verdicts as they come.
+    """
+    paths = _expected_paths(cached)
     entries = _entries_by_step(cached.entries)
-    by_reason: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
     for step in release.steps:
         own_entries = entries.get(step.name, {})
         parents = [_parent_entries(parent, step.input_type, paths, entries) for parent in step.parents]
         for path in paths[step.input_type]:
             place = path[-1]
             entry = own_entries.get(place)
-            reason = _reason_for_a_job(release, step, path, entry, parents, revision)
-            if reason is not None:
-                difficulty = _difficulty(step, place, entry, cached.sizes)
-                by_reason[reason][step.name, *place] = NewJob(step.name, *place, difficulty, reason)
-    return {key: job for jobs in by_reason.values() for key, job in jobs.items()}
+            yield step, place, entry, _verdict(release, step, path, entry, parents, revision)
+
+
+def _needed_jobs(
+    judged: Iterable[Judged], sizes: Mapping[str, int]
+) -> tuple[dict[ArtifactKey, NewJob], int]:
+    """Return a job for each artifact that needs one, in the order of insertion, and how many need none."""
+    by_reason: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
+    up_to_date = 0
+    for step, place, entry, (reason, _) in judged:
+        if reason is None:
+            up_to_date += 1
+        else:
+            difficulty = _difficulty(step, place, entry, sizes)
+            by_reason[reason][step.name, *place] = NewJob(step.name, *place, difficulty, reason)
+    return {key: job for jobs in by_reason.values() for key, job in jobs.items()}, up_to_date
 
 
 def _expected_paths(cached: CachedDataset) -> PathsByLevel:
@@ -196,28 +236,28 @@ def _parent_entries(
     return level, newest
 
 
-def _reason_for_a_job(
+def _verdict(
     release: Release,
     step: Step,
     path: Path,
     entry: Entry | None,
     parents: Iterable[ParentEntries],
     revision: str,
-) -> Reason | None:
-    """Return the first reason that holds for an artifact, or None if it is up to date."""
+) -> Verdict:
+    """Return the first reason that holds for an artifact."""
     if entry is None:
-        return Reason.EMPTY
+        return _EMPTY
     for level, entries in parents:
         parent = entries.get(path[level])
         if parent is not None and entry.updated_at < parent.updated_at:
-            return Reason.OUTDATED_BY_PARENT
+            return Verdict(Reason.OUTDATED_BY_PARENT, parent)
     if entry.http_status >= FIRST_ERROR_STATUS and _is_retried(entry, release):
-        return Reason.ERROR_TO_RETRY
+        return _ERROR_TO_RETRY
     if _is_obsolete(entry, step, release):
-        return Reason.OBSOLETE
+        return _OBSOLETE
     if entry.revision != revision:
-        return Reason.OTHER_REVISION
-    return None
+        return _OTHER_REVISION
+    return _UP_TO_DATE
 
 
 def _is_obsolete(entry: Entry, step: Step, release: Release) -> bool:
@@ -245,12 +285,16 @@ def _kept_jobs(
     kept: dict[ArtifactKey, Job] = {}
     for job in jobs:
         key = (job.type, job.config, job.split)
-        if job.revision == revision and key in needed and (key not in kept or _rank(job) < _rank(kept[key])):
+        if (
+            job.revision == revision
+            and key in needed
+            and (key not in kept or job_rank(job) < job_rank(kept[key]))
+        ):
             kept[key] = job
     return kept
 
 
-def _rank(job: Job) -> tuple[bool, int, datetime]:
+def job_rank(job: Job) -> tuple[bool, int, datetime]:
     """Return a rank that is lowest for the best job: started, then of high priority, then old."""
     return (job.status is not JobStatus.STARTED, _PRIORITY_RANK[job.priority], job.created_at)
 

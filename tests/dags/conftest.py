@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.conftest import Databases
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
+    from fastapi.testclient import TestClient
 
 PROJECT = Path(__file__).parents[2]
 BUCKET = "dataset-assets"
@@ -56,6 +57,31 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture(scope="module")
+def api_server(airflow_database: None) -> Iterator[TestClient]:
+    """Airflow's API server in this process, with the plugin's app."""
+    from airflow.api_fastapi.app import create_app
+    from fastapi.testclient import TestClient
+
+    with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture
+def log_in(api_server: TestClient) -> Iterator[Callable[[str | None], TestClient]]:
+    """Log in with a role of Airflow's simple auth manager, as its UI does: by a cookie."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    def log_in(role: str | None) -> TestClient:
+        user = SimpleAuthManagerUser(username="someone", role=role)
+        api_server.cookies.set("_token", get_auth_manager().generate_jwt(user))
+        return api_server
+
+    yield log_in
+    api_server.cookies.clear()
 
 
 def parsed(dag_id: str) -> DAG:

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from airflow.api_fastapi.app import create_app, get_auth_manager
-from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
 
 from datasets_server.console.pages import PAGES
 
 HTML = {"Accept": "text/html"}
-
-
-@pytest.fixture(scope="module")
-def api_server(airflow_database: None) -> Iterator[TestClient]:
-    with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
-        yield client
-
-
-@pytest.fixture
-def log_in(api_server: TestClient) -> Iterator[Callable[[str | None], TestClient]]:
-    """Log in with a role of Airflow's simple auth manager, as its UI does: by a cookie."""
-
-    def log_in(role: str | None) -> TestClient:
-        user = SimpleAuthManagerUser(username="someone", role=role)
-        api_server.cookies.set("_token", get_auth_manager().generate_jwt(user))
-        return api_server
-
-    yield log_in
-    api_server.cookies.clear()
 
 
 @pytest.mark.parametrize("path", [page.path for page in PAGES])

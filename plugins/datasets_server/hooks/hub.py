@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
@@ -31,12 +33,13 @@ class HubHook(BaseHook):
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         self._connection = required_connection(conn_id, conn_type="generic")
 
-    def hub(self, release: Release, blocked: BlockList) -> Hub:
+    def hub(self, release: Release, blocked: BlockList, sleep: Callable[[float], None] = time.sleep) -> Hub:
         """Return a client of the Hub that follows the rules of a release.
 
+        :param sleep: how it waits for its rate limit.
         :raises ConfigurationError: if the endpoint is not a valid URL.
         """
-        return Hub(endpoint(self._connection), self._connection.password or None, release, blocked)
+        return Hub(endpoint(self._connection), self._connection.password or None, release, blocked, sleep)
 
 
 def endpoint(connection: Connection) -> str:

@@ -2,15 +2,172 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
-from datasets_server.console.pages import render
+from datasets_server import settings
+from datasets_server.console.answers import kept
+from datasets_server.console.databases import Databases, open_databases
+from datasets_server.console.pages import ago, render, utc
+from datasets_server.hooks.hub import HubHook
+from include.console.dataset import DatasetView, HubView, ask_hub, no_waiting, read_dataset
+from include.console.matrix import MAX_ROWS, NOT_UP_TO_DATE, Artifact, Artifacts, Matrix, Row, State
+from include.databases.dataset_reader import DatasetReader
+from include.databases.error_messages import ErrorMessage
+from include.errors import ConfigurationError
+from include.planning.dataset_state import Entry, Job, Priority
+from include.planning.processing_graph import Level, Release
 
 router = APIRouter()
 
+#: The sign and the kind of badge of each state: no state is told by its colour alone.
+SIGNS = {
+    State.UP_TO_DATE: ("✓", "ok"),
+    State.EMPTY: ("○", "neutral"),
+    State.ERROR_TO_RETRY: ("↻", "bad"),
+    State.ERROR: ("✕", "bad"),
+    State.OUTDATED_BY_PARENT: ("▲", "warn"),
+    State.OBSOLETE: ("◆", "warn"),
+    State.OTHER_REVISION: ("≠", "warn"),
+}
+
+#: No name is longer, neither of a dataset nor of a config; an address may be.
+_Name = Annotated[str, Query(max_length=1_000)]
+_LEVELS = {level.name.lower(): level for level in Level}
+
 
 @router.get("/dataset")
-def show(request: Request) -> HTMLResponse:
-    """Show the page."""
-    return render(request, "dataset.html", current="dataset")
+def show(request: Request, name: _Name = "") -> HTMLResponse:
+    """Show the page: of a dataset, or with a field for its name."""
+    name = name.strip()
+    if not name:
+        with open_databases():  # Say what is missing before a name is typed.
+            return render(request, "dataset.html", current="dataset", view=None)
+    view, release = _view(name)
+    return render(
+        request,
+        "dataset.html",
+        current="dataset",
+        view=view,
+        release=release,
+        signs=SIGNS,
+        levels=_LEVELS,
+        priorities=[priority.value for priority in Priority],
+        attention=[state.value for state in NOT_UP_TO_DATE],
+    )
+
+
+@router.get("/dataset/names")
+def names(prefix: _Name = "") -> list[str]:
+    """Return the first cached datasets whose names begin with a text."""
+    with open_databases() as databases:
+        return _reader(databases).names(prefix)
+
+
+@router.get("/dataset/rows")
+def rows(
+    name: _Name,
+    level: str,
+    first: Annotated[int, Query(ge=0)] = 0,
+    count: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
+    state: Annotated[list[State] | None, Query()] = None,
+    text: _Name = "",
+) -> dict[str, Any]:
+    """Return some rows of a matrix."""
+    window = _matrix(name, level).window(first, count, state or (), text)
+    return {"first": window.first, "total": window.total, "rows": [_row_fields(row) for row in window.rows]}
+
+
+@router.get("/dataset/artifact")
+def artifact(
+    name: _Name, kind: _Name, config: _Name | None = None, split: _Name | None = None
+) -> dict[str, Any]:
+    """Return all about an artifact."""
+    key = (kind, config, split)
+    found = _artifacts(name).artifact(key)
+    if found is None:
+        raise HTTPException(404, "There is no such artifact.")
+    with open_databases() as databases:
+        message = _reader(databases).message(name, key) if found.entry else None
+    return _artifact_fields(found, message)
+
+
+@kept
+def _view(name: str) -> tuple[DatasetView, Release]:
+    with open_databases() as databases:
+        view = read_dataset(
+            _reader(databases), _ask_hub, databases.release, name, settings.CLOCK_TOLERANCE.read()
+        )
+        return view, databases.release
+
+
+def _reader(databases: Databases) -> DatasetReader:
+    return DatasetReader(databases.cache, databases.queue, databases.own, databases.release)
+
+
+def _ask_hub(name: str) -> HubView:
+    try:
+        hub = HubHook().hub(settings.RELEASE.read(), settings.BLOCKED_DATASETS.read(), no_waiting)
+    except ConfigurationError as error:
+        return HubView(None, str(error))
+    return ask_hub(hub, name)
+
+
+def _artifacts(name: str) -> Artifacts:
+    view, _ = _view(name.strip())
+    if view.artifacts is None:
+        raise HTTPException(404, view.problem)
+    return view.artifacts
+
+
+def _matrix(name: str, level: str) -> Matrix:
+    if level not in _LEVELS:
+        raise HTTPException(404, "There is no such level.")
+    return _artifacts(name).matrices[_LEVELS[level]]
+
+
+def _row_fields(row: Row) -> dict[str, Any]:
+    return {
+        "config": row.config,
+        "split": row.split,
+        "states": [state.value for state in row.states],
+        "has_job": list(row.has_job),
+    }
+
+
+def _artifact_fields(found: Artifact, message: ErrorMessage | None) -> dict[str, Any]:
+    sign, badge = SIGNS[found.state]
+    return {
+        "kind": found.step.name,
+        "config": found.config,
+        "split": found.split,
+        "state": found.state.value,
+        "sign": sign,
+        "badge": badge,
+        "why": list(found.why),
+        "message": message and asdict(message),
+        "facts": dict(_facts(found.entry, found)) if found.entry else {},
+        "jobs": [_job_text(job) for job in found.jobs],
+    }
+
+
+def _facts(entry: Entry, found: Artifact) -> list[tuple[str, str]]:
+    version = "none" if entry.job_runner_version is None else str(entry.job_runner_version)
+    return [
+        ("Updated", f"{utc(entry.updated_at)} ({ago(entry.updated_at)})"),
+        ("HTTP status", str(entry.http_status)),
+        *([("Error code", entry.error_code)] if entry.error_code else []),
+        ("Failed runs", str(entry.failed_runs)),
+        ("Version", f"{version} (the step has {found.step.job_runner_version})"),
+        ("Revision", entry.revision),
+    ]
+
+
+def _job_text(job: Job) -> str:
+    return (
+        f"A job is {job.status.value}, created {ago(job.created_at)}, with priority {job.priority.value}"
+        f" and difficulty {job.difficulty}, for revision {job.revision}."
+    )

@@ -1,0 +1,213 @@
+"""The pages *One dataset* and *Errors* within Airflow's API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import quote, urlencode
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dev.local_stack.documents import (
+    CACHE,
+    JOBS,
+    Shape,
+    as_error,
+    create_indexes,
+    new_job,
+    up_to_date_entries,
+    utc_now,
+)
+from dev.local_stack.hub_server import HubDataset, HubServer
+from include.databases.cache_store import CacheStore
+from tests.builders import REVISION
+from tests.conftest import Databases
+from tests.dags.conftest import RELEASE
+from tests.dags.pages import HOSTILE_NAMES, parsed_page
+
+HTML = {"Accept": "text/html"}
+LogIn = Callable[[str | None], TestClient]
+
+pytestmark = pytest.mark.usefixtures("connections")
+
+
+@pytest.fixture(autouse=True)
+def forgotten_answers() -> None:
+    """Let no answer to an earlier test be kept."""
+    from datasets_server.console.views import dataset, errors
+
+    for function in (dataset._view, errors._errors, errors._entries):
+        function.cache_clear()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def page(log_in: LogIn) -> Callable[..., str]:
+    def page(path: str, **query: str) -> str:
+        answer = log_in("viewer").get(f"/datasets-server/{path}?{urlencode(query)}", headers=HTML)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    return page
+
+
+def put(databases: Databases, hub_server: HubServer, name: str, splits: dict[str, list[str]]) -> None:
+    """A dataset whose every third entry has an error, with two pending jobs."""
+    create_indexes(databases.cache, databases.queue, RELEASE)
+    entries = up_to_date_entries(RELEASE, Shape(name, REVISION, splits), utc_now() - timedelta(days=1))
+    for number, entry in enumerate(entries[1:]):
+        if number % 3 == 0 and entry["kind"] != "config-split-names":
+            as_error(entry, HOSTILE_NAMES[number % len(HOSTILE_NAMES)], 1)
+            entry["content"] = {"error": "<script>alert('message')</script>"}
+    databases.cache[CACHE].insert_many(entries)
+    databases.queue[JOBS].insert_many(
+        new_job(RELEASE.step("config-size"), name, REVISION, config, created_at=utc_now())
+        for config in splits
+    )
+    CacheStore(databases.cache).collect_metrics()
+    hub_server.state.put(HubDataset(name, REVISION, tags=tuple(HOSTILE_NAMES)))
+
+
+def test_hostile_names_are_text_on_the_page_of_a_dataset(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str]
+) -> None:
+    put(databases, hub_server, "user/data", {name: [name] for name in HOSTILE_NAMES})
+
+    shown = parsed_page(page("dataset", name="user/data"))
+
+    for name in HOSTILE_NAMES:
+        assert name in shown.text
+    assert "<script>alert('message')</script>" in shown.text
+    assert f"errors?code={quote(HOSTILE_NAMES[0], safe='/')}" in shown.links
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_hostile_name_of_a_dataset_is_text(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str], name: str
+) -> None:
+    put(databases, hub_server, name, {"config": ["train"]})
+
+    shown = parsed_page(page("dataset", name=name))
+
+    assert name in shown.text
+    assert name in shown.values
+
+
+def test_hostile_names_are_text_on_the_pages_of_errors(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str]
+) -> None:
+    for name in HOSTILE_NAMES:
+        put(databases, hub_server, name, {name: [name]})
+
+    codes = parsed_page(page("errors"))
+    assert HOSTILE_NAMES[0] in codes.text
+    entries = parsed_page(page("errors", code=HOSTILE_NAMES[0]))
+    for name in HOSTILE_NAMES:
+        assert name in entries.text
+        assert f"dataset?{urlencode({'name': name}).replace('+', '%20')}" in [
+            link.replace("+", "%20") for link in entries.links
+        ]
+
+
+def test_the_rows_and_an_artifact_come_as_json(
+    databases: Databases, hub_server: HubServer, log_in: LogIn
+) -> None:
+    put(databases, hub_server, "user/data", {name: [name] for name in HOSTILE_NAMES})
+    client = log_in("viewer")
+
+    rows = client.get("/datasets-server/dataset/rows", params={"name": "user/data", "level": "config"})
+    key = {"name": "user/data", "kind": "config-size", "config": HOSTILE_NAMES[0]}
+    artifact = client.get("/datasets-server/dataset/artifact", params=key).json()
+
+    assert rows.headers["Content-Type"] == "application/json"
+    assert [row["config"] for row in rows.json()["rows"]] == HOSTILE_NAMES
+    assert rows.json()["total"] == len(HOSTILE_NAMES)
+    assert artifact["config"] == HOSTILE_NAMES[0]
+    assert artifact["jobs"][0].startswith("A job is waiting")
+
+
+def test_rows_are_filtered_by_states_and_by_name(
+    databases: Databases, hub_server: HubServer, log_in: LogIn
+) -> None:
+    put(databases, hub_server, "user/data", {"English": ["train"], "fr": ["train"]})
+    of_splits = "/datasets-server/dataset/rows?name=user/data&level=split"
+
+    found = log_in("viewer").get(f"{of_splits}&state=error&text=english").json()
+
+    assert [row["config"] for row in found["rows"]] == ["English"]
+    assert log_in("viewer").get(f"{of_splits}&state=obsolete").json()["total"] == 0
+
+
+def test_names_are_completed(databases: Databases, hub_server: HubServer, log_in: LogIn) -> None:
+    for name in ("user/a", "user/b", "other"):
+        put(databases, hub_server, name, {"config": ["train"]})
+
+    answer = log_in("viewer").get("/datasets-server/dataset/names", params={"prefix": "user/"})
+
+    assert answer.json() == ["user/a", "user/b"]
+
+
+def test_pages_of_entries_lead_forth_and_back(
+    databases: Databases, page: Callable[..., str], log_in: LogIn
+) -> None:
+    create_indexes(databases.cache, databases.queue, RELEASE)
+    entries = up_to_date_entries(RELEASE, Shape("user/data", REVISION, {"a": []}), utc_now())[:1]
+    for number in range(120):
+        entry = dict(
+            entries[0], dataset=f"user/{number:03}", updated_at=utc_now() - timedelta(seconds=number)
+        )
+        as_error(entry, "Odd", 0)
+        databases.cache[CACHE].insert_one(entry)
+    CacheStore(databases.cache).collect_metrics()
+
+    def follow(html: str, label: str) -> str:
+        [address] = [part.rsplit('href="', 1)[1] for part in html.split(f'">{label}</a>')[:-1]]
+        return log_in("viewer").get(f"/datasets-server/{address.replace('&amp;', '&')}", headers=HTML).text
+
+    first = page("errors", code="Odd")
+    second = follow(first, "Next")
+    third = follow(second, "Next")
+
+    assert "user/049" in first
+    assert "user/050" in second
+    assert "user/099" in second
+    assert "user/119" in third
+    assert ">Next<" not in third
+    assert "user/049" in follow(second, "Previous")
+    assert "user/000" in follow(third, "First")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("errors?code=Odd&after=nonsense", 422),
+        ("errors?code=Odd&version=x", 422),
+        ("dataset/rows?name=user/none&level=nonsense", 404),
+        ("dataset/rows?name=user/none&level=split&first=-1", 422),
+        ("dataset/rows?name=user/none&level=split&state=nonsense", 422),
+        ("dataset/artifact?name=user/none&kind=nonsense", 404),
+        (f"dataset?name={'x' * 2_000}", 422),
+    ],
+)
+def test_a_wrong_address_is_explained(log_in: LogIn, path: str, status: int) -> None:
+    answer = log_in("viewer").get(f"/datasets-server/{path}")
+
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+def test_a_hub_without_a_connection_leaves_the_rest_of_the_page(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(databases, hub_server, "user/data", {"config": ["train"]})
+    monkeypatch.delenv("AIRFLOW_CONN_HUGGINGFACE_HUB")
+
+    text = parsed_page(page("dataset", name="user/data")).text
+
+    assert "There is no Connection huggingface_hub" in text
+    assert "What is not up to date" in text
+
+
+@pytest.mark.parametrize("path", ["dataset/names", "dataset/rows", "dataset/artifact"])
+def test_data_is_refused_to_who_is_logged_out(api_server: TestClient, path: str) -> None:
+    assert api_server.get(f"/datasets-server/{path}?name=a&level=split&kind=b").status_code == 401

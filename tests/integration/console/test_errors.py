@@ -1,0 +1,80 @@
+"""The errors of the cache as the console shows them, on a real MongoDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dev.local_stack.documents import CACHE
+from include.console.errors import read_error_entries, read_errors
+from include.databases.error_reader import ErrorReader
+from include.planning.processing_graph import Release
+from tests.integration.conftest import Stores
+from tests.integration.databases.test_cache_store import entry
+
+Document = dict[str, Any]
+
+
+@pytest.fixture
+def reader(stores: Stores) -> ErrorReader:
+    return ErrorReader(stores.databases.cache)
+
+
+def insert(stores: Stores, *errors: tuple[str, str, int, str | None]) -> None:
+    stores.databases.cache[CACHE].insert_many(
+        entry(name, kind, http_status=status, error_code=code) for name, kind, status, code in errors
+    )
+    stores.cache.collect_metrics()
+
+
+def test_the_codes_come_with_their_counts_and_whether_they_are_retried(
+    stores: Stores, reader: ErrorReader, release: Release
+) -> None:
+    insert(
+        stores,
+        ("a", "dataset-info", 500, "EmptyDatasetError"),
+        ("a", "dataset-size", 500, "CreateCommitError"),
+        ("b", "dataset-size", 501, "CreateCommitError"),
+        ("b", "dataset-info", 500, "CreateCommitError"),
+        ("c", "dataset-info", 404, None),
+        ("d", "dataset-info", 200, None),
+    )
+
+    view = read_errors(reader, release)
+
+    first = view.codes[0]
+    assert (first.code, first.entries, first.http_statuses) == ("CreateCommitError", 3, [500, 501])
+    assert first.steps == {"dataset-size": 2, "dataset-info": 1}
+    assert first.max_failed_runs == release.max_failed_runs["CreateCommitError"]
+    assert [(code.code, code.entries, code.is_retried) for code in view.codes[1:]] == [
+        (None, 1, False),
+        ("EmptyDatasetError", 1, False),
+    ]
+    assert (view.entries, view.retried_entries) == (5, 3)
+
+
+def test_a_page_of_entries_names_their_datasets_once(
+    stores: Stores, reader: ErrorReader, release: Release
+) -> None:
+    insert(
+        stores,
+        ("a", "dataset-info", 500, "EmptyDatasetError"),
+        ("a", "dataset-size", 500, "EmptyDatasetError"),
+        ("b", "dataset-size", 500, "Other"),
+    )
+
+    view = read_error_entries(reader, release, "EmptyDatasetError")
+
+    assert view.code is not None
+    assert view.code.entries == 2
+    assert view.datasets == ["a"]
+    of_step = read_error_entries(reader, release, "EmptyDatasetError", kind="dataset-size")
+    assert [each.kind for each in of_step.page.entries] == ["dataset-size"]
+
+
+def test_an_unknown_code_has_no_entries(reader: ErrorReader, release: Release) -> None:
+    view = read_error_entries(reader, release, "<b>none</b>")
+
+    assert view.code is None
+    assert not view.page.entries
