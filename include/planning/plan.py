@@ -35,7 +35,8 @@ ParentEntries = tuple[Level, Mapping[Place, Entry]]
 #: What identifies an artifact within its dataset: the step's name, the config and the split.
 ArtifactKey = tuple[str, str | None, str | None]
 
-_PRIORITY_RANK = {priority: rank for rank, priority in enumerate(Priority)}
+#: The rank of each priority, lowest for the highest.
+PRIORITY_RANK = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class Reason(StrEnum):
@@ -46,6 +47,8 @@ class Reason(StrEnum):
     OUTDATED_BY_PARENT = "outdated by a parent"
     OBSOLETE = "obsolete"
     OTHER_REVISION = "other revision"
+    #: A person asks for it, whether or not it is up to date.
+    REFRESH = "refresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def plan_dataset(
     if incoherent:  # its removal leaves no entry, and only the started jobs
         cached = CachedDataset(cached.dataset)
         jobs = [job for job in jobs if job.status is JobStatus.STARTED]
-    paths = _expected_paths(cached)
+    paths = expected_paths(cached)
     needed = _needed_jobs(release, cached, paths, revision)
     expected = sum(len(paths[step.input_type]) for step in release.steps)
     kept = _kept_jobs(jobs, revision, needed)
@@ -155,12 +158,12 @@ def _needed_jobs(
             entry = own_entries.get(place)
             reason = _reason_for_a_job(release, step, path, entry, parents, revision)
             if reason is not None:
-                difficulty = _difficulty(step, place, entry, cached.sizes)
+                difficulty = job_difficulty(step, place, entry, cached.sizes)
                 by_reason[reason][step.name, *place] = NewJob(step.name, *place, difficulty, reason)
     return {key: job for jobs in by_reason.values() for key, job in jobs.items()}
 
 
-def _expected_paths(cached: CachedDataset) -> PathsByLevel:
+def expected_paths(cached: CachedDataset) -> PathsByLevel:
     """Return the paths to the dataset, to its configs and to its splits, each once, in their listed order."""
     dataset: Place = (None, None)
     config_paths: list[Path] = []
@@ -230,7 +233,12 @@ def _is_retried(error: Entry, release: Release) -> bool:
     return error.failed_runs < release.max_failed_runs.get(error.error_code or "", 0)
 
 
-def _difficulty(step: Step, place: Place, entry: Entry | None, sizes: Mapping[str, int]) -> int:
+def job_difficulty(step: Step, place: Place, entry: Entry | None, sizes: Mapping[str, int]) -> int:
+    """Return the difficulty of a new job.
+
+    :param entry: the entry that the job replaces, if there is one.
+    :param sizes: in bytes, by config.
+    """
     config, _ = place
     is_big = config is not None and sizes.get(config, 0) > BIG_CONFIG_BYTES
     failed_runs = entry.failed_runs if entry is not None else 0
@@ -252,7 +260,7 @@ def _kept_jobs(
 
 def _rank(job: Job) -> tuple[bool, int, datetime]:
     """Return a rank that is lowest for the best job: started, then of high priority, then old."""
-    return (job.status is not JobStatus.STARTED, _PRIORITY_RANK[job.priority], job.created_at)
+    return (job.status is not JobStatus.STARTED, PRIORITY_RANK[job.priority], job.created_at)
 
 
 def _waiting_jobs_but(kept: Iterable[Job], jobs: Iterable[Job]) -> tuple[Job, ...]:

@@ -17,6 +17,7 @@ from datasets_server.actions import (
     ACTIONS,
     BACKFILL,
     CHECK_CONNECTIONS,
+    REFRESH_DATASETS,
     RESTORE_DATASETS,
     WATCH_BACKFILL,
 )
@@ -29,7 +30,9 @@ from include.errors import ConfigurationError
 from include.planning.processing_graph import load_release, release_names
 from tests.dags.conftest import PROJECT, parsed
 
-DAG_IDS = sorted(action.id for action in (*ACTIONS, CHECK_CONNECTIONS, RESTORE_DATASETS, WATCH_BACKFILL))
+DAG_IDS = sorted(
+    action.id for action in (*ACTIONS, CHECK_CONNECTIONS, REFRESH_DATASETS, RESTORE_DATASETS, WATCH_BACKFILL)
+)
 
 #: Of production.
 SCHEDULES = {
@@ -72,7 +75,7 @@ def test_neither_a_task_nor_a_run_may_last_for_ever(airflow_database: None, dag_
         assert longest < dag.dagrun_timeout, task.task_id
 
 
-def test_the_folder_has_a_dag_for_each_action_the_check_the_restore_and_the_watch(
+def test_the_folder_has_a_dag_for_each_action_the_check_the_refresh_the_restore_and_the_watch(
     airflow_database: None,
 ) -> None:
     from airflow.dag_processing.dagbag import DagBag
