@@ -42,7 +42,7 @@ from include.storage.removed_datasets import RemovedDatasets
 from tests.conftest import Databases
 
 RUN = "run"
-TO_RECREATE = ("squad", "user/gone", "user/moved-on")
+TO_RECREATE = ("user/gone", "user/moved-on")
 WRITES = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction"})
 
 ActionName = Literal["listing", "backfill", "removal", "restore", "refresh", "recreation"]

@@ -197,7 +197,7 @@ class TestRefreshes:
             unsupported=2,
             hub_requests=2,
             unsupported_sample=[
-                "user/gone: the Hub does not find it",
+                "user/gone: it is not found on the Hub",
                 "user/blocked: it is on the block list",
             ],
         )
