@@ -69,7 +69,7 @@ class Selected:
 
 
 class MaintenanceStore:
-    """Keeps the Hub's listings, and the datasets that a run is about, is to remove, or rebuilds.
+    """Keeps the Hub's listings, and the datasets that a run is about, removes, rebuilds or is done with.
 
     :param database: the database ``datasets_server_airflow``. A ``run`` is any text that no other run
         has, not even of another Airflow.
@@ -82,11 +82,12 @@ class MaintenanceStore:
         self._selected = database["selectedDatasets"]
         self._candidates = database["removalCandidates"]
         self._rebuilds = database["unfinishedRebuilds"]
+        self._done = database["doneDatasets"]
         self._metrics = database[METRICS_HISTORY]
 
     def create_indexes(self) -> None:
         """Create the indexes that do not exist."""
-        for collection in (self._selected, self._candidates):
+        for collection in (self._selected, self._candidates, self._done):
             collection.create_index([("run", 1), ("dataset", 1)], unique=True)
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
         self._metrics.create_index([("action", 1), ("collected_at", 1)])
@@ -262,6 +263,22 @@ class MaintenanceStore:
     def unfinished_rebuilds(self, names: NameRange = ALL_NAMES) -> Iterator[str]:
         """Yield the datasets whose rebuild was interrupted: they are removed, and may lack jobs."""
         yield from retried(lambda: [document["_id"] for document in self._rebuilds.find(in_range(names))])
+
+    def note_done(self, run: str, names: Iterable[str], session: Session) -> None:
+        """Store that a run is done with datasets, in the transaction that writes what it did."""
+        now = datetime.now(UTC)
+        done = [
+            ReplaceOne(
+                {"run": run, "dataset": name}, {"run": run, "dataset": name, "asked_at": now}, upsert=True
+            )
+            for name in names
+        ]
+        if done:
+            self._done.bulk_write(done, ordered=False, session=session)
+
+    def done_by(self, run: str) -> set[str]:
+        """Return the datasets that a run is done with."""
+        return {document["dataset"] for document in self._done.find({"run": run}, {"_id": 0, "dataset": 1})}
 
     def _write(self, write: Callable[[Session], object], right: RightToWrite) -> None:
         in_transaction(self._database.client, write, right)

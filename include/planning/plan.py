@@ -36,7 +36,8 @@ ParentEntries = tuple[Level, Mapping[Place, Entry]]
 #: What identifies an artifact within its dataset: the step's name, the config and the split.
 ArtifactKey = tuple[str, str | None, str | None]
 
-_PRIORITY_RANK = {priority: rank for rank, priority in enumerate(Priority)}
+#: The rank of each priority, lowest for the highest.
+PRIORITY_RANK = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class Reason(StrEnum):
@@ -47,6 +48,8 @@ class Reason(StrEnum):
     OUTDATED_BY_PARENT = "outdated by a parent"
     OBSOLETE = "obsolete"
     OTHER_REVISION = "other revision"
+    #: A person asks for it, whether or not it is up to date.
+    REFRESH = "refresh"
 
 
 class Verdict(NamedTuple):
@@ -174,7 +177,7 @@ def judged_artifacts(release: Release, cached: CachedDataset, revision: str) -> 
 
     The rules are all here: a plan, and whoever shows what it is made of, take the verdicts as they come.
     """
-    paths = _expected_paths(cached)
+    paths = expected_paths(cached)
     entries = _entries_by_step(cached.entries)
     for step in release.steps:
         own_entries = entries.get(step.name, {})
@@ -195,12 +198,12 @@ def _needed_jobs(
         if reason is None:
             up_to_date += 1
         else:
-            difficulty = _difficulty(step, place, entry, sizes)
+            difficulty = job_difficulty(step, place, entry, sizes)
             by_reason[reason][step.name, *place] = NewJob(step.name, *place, difficulty, reason)
     return {key: job for jobs in by_reason.values() for key, job in jobs.items()}, up_to_date
 
 
-def _expected_paths(cached: CachedDataset) -> PathsByLevel:
+def expected_paths(cached: CachedDataset) -> PathsByLevel:
     """Return the paths to the dataset, to its configs and to its splits, each once, in their listed order."""
     dataset: Place = (None, None)
     config_paths: list[Path] = []
@@ -270,7 +273,12 @@ def _is_retried(error: Entry, release: Release) -> bool:
     return error.failed_runs < release.max_failed_runs.get(error.error_code or "", 0)
 
 
-def _difficulty(step: Step, place: Place, entry: Entry | None, sizes: Mapping[str, int]) -> int:
+def job_difficulty(step: Step, place: Place, entry: Entry | None, sizes: Mapping[str, int]) -> int:
+    """Return the difficulty of a new job.
+
+    :param entry: the entry that the job replaces, if there is one.
+    :param sizes: in bytes, by config.
+    """
     config, _ = place
     is_big = config is not None and sizes.get(config, 0) > BIG_CONFIG_BYTES
     failed_runs = entry.failed_runs if entry is not None else 0
@@ -296,7 +304,7 @@ def _kept_jobs(
 
 def job_rank(job: Job) -> tuple[bool, int, datetime]:
     """Return a rank that is lowest for the best job: started, then of high priority, then old."""
-    return (job.status is not JobStatus.STARTED, _PRIORITY_RANK[job.priority], job.created_at)
+    return (job.status is not JobStatus.STARTED, PRIORITY_RANK[job.priority], job.created_at)
 
 
 def _waiting_jobs_but(kept: Iterable[Job], jobs: Iterable[Job]) -> tuple[Job, ...]:

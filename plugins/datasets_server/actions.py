@@ -70,6 +70,12 @@ CHECK_CONNECTIONS = Action(
 RESTORE_DATASETS = Action(
     "restore-datasets", None, "Put the cache entries of removed datasets back, from their archives."
 )
+REFRESH_DATASETS = Action(
+    "refresh-datasets",
+    None,
+    "Compute chosen steps of datasets again, whether or not they are up to date, or whole datasets from"
+    " nothing.",
+)
 WATCH_BACKFILL = Action(
     "watch-backfill",
     "15 * * * *",
@@ -77,4 +83,4 @@ WATCH_BACKFILL = Action(
 )
 
 #: All our DAGs, in the order in which people read them.
-DAGS = (*ACTIONS, RESTORE_DATASETS, CHECK_CONNECTIONS, WATCH_BACKFILL)
+DAGS = (*ACTIONS, REFRESH_DATASETS, RESTORE_DATASETS, CHECK_CONNECTIONS, WATCH_BACKFILL)

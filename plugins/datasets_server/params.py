@@ -14,6 +14,7 @@ from airflow.sdk import Param
 from datasets_server.options import DEFAULT_ENTRIES_PER_SHARD
 from include.actions.clean_directory.rule import DEFAULT_EXPIRY_SECONDS, DEFAULT_PATTERN, JudgeBy
 from include.planning.dataset_state import Priority
+from include.planning.processing_graph import load_release, release_names
 
 #: The values of ``read``.
 READ_CHANGED, READ_EVERYTHING = "changed", "everything"
@@ -50,6 +51,34 @@ def _error_limit(description: str, **form: Any) -> Param:
     return Param(100, description, type="integer", minimum=0, title="Error limit", **form)
 
 
+def _priority(default: Priority, description: str) -> Param:
+    return Param(
+        default.value,
+        type="string",
+        enum=[priority.value for priority in reversed(Priority)],
+        title="Priority",
+        description=description,
+    )
+
+
+def _removal_limit(description: str) -> Param:
+    return Param(100, description, type="integer", minimum=0, title="Removal limit", section=_LIMITS)
+
+
+def _max_removals_per_day() -> Param:
+    return Param(
+        None,
+        type=["null", "integer"],
+        minimum=0,
+        title="Maximum removals per day",
+        description=(
+            "The maximum number of datasets that all runs together remove in 24 hours. It can only lower the"
+            " limit of the Variable."
+        ),
+        section=_LIMITS,
+    )
+
+
 def backfill_params() -> dict[str, Param]:
     """Return the parameters of ``backfill``."""
     return {
@@ -59,12 +88,8 @@ def backfill_params() -> dict[str, Param]:
         ),
         "updated_to": _time("Updated before", "Only datasets with a cache entry updated before this time."),
         "dry_run": _dry_run("Plan and count everything and show a sample, but write and remove nothing."),
-        "priority": Param(
-            Priority.LOW.value,
-            type="string",
-            enum=[priority.value for priority in reversed(Priority)],
-            title="Priority",
-            description="The priority of the new jobs. Workers take high before normal before low.",
+        "priority": _priority(
+            Priority.LOW, "The priority of the new jobs. Workers take high before normal before low."
         ),
         "read": Param(
             READ_CHANGED,
@@ -76,25 +101,10 @@ def backfill_params() -> dict[str, Param]:
                 " over all datasets reads everything by itself, a week after the last one that did."
             ),
         ),
-        "removal_limit": Param(
-            100,
-            type="integer",
-            minimum=0,
-            title="Removal limit",
-            description="If there are more datasets than this to remove, a person has to approve first.",
-            section=_LIMITS,
+        "removal_limit": _removal_limit(
+            "If there are more datasets than this to remove, a person has to approve first."
         ),
-        "max_removals_per_day": Param(
-            None,
-            type=["null", "integer"],
-            minimum=0,
-            title="Maximum removals per day",
-            description=(
-                "The maximum number of datasets that all runs together remove in 24 hours. It can only lower"
-                " the limit of the Variable."
-            ),
-            section=_LIMITS,
-        ),
+        "max_removals_per_day": _max_removals_per_day(),
         "error_limit": _error_limit(
             "A task with more failed datasets than this fails at its end.", section=_LIMITS
         ),
@@ -302,3 +312,68 @@ def restore_params() -> dict[str, Param]:
         "dry_run": _dry_run("Read the archives, compare and count everything, but write nothing."),
         "error_limit": _error_limit("A task with more failed datasets than this fails at its end."),
     }
+
+
+def refresh_params() -> dict[str, Param]:
+    """Return the parameters of ``refresh-datasets``."""
+    return {
+        "datasets": _words(
+            "Datasets",
+            "Names, or wildcards such as org/*, one per line. Empty: all datasets with an error code.",
+        ),
+        "error_codes": _words(
+            "Error codes", "Only datasets with a cache entry that has one of these error codes, one per line."
+        ),
+        "steps": Param(
+            [],
+            type=["array", "null"],
+            items=_WORD,
+            examples=_all_steps(),
+            title="Steps",
+            description=(
+                "The steps to compute again. Empty, with error codes: the entries with these codes, of any"
+                " step."
+            ),
+        ),
+        "with_children": Param(
+            False,
+            type="boolean",
+            title="With children",
+            description="Also all that depends on these in the processing graph, at any distance.",
+        ),
+        "recreate": Param(
+            False,
+            type="boolean",
+            title="Recreate",
+            description=(
+                "Instead, archive and remove the named datasets, and build them from nothing, with all their"
+                " steps."
+            ),
+        ),
+        "priority": _priority(
+            Priority.NORMAL,
+            "The priority of the new jobs. They replace waiting jobs of the same artifacts with a lower one.",
+        ),
+        "dry_run": _dry_run("Plan and count everything and show a sample, but write and remove nothing."),
+        "max_jobs": Param(
+            10_000,
+            type="integer",
+            minimum=1,
+            title="Maximum jobs",
+            description="If the run would create more jobs than this, it fails before it creates one.",
+            section=_LIMITS,
+        ),
+        "removal_limit": _removal_limit(
+            "If there are more datasets than this to recreate, a person has to approve first."
+        ),
+        "max_removals_per_day": _max_removals_per_day(),
+        "error_limit": _error_limit(
+            "A task with more failed datasets than this fails at its end.", section=_LIMITS
+        ),
+    }
+
+
+def _all_steps() -> list[str]:
+    """Return the steps of all releases, for the form: which release is maintained, only a task can know."""
+    steps = (step.name for name in reversed(release_names()) for step in load_release(name).steps)
+    return list(dict.fromkeys(steps))

@@ -95,13 +95,15 @@ def parsed(dag_id: str) -> DAG:
 class FinishedRun:
     """How a run of a DAG ended: its state, the state of each task, and what its last task returned.
 
-    ``mapped`` has the states of the mapped tasks by their names in the UI.
+    ``mapped`` has the states of the mapped tasks by their names in the UI, ``returned`` what each other task
+    returned.
     """
 
     state: str
     tasks: dict[str, str]
     report: dict[str, Any]
     mapped: dict[str, str]
+    returned: dict[str, Any]
 
 
 class RunDag(Protocol):
@@ -124,6 +126,9 @@ def run_dag(airflow_database: None) -> RunDag:
             tasks={task.task_id: str(task.state) for task in tasks},
             report=last.xcom_pull(task_ids=last.task_id),
             mapped={task.rendered_map_index: str(task.state) for task in tasks if task.map_index >= 0},
+            returned={
+                task.task_id: task.xcom_pull(task_ids=task.task_id) for task in tasks if task.map_index < 0
+            },
         )
 
     return run

@@ -26,6 +26,8 @@ UNSUPPORTED = datasets_by_outcome(RELEASE)[Outcome.REMOVED]
 #: Dataset names may hold anything that another program writes into the cache.
 STRANGE = "<img src=x onerror=alert(1)>/[a](javascript:b) `c`\n# d"
 
+TO_RECREATE = ["glue", "imdb"]
+
 STRANGE_DIRECTORY = "*b* <i>"
 
 Respond = Callable[[Any, Any], None]
@@ -187,6 +189,40 @@ def test_few_removals_need_nobody(
     assert asked.times == 0
     assert finished.report["decisions"] == []
     assert finished.report["datasets"]["removed"] == len(UNSUPPORTED)
+
+
+def test_what_a_person_approves_is_recreated(
+    sample: None, run_dag: RunDag, databases: Databases, asked: Asked, respond: Callable[[Respond], None]
+) -> None:
+    respond(choose("Approve"))
+
+    finished = run_dag("refresh-datasets", datasets=TO_RECREATE, recreate=True, removal_limit=1)
+
+    assert (finished.state, set(finished.tasks.values())) == ("success", {"success"})
+    assert finished.report["recreated"] == len(TO_RECREATE)
+    assert not cached(databases) & set(TO_RECREATE)
+    assert asked.subject == "Remove 2 datasets from the cache, and build them from nothing?"
+    assert asked.body.endswith("The datasets:\n\n" + "\n".join(f"- {as_plain_text(n)}" for n in TO_RECREATE))
+    assert (asked.times, asked.leases) == (1, 0)
+    restore = run_dag("restore-datasets", datasets=TO_RECREATE, dry_run=True)
+    assert all(", approved by Ada: " in line for line in restore.report["restored_sample"])
+
+
+@pytest.mark.parametrize("response", [choose("Reject"), let_time_pass])
+def test_what_nobody_approves_is_not_recreated(
+    sample: None,
+    run_dag: RunDag,
+    databases: Databases,
+    respond: Callable[[Respond], None],
+    response: Respond,
+) -> None:
+    respond(response)
+    before = cached(databases)
+
+    finished = run_dag("refresh-datasets", datasets=TO_RECREATE, recreate=True, removal_limit=1)
+
+    assert (finished.state, finished.tasks["recreate_approved"]) == ("success", "skipped")
+    assert cached(databases) == before
 
 
 def test_the_question_shows_how_many_why_and_which(

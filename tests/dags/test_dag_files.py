@@ -70,7 +70,7 @@ def test_neither_a_task_nor_a_run_may_last_for_ever(airflow_database: None, dag_
         assert longest < dag.dagrun_timeout, task.task_id
 
 
-def test_the_folder_has_a_dag_for_each_action_the_check_the_restore_and_the_watch(
+def test_the_folder_has_a_dag_for_each_action_the_check_the_refresh_the_restore_and_the_watch(
     airflow_database: None,
 ) -> None:
     from airflow.dag_processing.dagbag import DagBag

@@ -225,9 +225,11 @@ TOKENS = {
     "backfill": {"hf_token": "somebody"},
     "backfill-retryable-errors": {"hf_token": "somebody"},
     "post-messages": {"hf_bot": "parquet-bot"},
+    "refresh-datasets": {"hf_token": "somebody"},
 }
 PARAMETERS: dict[str, Document] = {
     "post-messages": {"updated_from": "2020-01-01T00:00:00Z"},
+    "refresh-datasets": {"datasets": ["glue"], "recreate": True},
     "restore-datasets": {"datasets": ["*", "*/*"]},
 }
 #: The requests to the Hub that change something.

@@ -44,7 +44,10 @@ SUFFIX = "@/:%"
 DATABASES = {name: name for name in ("datasets_server_cache", "datasets_server_queue")}
 MARK = "zq7"
 AIRFLOW_DATABASE = Path(AIRFLOW_HOME.name) / "airflow.db"
-PARAMETERS: dict[str, Document] = {"restore-datasets": {"datasets": ["user/*"]}}
+PARAMETERS: dict[str, Document] = {
+    "refresh-datasets": {"datasets": ["glue"], "steps": ["dataset-size"]},
+    "restore-datasets": {"datasets": ["user/*"]},
+}
 DAG_IDS = sorted(DagBag(PROJECT / "dags").dags)
 
 

@@ -91,11 +91,20 @@ def own_indexes(databases: Databases) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "dag_id", ["backfill", "backfill-retryable-errors", "collect-cache-metrics", "collect-queue-metrics"]
+    ("dag_id", "params"),
+    [
+        ("backfill", {}),
+        ("backfill-retryable-errors", {}),
+        ("collect-cache-metrics", {}),
+        ("collect-queue-metrics", {}),
+        ("refresh-datasets", {"datasets": ["glue"], "steps": ["dataset-size"]}),
+    ],
 )
-def test_a_dry_run_creates_no_index(sample: None, run_dag: RunDag, databases: Databases, dag_id: str) -> None:
-    assert run_dag(dag_id, dry_run=True).state == "success"
+def test_a_dry_run_creates_no_index(
+    sample: None, run_dag: RunDag, databases: Databases, dag_id: str, params: dict[str, object]
+) -> None:
+    assert run_dag(dag_id, dry_run=True, **params).state == "success"
     assert own_indexes(databases) == set()
 
-    assert run_dag(dag_id).state == "success"
+    assert run_dag(dag_id, **params).state == "success"
     assert own_indexes(databases)

@@ -8,10 +8,11 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from include.actions.backfill.archiving import Cause
 from include.actions.backfill.contradictions import without_contradictions
 from include.actions.backfill.proofs import Proofs
-from include.actions.backfill.reading import Part, Reader, Screened, UnreadPart, merged
-from include.actions.backfill.removal import Remover
+from include.actions.backfill.reading import Part, Planner, Reader, Screened, UnreadPart, merged
+from include.actions.backfill.removal import REBUILT, Remover
 from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import BackfillSummary
 from include.actions.backfill.writing import Writer
@@ -26,6 +27,7 @@ from include.errors import DatasetError
 from include.hub.answers import Support, Supported, Unsupported
 from include.hub.client import Hub
 from include.planning.dataset_state import Priority
+from include.planning.plan import plan_dataset
 from include.planning.processing_graph import Release
 
 #: Several requests at once hide the latency of the Hub; more gain nothing against its rate limit.
@@ -47,6 +49,10 @@ class BackfillOptions:
     :param trust_listing: do not ask the Hub about a dataset whose plan for the revision in the Hub's listing
         is empty. Otherwise, ask the Hub about every dataset.
     :param removal_limit: of the removals of a day, in which the rebuild of an incoherent cache counts as one.
+    :param rebuild_cause: why caches are rebuilt, for the records and the archives.
+    :param keep_unsupported: only count the datasets that the Hub does not support. Otherwise, write down that
+        they are to be removed.
+    :param note_done: write down, together with its jobs, that the run is done with a dataset.
     :param dry_run: plan and count everything, write nothing.
     """
 
@@ -54,6 +60,9 @@ class BackfillOptions:
     batch_size: int = 500
     trust_listing: bool = True
     removal_limit: RemovalLimit = field(default_factory=RemovalLimit)
+    rebuild_cause: Cause = REBUILT
+    keep_unsupported: bool = False
+    note_done: bool = False
     dry_run: bool = False
 
 
@@ -80,6 +89,7 @@ class Backfill:
     :param run_token: any text that no other run has; it writes them down under it.
     :param right: checked in each transaction; it hears of each batch and of each answer of the Hub.
     :param proofs: what earlier runs have proven, and what this one does; None to read everything.
+    :param planner: makes the plans; another one than that of a backfill must not trust the listing.
     """
 
     run_token: str
@@ -92,6 +102,7 @@ class Backfill:
     options: BackfillOptions = BackfillOptions()
     right: RightToWrite = UNRESTRICTED
     proofs: Proofs | None = None
+    planner: Planner = plan_dataset
 
     def run(self, names: Iterable[str]) -> BackfillSummary:
         """Backfill datasets, each named once, and return what was done.
@@ -162,6 +173,7 @@ class Backfill:
             self.hub.blocked,
             trust_listing=self.options.trust_listing,
             proofs=self.proofs,
+            planner=self.planner,
         )
 
     @property
@@ -174,6 +186,9 @@ class Backfill:
             self.right,
             limit=self.options.removal_limit,
             priority=self.options.priority,
+            rebuild_cause=self.options.rebuild_cause,
+            keep_unsupported=self.options.keep_unsupported,
+            note_done=self.options.note_done,
             dry_run=self.options.dry_run,
         )
 

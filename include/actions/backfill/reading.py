@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
+from typing import Protocol
 
 from bson import ObjectId
 
@@ -33,6 +34,15 @@ ENTRIES_AT_A_TIME = 50_000
 ENOUGH_DATASETS = 50
 #: A plan is made again, from a new state, if it is not written within this time: the workers go on.
 STATE_LASTS_SECONDS = 5.0
+
+
+class Planner(Protocol):
+    """Plans one dataset, as :func:`include.planning.plan.plan_dataset` does."""
+
+    def __call__(
+        self, release: Release, cached: CachedDataset, jobs: Sequence[Job], revision: str, *, rebuild: bool
+    ) -> Plan:
+        """Return the plan; ``rebuild`` if a rebuild of the dataset was cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,8 @@ class Reader:
 
     :param trust_listing: prove datasets to be up to date by the Hub's listing.
     :param proofs: what earlier runs have proven; None to read everything.
+    :param planner: what screening and proofs prove is that the plan of a backfill would be empty: another
+        planner needs a reader that does not trust the listing.
     """
 
     release: Release
@@ -165,6 +177,7 @@ class Reader:
     blocked: BlockList
     trust_listing: bool
     proofs: Proofs | None = None
+    planner: Planner = plan_dataset
 
     def screen(self, names: Sequence[str]) -> Screened:
         """Find the datasets of a batch that are up to date, without a plan for each."""
@@ -289,7 +302,7 @@ class Reader:
         if isinstance(jobs, DatasetError):
             return jobs
         try:
-            plan = plan_dataset(self.release, cached, jobs, revision, rebuild=name in known.rebuilds)
+            plan = self.planner(self.release, cached, jobs, revision, rebuild=name in known.rebuilds)
             if plan.incoherent:
                 dataset_folder(name)  # An unsafe name must fail before anything of the dataset is removed.
         except DatasetError as error:

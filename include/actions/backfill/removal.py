@@ -31,7 +31,7 @@ ANSWERS_LAST_SECONDS = 60.0
 #: One archive is enough, unless other programs write to the dataset meanwhile.
 ARCHIVES_AT_MOST = 5
 OF_NOBODY = Cause("it is neither in the cache nor in the queue, and its removal was cut short")
-REBUILT = Cause("its cache is incoherent, and is made anew")
+REBUILT = Cause("its cache is incoherent")
 #: How many datasets that exist the Hub is asked about, until it supports one.
 KNOWN_DATASETS = 10
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 
 from bson import ObjectId
 
+from include.actions.backfill.archiving import Cause
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.removal_limit import RemovalLimit
 from include.actions.backfill.report import BackfillSummary
 from include.databases.maintenance_store import MaintenanceStore
+from include.databases.mongo import Session
 from include.databases.queue_store import QueueStore
 from include.databases.right_to_write import RightToWrite
 from include.planning.dataset_state import Priority
@@ -27,6 +30,9 @@ class Writer:
     :param right: checked in each transaction.
     :param limit: of the removals of a day, in which a rebuild counts as one.
     :param priority: of the jobs to create.
+    :param rebuild_cause: why datasets are rebuilt.
+    :param keep_unsupported: write down no dataset to remove.
+    :param note_done: write down which datasets the run is done with.
     """
 
     run: str
@@ -36,6 +42,9 @@ class Writer:
     right: RightToWrite
     limit: RemovalLimit
     priority: Priority
+    rebuild_cause: Cause
+    keep_unsupported: bool
+    note_done: bool
     dry_run: bool
 
     def note_unsupported(self, reasons: Mapping[str, str], summary: BackfillSummary) -> None:
@@ -43,12 +52,12 @@ class Writer:
         summary.unsupported += len(reasons)
         for name, reason in reasons.items():
             add_to_sample(summary.unsupported_sample, name, reason)
-        if reasons and not self.dry_run:
+        if reasons and not (self.dry_run or self.keep_unsupported):
             self.maintenance.add_removal_candidates(self.run, reasons, self.right)
 
     def note_supported(self, names: Collection[str]) -> None:
         """Cross off datasets that an earlier attempt has written down to be removed."""
-        if not self.dry_run:
+        if not (self.dry_run or self.keep_unsupported):
             self.maintenance.withdraw_removal_candidates(self.run, names, self.right)
 
     def write(self, plans: Sequence[Plan], deletable: Set[ObjectId], summary: BackfillSummary) -> None:
@@ -58,21 +67,21 @@ class Writer:
         """
         plans = self._within_limit(plans, summary)
         for plan in plans:
-            _count(plan, summary)
+            self._count(plan, summary)
         if self.dry_run:
             summary.jobs_created += sum(len(plan.new_jobs) for plan in plans)
             summary.jobs_deleted += sum(len(plan.deleted_jobs) for plan in plans)
         elif plans:
             plans = self._rebuildable(plans, deletable, summary)
-            incoherent = [plan.dataset for plan in plans if plan.incoherent]
-            changes = self.queue.apply(
-                plans,
-                self.priority,
-                also=lambda session: self.maintenance.finish_rebuilds(incoherent, session),
-                right=self.right,
-            )
+            changes = self.queue.apply(plans, self.priority, partial(self._finish, plans), self.right)
             summary.jobs_created += changes.created
             summary.jobs_deleted += changes.deleted
+
+    def _finish(self, plans: Sequence[Plan], session: Session) -> None:
+        """Write down, in the last transaction of some plans, what is done."""
+        self.maintenance.finish_rebuilds((plan.dataset for plan in plans if plan.incoherent), session)
+        if self.note_done:
+            self.maintenance.note_done(self.run, [plan.dataset for plan in plans], session)
 
     def _within_limit(self, plans: Sequence[Plan], summary: BackfillSummary) -> Sequence[Plan]:
         """Leave out, and count, the rebuilds that exceed the limit of the day."""
@@ -91,7 +100,7 @@ class Writer:
         ledger, limit = self.maintenance.removal_ledger(), self.limit.of(self.remover.cache)
         if self.dry_run:
             return new_rebuilds[: max(0, limit - ledger.begun_in_a_day() - summary.rebuilt)]
-        reasons = dict.fromkeys(new_rebuilds, "its cache is incoherent")
+        reasons = dict.fromkeys(new_rebuilds, self.rebuild_cause.reason)
         return ledger.count_rebuilds(self.run, reasons, limit, self.right)
 
     def _rebuildable(
@@ -102,7 +111,7 @@ class Writer:
         if not incoherent:
             return plans
         self.maintenance.start_rebuilds(incoherent, self.right)
-        removal = self.remover.remove(incoherent, deletable)
+        removal = self.remover.remove(incoherent, deletable, self.rebuild_cause)
         summary.add_errors_of(removal)
         if not removal.failed:
             return plans
@@ -112,12 +121,12 @@ class Writer:
             _uncount_jobs(plan, summary)
         return [plan for plan in plans if plan not in stayed]
 
-
-def _count(plan: Plan, summary: BackfillSummary) -> None:
-    summary.backfilled += 1
-    reasons = Counter(job.reason.value for job in plan.new_jobs)
-    summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) + reasons)
-    add_to_sample(summary.plan_sample, plan.dataset, "; ".join(_in_words(plan, reasons)))
+    def _count(self, plan: Plan, summary: BackfillSummary) -> None:
+        summary.backfilled += 1
+        reasons = Counter(job.reason.value for job in plan.new_jobs)
+        summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) + reasons)
+        words = _in_words(plan, reasons, self.rebuild_cause)
+        add_to_sample(summary.plan_sample, plan.dataset, "; ".join(words))
 
 
 def _uncount_jobs(plan: Plan, summary: BackfillSummary) -> None:
@@ -126,8 +135,8 @@ def _uncount_jobs(plan: Plan, summary: BackfillSummary) -> None:
     summary.jobs_by_reason = dict(Counter(summary.jobs_by_reason) - reasons)
 
 
-def _in_words(plan: Plan, reasons: Mapping[str, int]) -> list[str]:
-    words = ["is incoherent: remove it first"] if plan.incoherent else []
+def _in_words(plan: Plan, reasons: Mapping[str, int], rebuild_cause: Cause) -> list[str]:
+    words = [f"remove it first, because {rebuild_cause.reason}"] if plan.incoherent else []
     if reasons:
         why = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
         words.append(f"create {_number(plan.new_jobs, 'job')} ({why})")

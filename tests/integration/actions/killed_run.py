@@ -26,22 +26,26 @@ from include.actions.backfill.pipeline import Backfill, BackfillOptions
 from include.actions.backfill.proofs import Proofs, fingerprint, look_for_changes
 from include.actions.backfill.removal import Remover, UnsupportedRemoval
 from include.actions.backfill.removal_limit import RemovalLimit
+from include.actions.refresh_datasets import Refresher
 from include.actions.restore_datasets import Restorer
 from include.databases.cache_store import CacheStore
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
+from include.planning.dataset_state import Priority
 from include.planning.processing_graph import load_release
+from include.planning.refresh import Refresh
 from include.storage.folder_archive import FolderArchive
 from include.storage.folder_storage import FolderStorage
 from include.storage.removed_datasets import RemovedDatasets
 from tests.conftest import Databases
 
 RUN = "run"
+TO_RECREATE = ("user/gone", "user/moved-on")
 WRITES = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction"})
 
-ActionName = Literal["listing", "backfill", "removal", "restore"]
+ActionName = Literal["listing", "backfill", "removal", "restore", "refresh", "recreation"]
 Moment = Literal["before", "after"]
 
 
@@ -92,6 +96,14 @@ class Action:
                 return
             if self.name == "listing":
                 HubLister(hub, maintenance.listings(), cache).whole()
+                return
+            refresher = Refresher(RUN, release, cache, queue, maintenance, hub, remover)
+            if self.name == "refresh":
+                first = Refresh(frozenset({release.steps[0].name}), with_children=True)
+                refresher.refresh(cache.dataset_names(), first, max_jobs=1_000)
+                return
+            if self.name == "recreation":
+                refresher.recreate(TO_RECREATE, Priority.NORMAL, RemovalLimit())
                 return
             proofs = maintenance.proofs(cache.name)
             look_for_changes(cache, proofs, timedelta(hours=1))

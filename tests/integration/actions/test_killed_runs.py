@@ -42,6 +42,9 @@ RUNS = [
     *(("removal", release) for release in release_names()),
     *(pytest.param("backfill", release, marks=pytest.mark.slow_fault) for release in OLDER),
     ("backfill", NEWEST),
+    *(pytest.param("refresh", release, marks=pytest.mark.slow_fault) for release in OLDER),
+    ("refresh", NEWEST),
+    *(pytest.param("recreation", release, marks=pytest.mark.slow_fault) for release in release_names()),
 ]
 
 Contents = tuple[dict[str, list[dict[str, Any]]], list[str]]
@@ -115,7 +118,7 @@ def found(stores: Stores, root: Path) -> Contents:
 
 @pytest.mark.parametrize(("name", "release_name"), RUNS)
 def test_a_killed_run_can_be_run_again(
-    name: Literal["backfill", "removal"],
+    name: Literal["backfill", "removal", "refresh", "recreation"],
     stores: Stores,
     release: Release,
     hub: HubServer,

@@ -34,6 +34,7 @@ from include.actions.backfill.proofs import (
 )
 from include.actions.backfill.removal import Remover
 from include.actions.backfill.report import BackfillSummary
+from include.actions.refresh_datasets import Refresher
 from include.databases.cache_store import CacheStore
 from include.databases.fence import LostRightError
 from include.databases.maintenance_store import MaintenanceStore
@@ -42,7 +43,9 @@ from include.databases.queue_store import QueueStore
 from include.hub.answers import ListedDataset
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
+from include.planning.dataset_state import JobStatus
 from include.planning.processing_graph import Release, load_release
+from include.planning.refresh import Refresh
 from tests.builders import NOON, OTHER_REVISION, REVISION, put_listing
 from tests.conftest import Databases
 from tests.integration.actions.killed_run import Action, is_killed
@@ -111,6 +114,15 @@ class World:
         """Backfill what has changed, as the tasks of a run do."""
         look_for_changes(self.cache, self.proof_store, TOLERANCE)
         return self.backfill(self.proofs)
+
+    def refresh(self, name: str, step: str) -> None:
+        """Let a person want a step of a dataset computed again, and a worker start on it."""
+        cache, queue = self.cache, QueueStore(self.databases.queue, self.release)
+        hub = Hub(self.hub_server.url, "hf_token", self.release, BlockList())
+        remover = Remover(cache, queue, ())
+        refresher = Refresher("refresh", self.release, cache, queue, self.maintenance, hub, remover)
+        assert refresher.refresh([name], Refresh(frozenset({step})), max_jobs=1).jobs_created == 1
+        self.databases.queue[JOBS].update_many({}, {"$set": {"status": JobStatus.STARTED.value}})
 
     def jobs(self) -> list[tuple[Any, ...]]:
         fields = ("dataset", "type", "config", "split", "revision", "status", "priority", "difficulty")
@@ -528,6 +540,21 @@ def test_a_dataset_whose_jobs_are_pending_is_not_proven(world: World) -> None:
     lose_all_jobs(world, Event("", 0, 0, TOLERANCE))
 
     assert world.look_and_backfill().backfilled == 1
+
+
+def test_what_depends_on_an_entry_that_a_refresh_renewed_is_not_proven(world: World) -> None:
+    """A worker runs the job of the refresh, and writes the entry anew."""
+    assert world.look_and_backfill().proven_by_screening == len(NAMES)
+    world.refresh("squad", "dataset-config-names")
+    assert world.look_and_backfill().proven_by_record == len(NAMES) - 1, "its job is pending"
+    world.databases.queue[JOBS].delete_many({})
+    entry = {"dataset": "squad", "kind": "dataset-config-names"}
+    world.databases.cache[CACHE].update_one(entry, {"$set": {"updated_at": utc_now()}})
+
+    summary = world.look_and_backfill()
+
+    assert (summary.proven_by_record, summary.backfilled) == (len(NAMES) - 1, 1)
+    assert summary.jobs_by_reason.keys() == {"outdated by a parent"}
 
 
 def test_a_dry_run_keeps_no_record_and_reads_what_has_changed(world: World) -> None:

@@ -1,0 +1,217 @@
+"""The tasks of ``refresh-datasets``: refresh or recreate datasets, after an approval if they are many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.utils.skipmixin import SkipMixin
+
+from datasets_server.markdown import as_plain_text
+from datasets_server.operators.approval import LastingApprovalOperator
+from datasets_server.operators.waiting import WaitingOperator
+from datasets_server.runs import Result, run_name, run_token, turn_to_write, within_error_limit
+from datasets_server.services import Services, open_services
+from include.planning.dataset_state import Priority
+from include.summaries import as_text
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.actions.refresh_datasets import Refresher, RefreshSummary
+
+NAMES_SHOWN_FOR_APPROVAL = 200
+
+
+class _RefreshingOperator(WaitingOperator):
+    """Base class of the operators that refresh or recreate datasets. While another run writes, they wait.
+
+    :param datasets: names or shell wildcards. (templated)
+    :param error_codes: only datasets that have an entry with one of these. (templated)
+    :param steps: the steps to compute again; none for the entries with the error codes. (templated)
+    :param with_children: also all that depends on these. (templated)
+    :param recreate: instead, remove the datasets and build them from nothing. (templated)
+    :param priority: the priority of the new jobs: ``low``, ``normal`` or ``high``. (templated)
+    :param max_jobs: with more jobs to create, the task creates none and fails. (templated)
+    :param max_removals_per_day: lowers the limit of the removals of a day; None for no change. (templated)
+    :param preview: plan and count everything, but write nothing. (templated)
+    :param error_limit: the maximum number of failed datasets; with more, the task fails at its end.
+        (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "datasets",
+        "error_codes",
+        "steps",
+        "with_children",
+        "recreate",
+        "priority",
+        "max_jobs",
+        "max_removals_per_day",
+        "preview",
+        "error_limit",
+    )
+
+    def __init__(
+        self,
+        *,
+        datasets: Sequence[str] | str | None,
+        error_codes: Sequence[str] | str | None,
+        steps: Sequence[str] | str | None,
+        with_children: bool | str,
+        recreate: bool | str,
+        priority: str,
+        max_jobs: int | str,
+        max_removals_per_day: int | str | None,
+        preview: bool | str,
+        error_limit: int | str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.datasets = datasets
+        self.error_codes = error_codes
+        self.steps = steps
+        self.with_children = with_children
+        self.recreate = recreate
+        self.priority = priority
+        self.max_jobs = max_jobs
+        self.max_removals_per_day = max_removals_per_day
+        self.preview = preview
+        self.error_limit = error_limit
+
+    def refreshed(self, context: Context, approved_by: str | None = None) -> Result:
+        """Refresh or recreate the datasets, and return the report.
+
+        :param approved_by: who has approved that datasets are recreated, if a person was asked.
+        """
+        from include.actions.refresh_datasets import Refresher
+
+        dry_run = bool(self.preview)
+        with (
+            open_services() as services,
+            turn_to_write(services, context, dry_run=dry_run, by_last_task=True) as right,
+        ):
+            if not dry_run:
+                services.maintenance.create_indexes()
+            refresher = Refresher(
+                run_token(context),
+                services.release,
+                services.cache,
+                services.queue,
+                services.maintenance,
+                services.hub(),
+                services.remover(right, run_name(context), approved_by),
+                right,
+                dry_run,
+            )
+            summary = self._summary(services, refresher)
+        report = {"dry_run": dry_run, **summary.as_json()}
+        self.log.info("%s", as_text(report))
+        return within_error_limit(report, int(self.error_limit), context, "datasets")
+
+    def _summary(self, services: Services, refresher: Refresher) -> RefreshSummary:
+        from include.actions.refresh_datasets import named_datasets
+        from include.planning.refresh import Refresh
+
+        names = named_datasets(services.cache, self.datasets or (), self.error_codes or ())
+        priority = Priority(self.priority)
+        if self.recreate:
+            return refresher.recreate(names, priority, services.removal_limit(self.max_removals_per_day))
+        refresh = Refresh(
+            frozenset(self.steps or ()), frozenset(self.error_codes or ()), bool(self.with_children), priority
+        )
+        return refresher.refresh(names, refresh, int(self.max_jobs))
+
+
+class RefreshDatasetsOperator(_RefreshingOperator, SkipMixin):
+    """Refreshes or recreates datasets, and skips the next tasks, for which Airflow then starts no process.
+
+    Only if so many are to be recreated that a person has to approve, it leaves them to the next tasks.
+
+    Returns ``dry_run`` and the fields of :class:`include.actions.refresh_datasets.RefreshSummary`; None if it
+    leaves them to the next tasks.
+
+    :param removal_limit: the maximum number of datasets to recreate that need no approval. (templated)
+    """
+
+    template_fields: Sequence[str] = (*_RefreshingOperator.template_fields, "removal_limit")
+    inherits_from_skipmixin = True
+
+    def __init__(self, *, removal_limit: int | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.removal_limit = removal_limit
+
+    def execute(self, context: Context) -> None:
+        """Check what is asked for, and do it."""
+        from include.actions.refresh_datasets import check_request
+        from include.planning.refresh import check_steps
+
+        run_token(context)  # makes it for the tasks that follow
+        steps = self.steps or ()
+        check_request(self.datasets or (), self.error_codes or (), steps, recreate=bool(self.recreate))
+        with open_services() as services:
+            check_steps(services.release, steps)
+        if self._needs_approval():
+            return
+        self.refreshed(context)
+        self.skip(context["ti"], self.get_direct_relatives(upstream=False))
+
+    def _needs_approval(self) -> bool:
+        number = len(set(self.datasets or ()))
+        return bool(self.recreate) and not self.preview and number > int(self.removal_limit)
+
+
+class ApproveRecreationsOperator(LastingApprovalOperator):
+    """Asks a person, in Airflow's UI, to approve that many datasets are recreated.
+
+    If the person rejects it, or nobody decides in time, the next task is skipped.
+
+    :param datasets: their names. (templated)
+    """
+
+    template_fields: Sequence[str] = (*LastingApprovalOperator.template_fields, "datasets")
+
+    def __init__(self, *, datasets: Sequence[str] | str, **kwargs: Any) -> None:
+        super().__init__(subject="Recreate datasets?", **kwargs)
+        self.datasets = datasets
+
+    def execute(self, context: Context) -> None:
+        """Wait for a person."""
+        names = list(dict.fromkeys(self.datasets))
+        self.ask(
+            context,
+            f"Remove {len(names):,} datasets from the cache, and build them from nothing?",
+            _text_for_approval(names, self.hours_to_decide()),
+            about=f"the recreation of {len(names):,} datasets",
+            otherwise="none was recreated",
+        )
+
+
+def _text_for_approval(names: Sequence[str], hours: int) -> str:
+    shown = names[:NAMES_SHOWN_FOR_APPROVAL]
+    more = f"\n\n... and {len(names) - len(shown):,} more." if len(names) > len(shown) else ""
+    return (
+        "If you approve, the run archives and removes their waiting jobs and cache entries, and removes their"
+        " files, within the limit of the day, and creates the jobs that build them anew. Until these have"
+        " run, their pages have no data. Datasets that the Hub does not support stay as they are. If nobody"
+        f" decides within {hours} hours, nothing is removed.\n\nThe datasets:\n\n"
+        + "\n".join(f"- {as_plain_text(name)}" for name in shown)
+        + more
+    )
+
+
+class RecreateApprovedOperator(_RefreshingOperator):
+    """Recreates the datasets that a person has approved.
+
+    Returns ``dry_run`` and the fields of :class:`include.actions.refresh_datasets.RefreshSummary`.
+
+    :param approval_task_id: the task that asked the person.
+    """
+
+    def __init__(self, *, approval_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approval_task_id = approval_task_id
+
+    def execute(self, context: Context) -> Result:
+        """Recreate them."""
+        return self.refreshed(context, ApproveRecreationsOperator.approver(context, self.approval_task_id))
