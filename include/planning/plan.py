@@ -188,9 +188,7 @@ def judged_artifacts(release: Release, cached: CachedDataset, revision: str) -> 
             yield step, place, entry, _verdict(release, step, path, entry, parents, revision)
 
 
-def _needed_jobs(
-    judged: Iterable[Judged], sizes: Mapping[str, int]
-) -> tuple[dict[ArtifactKey, NewJob], int]:
+def _needed_jobs(judged: Iterable[Judged], sizes: Mapping[str, int]) -> tuple[dict[ArtifactKey, NewJob], int]:
     """Return a job for each artifact that needs one, in the order of insertion, and how many need none."""
     by_reason: dict[Reason, dict[ArtifactKey, NewJob]] = {reason: {} for reason in Reason}
     up_to_date = 0

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from fastapi.testclient import TestClient
 
+from datasets_server.console.answers import forget_answers
 from dev.local_stack.documents import (
     CACHE,
     JOBS,
@@ -35,10 +36,7 @@ pytestmark = pytest.mark.usefixtures("connections")
 @pytest.fixture(autouse=True)
 def forgotten_answers() -> None:
     """Let no answer to an earlier test be kept."""
-    from datasets_server.console.views import dataset, errors
-
-    for function in (dataset._view, errors._errors, errors._entries):
-        function.cache_clear()  # type: ignore[attr-defined]
+    forget_answers()
 
 
 @pytest.fixture

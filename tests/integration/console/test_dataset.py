@@ -263,7 +263,7 @@ class TestRecord:
         shared_hub.state.put(DATA)
         entries = stores.databases.cache[CACHE].count_documents({})
         proofs = stores.maintenance.proofs(stores.databases.cache.name)
-        proofs.keep({DATASET: Proof(REVISION, entries)}, fingerprint(release))
+        proofs.keep({DATASET: Proof(REVISION, entries, entries)}, fingerprint(release))
         proofs.note_look(NOON.replace(tzinfo=UTC) + timedelta(days=1))
 
     def test_it_holds_if_nothing_has_changed(self, view_of: Any) -> None:

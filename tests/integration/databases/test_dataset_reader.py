@@ -165,7 +165,7 @@ class TestOwnRecords:
         own, proofs = stores.maintenance, stores.maintenance.proofs(stores.databases.cache.name)
         own.removal_ledger().begin("a run", {DATASET: "it is gone"}, limit=5)
         own.start_rebuilds([DATASET])
-        proofs.keep({DATASET: Proof(REVISION, 5)}, "rules")
+        proofs.keep({DATASET: Proof(REVISION, 5, 5)}, "rules")
         proofs.note_look(datetime(2026, 1, 31, tzinfo=UTC))
 
         records = reader.own_records(DATASET, "rules")
@@ -174,7 +174,7 @@ class TestOwnRecords:
         assert records.removal is not None
         assert (records.removal.reason, records.removal.run) == ("it is gone", "a run")
         assert not records.removal.finished
-        assert records.proof == Proof(REVISION, 5)
+        assert records.proof == Proof(REVISION, 5, 5)
         assert records.look is not None
 
     def test_a_dataset_that_maintenance_has_never_seen_has_none(self, reader: DatasetReader) -> None:
