@@ -1,0 +1,220 @@
+"""Charts of the console: the JSON of Vega-Lite, drawn by ``static/charts.js``, and the library that draws it.
+
+A colour is the name of one of the page's own (``var(--ok)``), which the browser looks up: so a chart has the
+colours of its theme, and an Airflow with other colours keeps them. Names of series and categories are untrusted:
+they are values of the JSON, never names of its fields, which Vega reads as paths.
+"""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+
+Chart = dict[str, Any]
+State = Literal["ok", "warn", "bad", "retry", "info", "neutral"]
+
+#: Where the browser loads the library from: another address for each version, so that it may keep it for ever.
+LIBRARY = f"vendor/vega-{version('vl-convert-python')}.js"
+
+_BUNDLE = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('export { vegaEmbed };'))"
+_LONGEST_BUNDLE_SECONDS = 60
+_PALETTE = 8
+_WHOLE = ",.0f"
+_HEIGHT = 240
+_ROW_HEIGHT = 24
+_LABEL_WIDTH = 170
+
+_bundling = threading.Lock()
+
+
+def chart_assets() -> APIRouter:
+    """Return the route of the library. Like static files, it is for everybody: mount it without a login."""
+    router = APIRouter()
+
+    @router.get(f"/{LIBRARY}", include_in_schema=False)
+    def library() -> Response:
+        headers = {"Content-Encoding": "gzip", "Cache-Control": "public, max-age=31536000, immutable"}
+        with _bundling:  # The first readers of a new server wait for one bundle.
+            return Response(_library(), media_type="text/javascript", headers=headers)
+
+    return router
+
+
+@cache
+def _library() -> bytes:
+    """Bundle the library, in some seconds; in another process, whose 120 MB are free again afterwards."""
+    bundled = subprocess.run(  # noqa: S603 - nothing of a request is in the command
+        [sys.executable, "-c", _BUNDLE], capture_output=True, check=True, timeout=_LONGEST_BUNDLE_SECONDS
+    )
+    return gzip.compress(bundled.stdout, mtime=0)
+
+
+def time_series(
+    times: Sequence[datetime],
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    stacked: bool = False,
+    states: Mapping[str, State] | None = None,
+) -> Chart:
+    """Return lines or stacked areas over time.
+
+    :param times: when the values were counted; their time zone must be known
+    :param series: name → its value at each time; ``None`` leaves a gap
+    :param stacked: areas on top of each other, the first one at the bottom
+    :param states: name → the state whose colour it has; the others take colours in their order
+    """
+    at = [int(time.timestamp() * 1000) for time in times]
+    rows = [
+        {"time": time, "name": name, "value": value, "order": order}
+        for order, (name, values) in enumerate(series.items())
+        for time, value in zip(at, values, strict=True)
+    ]
+    # A single count would be an area without width.
+    mark = {"type": "area" if stacked else "line", "point": len(times) == 1, "aria": False}
+    shape: Chart = {
+        "data": {"values": rows},
+        "mark": mark | ({"fillOpacity": 0.85, "line": {"strokeWidth": 1}} if stacked else {"strokeWidth": 2}),
+        "encoding": {
+            "y": _amount("value") | {"stack": "zero" if stacked else None},
+            "color": _color(series, states),
+            "order": {"field": "order"},
+        },
+    }
+    x = {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": None}
+    axis = {"grid": False, "tickCount": {"expr": "max(2, floor(width / 110))"}, "labelOverlap": True}
+    layers = [shape, _reading_line(times, at, series)]
+    return _chart({"layer": layers, "encoding": {"x": x | {"axis": axis}}, "height": _HEIGHT}, empty=not rows)
+
+
+def _reading_line(
+    times: Sequence[datetime], at: Sequence[int], series: Mapping[str, Sequence[float | None]]
+) -> Chart:
+    """Return the line that follows the pointer, and shows all values of that time."""
+    rows: list[dict[str, Any]] = [
+        {"time": stamp, "when": time.strftime("%d %b %Y, %H:%M UTC")}
+        for stamp, time in zip(at, _in_utc(times), strict=True)
+    ]
+    for number, values in enumerate(series.values()):
+        for row, value in zip(rows, values, strict=True):
+            row[f"value{number}"] = value
+    shown = [
+        {"field": f"value{number}", "type": "quantitative", "format": _WHOLE, "title": name}
+        for number, name in enumerate(series)
+    ]
+    pointed_at = {
+        "name": "pointed_at",
+        "select": {"type": "point", "on": "pointerover", "nearest": True, "fields": ["time"], "clear": "pointerout"},
+    }
+    return {
+        "data": {"values": rows},
+        "params": [pointed_at],
+        "mark": {"type": "rule", "aria": False, "color": "var(--fg-muted)"},
+        "encoding": {
+            "opacity": {"value": 0, "condition": {"param": "pointed_at", "empty": False, "value": 1}},
+            "tooltip": [{"field": "when", "title": "time"}, *reversed(shown)],
+        },
+    }
+
+
+def _in_utc(times: Sequence[datetime]) -> Iterator[datetime]:
+    return (datetime.fromtimestamp(time.timestamp(), UTC) for time in times)
+
+
+def bars(categories: Sequence[str], values: Sequence[float], *, state: State | None = None) -> Chart:
+    """Return a horizontal bar for each category, from top to bottom in the given order.
+
+    :param state: the state whose colour the bars have
+    """
+    rows = [{"category": name, "value": value} for name, value in zip(categories, values, strict=True)]
+    text = {"type": "text", "align": "left", "dx": 4, "color": "var(--fg)", "aria": False}
+    layers = [
+        {"mark": _bar() | {"color": f"var(--{state or 'series-1'})"}},
+        {"mark": text, "encoding": {"text": _count("value")}},
+    ]
+    # The longest bar leaves room for its number.
+    x = _amount("value") | {"axis": None, "scale": {"range": [0, {"expr": "max(40, width - 70)"}]}}
+    encoding = {"y": _rows(), "x": x, "tooltip": [_name("category"), _count("value")]}
+    chart = {"data": {"values": rows}, "layer": layers, "encoding": encoding, "height": {"step": _ROW_HEIGHT}}
+    return _chart(chart, empty=not rows)
+
+
+def stacked_bars(
+    categories: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    states: Mapping[str, State] | None = None,
+) -> Chart:
+    """Return a horizontal bar for each category, which is made of the values of the series.
+
+    :param series: name → its value for each category
+    :param states: name → the state whose colour it has; the others take colours in their order
+    """
+    rows = [
+        {"category": category, "name": name, "value": value, "order": order}
+        for order, (name, values) in enumerate(series.items())
+        for category, value in zip(categories, values, strict=True)
+    ]
+    encoding = {
+        "y": _rows(),
+        "x": _amount("value"),
+        "color": _color(series, states),
+        "order": {"field": "order"},
+        "tooltip": [_name("category"), _name("name"), _count("value")],
+    }
+    # A line of the background divides the parts for those who do not tell their colours apart.
+    mark = _bar() | {"stroke": "var(--bg-subtle)", "strokeWidth": 1}
+    chart = {"data": {"values": rows}, "mark": mark, "encoding": encoding, "height": {"step": _ROW_HEIGHT}}
+    return _chart(chart, empty=not rows)
+
+
+def _chart(chart: Chart, *, empty: bool) -> Chart:
+    grid = {"gridColor": "var(--border)", "domainColor": "var(--border)", "tickColor": "var(--border)"}
+    text = {"labelColor": "var(--fg-muted)", "labelFont": "var(--font)", "labelFontSize": 12}
+    config = {
+        "background": "transparent",
+        "font": "var(--font)",
+        "view": {"stroke": None},
+        "axis": grid | text,
+        "legend": text | {"labelColor": "var(--fg)", "labelLimit": _LABEL_WIDTH},
+    }
+    size = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, "padding": 0}
+    return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
+
+
+def _bar() -> Chart:
+    return {"type": "bar", "height": {"band": 0.7}, "aria": False}
+
+
+def _rows() -> Chart:
+    axis = {"labelLimit": {"expr": "width < 400 ? 130 : 320"}, "ticks": False, "domain": False, "labelPadding": 6}
+    return {"field": "category", "type": "nominal", "sort": None, "title": None, "axis": axis}
+
+
+def _amount(field: str) -> Chart:
+    axis = {"format": _WHOLE, "tickCount": {"expr": "width < 400 ? 3 : 5"}, "domain": False, "ticks": False}
+    return {"field": field, "type": "quantitative", "title": None, "axis": axis}
+
+
+def _count(field: str) -> Chart:
+    return {"field": field, "type": "quantitative", "format": _WHOLE}
+
+
+def _name(field: str) -> Chart:
+    return {"field": field, "type": "nominal"}
+
+
+def _color(names: Mapping[str, Any], states: Mapping[str, State] | None) -> Chart:
+    tokens = {name: f"series-{number % _PALETTE + 1}" for number, name in enumerate(names)} | dict(states or {})
+    scale = {"domain": list(names), "range": [f"var(--{tokens[name]})" for name in names]}
+    columns = {"expr": f"max(1, floor(width / {_LABEL_WIDTH}))"}
+    legend = {"orient": "bottom", "columns": columns, "symbolType": "square", "title": None}
+    return {"field": "name", "type": "nominal", "scale": scale, "legend": legend}
