@@ -29,15 +29,17 @@ _BUNDLE = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle
 _LONGEST_BUNDLE_SECONDS = 60
 _PALETTE = 8
 _WHOLE = ",.0f"
+_HOUR_OR_DAY = "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) > 0 ? '%H:%M' : '%d %b')"
 _HEIGHT = 240
 _ROW_HEIGHT = 24
-_LABEL_WIDTH = 170
+_LABEL_WIDTH = 200
+_CHARACTER_WIDTH = 7
 
 _bundling = threading.Lock()
 
 
 def chart_assets() -> APIRouter:
-    """Return the route of the library. Like static files, it is for everybody: mount it without a login."""
+    """Return the route of the library."""
     router = APIRouter()
 
     @router.get(f"/{LIBRARY}", include_in_schema=False)
@@ -79,7 +81,7 @@ def time_series(
         for time, value in zip(at, values, strict=True)
     ]
     # A single count would be an area without width.
-    mark = {"type": "area" if stacked else "line", "point": len(times) == 1, "aria": False}
+    mark = {"type": "area" if stacked else "line", "point": {"size": 60} if len(times) == 1 else False, "aria": False}
     shape: Chart = {
         "data": {"values": rows},
         "mark": mark | ({"fillOpacity": 0.85, "line": {"strokeWidth": 1}} if stacked else {"strokeWidth": 2}),
@@ -90,7 +92,12 @@ def time_series(
         },
     }
     x = {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": None}
-    axis = {"grid": False, "tickCount": {"expr": "max(2, floor(width / 110))"}, "labelOverlap": True}
+    axis = {
+        "grid": False,
+        "tickCount": {"expr": "max(2, floor(width / 110))"},
+        "labelExpr": _HOUR_OR_DAY,
+        "labelOverlap": True,
+    }
     layers = [shape, _reading_line(times, at, series)]
     return _chart({"layer": layers, "encoding": {"x": x | {"axis": axis}}, "height": _HEIGHT}, empty=not rows)
 
@@ -120,7 +127,7 @@ def _reading_line(
         "mark": {"type": "rule", "aria": False, "color": "var(--fg-muted)"},
         "encoding": {
             "opacity": {"value": 0, "condition": {"param": "pointed_at", "empty": False, "value": 1}},
-            "tooltip": [{"field": "when", "title": "time"}, *reversed(shown)],
+            "tooltip": [_name("when") | {"title": "time"}, *reversed(shown)],
         },
     }
 
@@ -186,7 +193,7 @@ def _chart(chart: Chart, *, empty: bool) -> Chart:
         "axis": grid | text,
         "legend": text | {"labelColor": "var(--fg)", "labelLimit": _LABEL_WIDTH},
     }
-    size = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, "padding": 0}
+    size = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, "padding": {"right": 16}}
     return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
 
 
@@ -195,7 +202,7 @@ def _bar() -> Chart:
 
 
 def _rows() -> Chart:
-    axis = {"labelLimit": {"expr": "width < 400 ? 130 : 320"}, "ticks": False, "domain": False, "labelPadding": 6}
+    axis = {"labelLimit": {"expr": "width < 400 ? 165 : 320"}, "ticks": False, "domain": False, "labelPadding": 6}
     return {"field": "category", "type": "nominal", "sort": None, "title": None, "axis": axis}
 
 
@@ -215,6 +222,8 @@ def _name(field: str) -> Chart:
 def _color(names: Mapping[str, Any], states: Mapping[str, State] | None) -> Chart:
     tokens = {name: f"series-{number % _PALETTE + 1}" for number, name in enumerate(names)} | dict(states or {})
     scale = {"domain": list(names), "range": [f"var(--{tokens[name]})" for name in names]}
-    columns = {"expr": f"max(1, floor(width / {_LABEL_WIDTH}))"}
-    legend = {"orient": "bottom", "columns": columns, "symbolType": "square", "title": None}
+    # The legend is laid out before the chart has the width that is left for it.
+    longest = min(_LABEL_WIDTH, max((len(name) for name in names), default=0) * _CHARACTER_WIDTH)
+    columns = {"expr": f"max(1, floor((containerSize()[0] - 60) / {longest + 24}))"}
+    legend = {"orient": "bottom", "columns": columns, "title": None}
     return {"field": "name", "type": "nominal", "scale": scale, "legend": legend}

@@ -3,11 +3,13 @@
 const OPTIONS = {
   ast: true, // Expressions are interpreted: the page allows no eval.
   actions: false,
+  logLevel: 1, // Errors.
   defaultStyle: false,
   renderer: "svg",
   tooltip: { disableDefaultStyle: true },
 };
-const COLOR = /^var\((--[\w-]+)\)$/;
+const TOKEN = /^var\((--[\w-]+)\)$/;
+const TAKES_TOKEN = /(color|font|range|stroke)$/i;
 const drawn = new WeakMap(); // The place of a chart → its JSON, and how to end what draws it.
 let library;
 
@@ -19,14 +21,19 @@ function loadLibrary() {
   return library;
 }
 
-/** Read the JSON of a chart, and look up the colours and the font that it names. */
+/** Read the JSON of a chart, and look up the colours and fonts that it names: only where Vega takes one. */
 function read(text) {
   const style = getComputedStyle(document.documentElement);
-  const chart = JSON.parse(text, (key, value) => {
-    const name = typeof value === "string" && key !== "name" && key !== "category" ? COLOR.exec(value) : null;
-    return name ? style.getPropertyValue(name[1]).trim() : value;
+  const lookUp = (value) => {
+    const token = typeof value === "string" ? TOKEN.exec(value) : null;
+    return token ? style.getPropertyValue(token[1]).trim() : value;
+  };
+  return JSON.parse(text, (key, value) => {
+    if (!TAKES_TOKEN.test(key)) {
+      return value;
+    }
+    return Array.isArray(value) ? value.map(lookUp) : lookUp(value);
   });
-  return chart;
 }
 
 async function fetchText(place) {
@@ -85,6 +92,16 @@ function redraw(place) {
   }
 }
 
+/** Show the tooltip where a finger taps: Vega shows it where a pointer moves. */
+function point({ target, clientX, clientY }) {
+  if (target.closest?.("[data-chart]")) {
+    for (const type of ["pointerover", "pointermove"]) {
+      target.dispatchEvent(new PointerEvent(type, { bubbles: true, clientX, clientY }));
+    }
+  }
+}
+
 each(update);
+document.addEventListener("click", point);
 document.addEventListener("refreshed", () => each(update));
 document.addEventListener("themechange", () => each(redraw));
