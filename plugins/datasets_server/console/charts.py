@@ -11,8 +11,8 @@ import gzip
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
@@ -29,7 +29,9 @@ _BUNDLE = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle
 _LONGEST_BUNDLE_SECONDS = 60
 _PALETTE = 8
 _WHOLE = ",.0f"
-_HOUR_OR_DAY = "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) > 0 ? '%H:%M' : '%d %b')"
+_HOUR_OR_DAY = (
+    "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) > 0 ? '%H:%M' : '%d %b')"
+)
 _HEIGHT = 240
 _ROW_HEIGHT = 24
 _LABEL_WIDTH = 200
@@ -81,7 +83,11 @@ def time_series(
         for time, value in zip(at, values, strict=True)
     ]
     # A single count would be an area without width.
-    mark = {"type": "area" if stacked else "line", "point": {"size": 60} if len(times) == 1 else False, "aria": False}
+    mark = {
+        "type": "area" if stacked else "line",
+        "point": {"size": 60} if len(times) == 1 else False,
+        "aria": False,
+    }
     shape: Chart = {
         "data": {"values": rows},
         "mark": mark | ({"fillOpacity": 0.85, "line": {"strokeWidth": 1}} if stacked else {"strokeWidth": 2}),
@@ -98,18 +104,13 @@ def time_series(
         "labelExpr": _HOUR_OR_DAY,
         "labelOverlap": True,
     }
-    layers = [shape, _reading_line(times, at, series)]
+    layers = [shape, _reading_line(at, series)]
     return _chart({"layer": layers, "encoding": {"x": x | {"axis": axis}}, "height": _HEIGHT}, empty=not rows)
 
 
-def _reading_line(
-    times: Sequence[datetime], at: Sequence[int], series: Mapping[str, Sequence[float | None]]
-) -> Chart:
+def _reading_line(at: Sequence[int], series: Mapping[str, Sequence[float | None]]) -> Chart:
     """Return the line that follows the pointer, and shows all values of that time."""
-    rows: list[dict[str, Any]] = [
-        {"time": stamp, "when": time.strftime("%d %b %Y, %H:%M UTC")}
-        for stamp, time in zip(at, _in_utc(times), strict=True)
-    ]
+    rows: list[dict[str, Any]] = [{"time": stamp} for stamp in at]
     for number, values in enumerate(series.values()):
         for row, value in zip(rows, values, strict=True):
             row[f"value{number}"] = value
@@ -117,9 +118,17 @@ def _reading_line(
         {"field": f"value{number}", "type": "quantitative", "format": _WHOLE, "title": name}
         for number, name in enumerate(series)
     ]
+    when = {"field": "time", "timeUnit": "utcyearmonthdatehoursminutes", "type": "temporal"}
+    when |= {"format": "%d %b %Y, %H:%M UTC", "title": "time"}
     pointed_at = {
         "name": "pointed_at",
-        "select": {"type": "point", "on": "pointerover", "nearest": True, "fields": ["time"], "clear": "pointerout"},
+        "select": {
+            "type": "point",
+            "on": "pointerover",
+            "nearest": True,
+            "fields": ["time"],
+            "clear": "pointerout",
+        },
     }
     return {
         "data": {"values": rows},
@@ -127,13 +136,9 @@ def _reading_line(
         "mark": {"type": "rule", "aria": False, "color": "var(--fg-muted)"},
         "encoding": {
             "opacity": {"value": 0, "condition": {"param": "pointed_at", "empty": False, "value": 1}},
-            "tooltip": [_name("when") | {"title": "time"}, *reversed(shown)],
+            "tooltip": [when, *reversed(shown)],
         },
     }
-
-
-def _in_utc(times: Sequence[datetime]) -> Iterator[datetime]:
-    return (datetime.fromtimestamp(time.timestamp(), UTC) for time in times)
 
 
 def bars(categories: Sequence[str], values: Sequence[float], *, state: State | None = None) -> Chart:
@@ -173,7 +178,7 @@ def stacked_bars(
     encoding = {
         "y": _rows(),
         "x": _amount("value"),
-        "color": _color(series, states),
+        "color": _color(series, states, beside=230),
         "order": {"field": "order"},
         "tooltip": [_name("category"), _name("name"), _count("value")],
     }
@@ -193,7 +198,11 @@ def _chart(chart: Chart, *, empty: bool) -> Chart:
         "axis": grid | text,
         "legend": text | {"labelColor": "var(--fg)", "labelLimit": _LABEL_WIDTH},
     }
-    size = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, "padding": {"right": 16}}
+    size = {
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "padding": {"right": 16},
+    }
     return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
 
 
@@ -202,7 +211,12 @@ def _bar() -> Chart:
 
 
 def _rows() -> Chart:
-    axis = {"labelLimit": {"expr": "width < 400 ? 165 : 320"}, "ticks": False, "domain": False, "labelPadding": 6}
+    axis = {
+        "labelLimit": {"expr": "width < 400 ? 165 : 320"},
+        "ticks": False,
+        "domain": False,
+        "labelPadding": 6,
+    }
     return {"field": "category", "type": "nominal", "sort": None, "title": None, "axis": axis}
 
 
@@ -219,11 +233,13 @@ def _name(field: str) -> Chart:
     return {"field": field, "type": "nominal"}
 
 
-def _color(names: Mapping[str, Any], states: Mapping[str, State] | None) -> Chart:
-    tokens = {name: f"series-{number % _PALETTE + 1}" for number, name in enumerate(names)} | dict(states or {})
+def _color(names: Mapping[str, Any], states: Mapping[str, State] | None, *, beside: int = 60) -> Chart:
+    tokens = {name: f"series-{number % _PALETTE + 1}" for number, name in enumerate(names)} | dict(
+        states or {}
+    )
     scale = {"domain": list(names), "range": [f"var(--{tokens[name]})" for name in names]}
     # The legend is laid out before the chart has the width that is left for it.
     longest = min(_LABEL_WIDTH, max((len(name) for name in names), default=0) * _CHARACTER_WIDTH)
-    columns = {"expr": f"max(1, floor((containerSize()[0] - 60) / {longest + 24}))"}
+    columns = {"expr": f"max(1, floor((containerSize()[0] - {beside}) / {longest + 24}))"}
     legend = {"orient": "bottom", "columns": columns, "title": None}
     return {"field": "name", "type": "nominal", "scale": scale, "legend": legend}

@@ -1,0 +1,59 @@
+"""The JSON of the console's charts, and the library that draws them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from datasets_server.console import charts
+
+TIMES = [datetime(2026, 11, 20, tzinfo=UTC) + timedelta(hours=hour) for hour in range(3)]
+HOSTILE = "a.b[0]\\'<script>"
+
+
+def test_a_time_without_a_count_stays_a_gap() -> None:
+    lines, reading_line = charts.time_series(TIMES, {"errors": [1, None, 3]})["layer"]
+
+    assert [row["value"] for row in lines["data"]["values"]] == [1, None, 3]
+    assert [row["value0"] for row in reading_line["data"]["values"]] == [1, None, 3]
+
+
+def test_a_single_count_is_seen_as_a_point() -> None:
+    assert charts.time_series(TIMES[:1], {"errors": [1]}, stacked=True)["layer"][0]["mark"]["point"]
+    assert not charts.time_series(TIMES, {"errors": [1, 2, 3]}, stacked=True)["layer"][0]["mark"]["point"]
+
+
+def test_a_name_is_never_the_path_of_a_field() -> None:
+    chart = json.dumps(charts.time_series(TIMES, {HOSTILE: [1, 2, 3]}))
+
+    fields = set()
+    json.loads(chart, object_hook=lambda part: fields.add(part.get("field")) or part)
+    assert fields == {None, "time", "name", "value", "order", "value0"}
+
+
+def test_a_state_has_its_colour_and_other_series_take_theirs_in_turn() -> None:
+    chart = charts.stacked_bars(["a step"], {"error": [1], "other": [2]}, states={"error": "bad"})
+
+    assert chart["encoding"]["color"]["scale"] == {
+        "domain": ["error", "other"],
+        "range": ["var(--bad)", "var(--series-2)"],
+    }
+
+
+def test_a_chart_says_that_it_is_empty() -> None:
+    assert charts.bars([], [])["usermeta"] == {"empty": True}
+    assert charts.bars(["a"], [0])["usermeta"] == {"empty": False}
+
+
+def test_the_library_may_be_kept_for_ever() -> None:
+    app = FastAPI()
+    app.include_router(charts.chart_assets())
+    answer = TestClient(app).get(f"/{charts.LIBRARY}")
+
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert "vegaEmbed" in answer.text
+    assert len(gzip.compress(answer.content)) < 350_000
