@@ -112,9 +112,7 @@ def _refused(request: Request, error: StarletteHTTPException) -> Response:
 
 def _invalid(request: Request, error: RequestValidationError) -> Response:
     wrong = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
-    return error_page(
-        request, HTTPStatus.UNPROCESSABLE_CONTENT, f"The address of this page is wrong: {wrong}."
-    )
+    return error_page(request, HTTPStatus.UNPROCESSABLE_CONTENT, f"The address of this page is wrong: {wrong}.")
 
 
 def _unavailable(request: Request, error: Exception) -> Response:

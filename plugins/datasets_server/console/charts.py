@@ -1,8 +1,8 @@
 """Charts of the console: the JSON of Vega-Lite, drawn by ``static/charts.js``, and the library that draws it.
 
 A colour is the name of one of the page's own (``var(--ok)``), which the browser looks up: so a chart has the
-colours of its theme, and an Airflow with other colours keeps them. Names of series and categories are untrusted:
-they are values of the JSON, never names of its fields, which Vega reads as paths.
+colours of its theme, and an Airflow with other colours keeps them. Names of series and categories are
+untrusted: they are values of the JSON, never names of its fields, which Vega reads as paths.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastapi import APIRouter, Response
 Chart = dict[str, Any]
 State = Literal["ok", "warn", "bad", "retry", "info", "neutral"]
 
-#: Where the browser loads the library from: another address for each version, so that it may keep it for ever.
+#: Where the browser loads the library from. Each version has its own address, so it may be kept for ever.
 LIBRARY = f"vendor/vega-{version('vl-convert-python')}.js"
 
 _BUNDLE = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('export { vegaEmbed };'))"
