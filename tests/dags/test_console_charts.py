@@ -1,81 +1,59 @@
-"""The charts of the console, as the JSON that a browser draws."""
+"""The JSON of the console's charts, and the library that draws them."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from datasets_server.console.charts import Look, Series, Theme, bars, browser_part, time_series
+from datasets_server.console import charts
 
-NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
-HOSTILE = "</script><script>alert(1)</script>"
-
-
-def found(chart: Any, name: str) -> list[Any]:
-    """All values under a name, wherever they are in a chart."""
-    if isinstance(chart, dict):
-        here = [chart[name]] if name in chart else []
-        return here + [value for each in chart.values() for value in found(each, name)]
-    if isinstance(chart, list):
-        return [value for each in chart for value in found(each, name)]
-    return []
+TIMES = [datetime(2026, 11, 20, tzinfo=UTC) + timedelta(hours=hour) for hour in range(3)]
+HOSTILE = "a.b[0]\\'<script>"
 
 
-def columns(chart: Any) -> dict[str, Any]:
-    """The columns of the data of a chart."""
-    [data] = [value for value in found(chart, "data") if isinstance(value, dict) and "entries" in value]
-    return dict(data["entries"])
+def test_a_time_without_a_count_stays_a_gap() -> None:
+    lines, reading_line = charts.time_series(TIMES, {"errors": [1, None, 3]})["layer"]
+
+    assert [row["value"] for row in lines["data"]["values"]] == [1, None, 3]
+    assert [row["value0"] for row in reading_line["data"]["values"]] == [1, None, 3]
 
 
-@pytest.mark.parametrize("stacked", [True, False])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_chart_over_time_has_a_column_for_each_series(theme: Theme, stacked: bool) -> None:
-    times = [NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=2)]
-    series = [Series("waiting", [1, 2, 3], "info"), Series("started", [4, None, 6])]
-
-    data = columns(json.loads(json.dumps(time_series(times, series, Look(theme), stacked=stacked))))
-
-    assert list(data["series_0"]) == [1, 2, 3]
-    assert list(data["series_1"])[::2] == [4, 6]
-    assert len(data["time"]) == 3
+def test_a_single_count_is_seen_as_a_point() -> None:
+    assert charts.time_series(TIMES[:1], {"errors": [1]}, stacked=True)["layer"][0]["mark"]["point"]
+    assert not charts.time_series(TIMES, {"errors": [1, 2, 3]}, stacked=True)["layer"][0]["mark"]["point"]
 
 
-@pytest.mark.parametrize("times", [[], [NOON]])
-def test_a_chart_over_time_may_have_no_time_or_one(times: list[datetime]) -> None:
-    chart = time_series(times, [Series("errors", [1] * len(times))], Look(), stacked=True)
+def test_a_name_is_never_the_path_of_a_field() -> None:
+    chart = json.dumps(charts.time_series(TIMES, {HOSTILE: [1, 2, 3]}))
 
-    assert len(columns(chart)["time"]) == len(times)
-
-
-def test_bars_have_their_first_row_on_top() -> None:
-    chart = bars(["a", "b"], [Series("entries", [2, 1])], Look())
-
-    [factors] = found(chart, "factors")
-    assert factors == ["b", "a"]
-    assert list(columns(chart)["series_0"]) == [2, 1]
+    fields = set()
+    json.loads(chart, object_hook=lambda part: fields.add(part.get("field")) or part)
+    assert fields == {None, "time", "name", "value", "order", "value0"}
 
 
-def test_bars_keep_two_rows_of_one_name_apart() -> None:
-    chart = bars(["a", "a"], [Series("entries", [2, 1])], Look())
+def test_a_state_has_its_colour_and_other_series_take_theirs_in_turn() -> None:
+    chart = charts.stacked_bars(["a step"], {"error": [1], "other": [2]}, states={"error": "bad"})
 
-    assert columns(chart)["row"] == ["a", "a (2)"]
-
-
-def test_a_name_from_a_database_is_data_and_never_the_name_of_a_column() -> None:
-    chart = bars([HOSTILE], [Series(HOSTILE, [1]), Series("@row{safe}", [2])], Look())
-
-    assert set(columns(chart)) == {"row", "series_0", "series_1"}
+    assert chart["encoding"]["color"]["scale"] == {
+        "domain": ["error", "other"],
+        "range": ["var(--bad)", "var(--series-2)"],
+    }
 
 
-def test_the_scripts_for_browsers_come_out_of_the_installed_package() -> None:
-    assert (browser_part() / "bokeh.min.js").is_file()
+def test_a_chart_says_that_it_is_empty() -> None:
+    assert charts.bars([], [])["usermeta"] == {"empty": True}
+    assert charts.bars(["a"], [0])["usermeta"] == {"empty": False}
 
 
-def test_a_phone_gets_no_tooltip() -> None:
-    wide, narrow = (bars(["a"], [Series("entries", [1])], Look(narrow=narrow)) for narrow in (False, True))
+def test_the_library_may_be_kept_for_ever() -> None:
+    app = FastAPI()
+    app.include_router(charts.chart_assets())
+    answer = TestClient(app).get(f"/{charts.LIBRARY}")
 
-    assert found(wide, "tooltips")
-    assert not found(narrow, "tooltips")
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert "vegaEmbed" in answer.text
+    assert len(gzip.compress(answer.content)) < 350_000

@@ -18,7 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from datasets_server.actions import BACKFILL
-from datasets_server.console.charts import browser_part
+from datasets_server.console.charts import chart_assets
 from datasets_server.console.pages import PAGES, error_page
 from include.errors import ConfigurationError, ServiceError
 
@@ -28,10 +28,8 @@ REQUESTS_AT_ONCE = 4
 _LONGEST_WAIT_SECONDS = 10
 
 _HEADERS = {
-    # Bokeh puts its styles into the page; its scripts, like ours, are files of this server.
     "Content-Security-Policy": (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none';"
-        " form-action 'self'"
+        "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -50,10 +48,10 @@ def create_app() -> FastAPI:
         openapi_url=None,  # Its addresses are those of pages, which may change.
     )
     app.mount("/static", StaticFiles(directory=_STATIC))
-    app.mount("/bokeh", StaticFiles(directory=browser_part()))
     app.get("/", include_in_schema=False)(_first_page)
     for page in PAGES:
         app.include_router(import_module(f"datasets_server.console.views.{page.module}").router)
+    app.include_router(chart_assets())
     app.middleware("http")(_with_headers)
     _explain_errors(app)
     return app
@@ -86,8 +84,8 @@ def _one_of_few() -> Callable[[], AsyncIterator[None]]:
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
     response.headers.update(_HEADERS)
-    if not request.url.path.rpartition("/")[0].endswith(("/static", "/bokeh")):
-        response.headers["Cache-Control"] = "no-store"
+    if not request.url.path.rpartition("/")[0].endswith("/static"):
+        response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

@@ -1,192 +1,245 @@
-"""The charts of the console, drawn by Bokeh, whose browser part comes out of its package.
+"""Charts of the console: the JSON of Vega-Lite, drawn by ``static/charts.js``, and the library that draws it.
 
-Bokeh takes half a second to import, so it is imported when a chart is made.
+A colour is the name of one of the page's own (``var(--ok)``), which the browser looks up: so a chart has the
+colours of its theme, and an Airflow with other colours keeps them. Names of series and categories are
+untrusted: they are values of the JSON, never names of its fields, which Vega reads as paths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+import gzip
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from bokeh.models import Axis, ColumnDataSource
-    from bokeh.plotting import figure
+from fastapi import APIRouter, Response
 
-Theme = Literal["light", "dark"]
-#: What charts.js draws: ``item``, which Bokeh embeds, and ``legend``, a list of ``{"name", "color"}``.
 Chart = dict[str, Any]
+State = Literal["ok", "warn", "bad", "retry", "info", "neutral"]
 
-_HEIGHT = 260
+#: Where the browser loads the library from. Each version has its own address, so it may be kept for ever.
+LIBRARY = f"vendor/vega-{version('vl-convert-python')}.js"
+
+_BUNDLE = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('export { vegaEmbed };'))"
+_LONGEST_BUNDLE_SECONDS = 60
+_PALETTE = 8
+_WHOLE = ",.0f"
+_HOUR_OR_DAY = (
+    "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) > 0 ? '%H:%M' : '%d %b')"
+)
+_HEIGHT = 240
 _ROW_HEIGHT = 24
-_TEXT: Mapping[Theme, str] = {"light": "#52525b", "dark": "#a1a1aa"}
-_GRID: Mapping[Theme, str] = {"light": "#e4e4e7", "dark": "#3f3f46"}
-#: Of states, as in console.css; a color-blind reader tells them apart by their lightness.
-_STATES: Mapping[str, Mapping[Theme, str]] = {
-    "ok": {"light": "#15803d", "dark": "#86efac"},
-    "warn": {"light": "#d97706", "dark": "#fcd34d"},
-    "bad": {"light": "#b91c1c", "dark": "#f87171"},
-    "info": {"light": "#2563eb", "dark": "#60a5fa"},
-    "neutral": {"light": "#71717a", "dark": "#a1a1aa"},
-}
-#: Of series that are no states: Okabe and Ito's colors, which color-blind readers can tell apart.
-_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c00", "#7a7a7a")
+_LABEL_WIDTH = 200
+_CHARACTER_WIDTH = 7
+
+_bundling = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a chart is to look.
+def chart_assets() -> APIRouter:
+    """Return the route of the library."""
+    router = APIRouter()
 
-    :param narrow: for a phone, which has little room for ticks, and none for a tooltip.
-    """
+    @router.get(f"/{LIBRARY}", include_in_schema=False)
+    def library() -> Response:
+        headers = {"Content-Encoding": "gzip", "Cache-Control": "public, max-age=31536000, immutable"}
+        with _bundling:  # The first readers of a new server wait for one bundle.
+            return Response(_library(), media_type="text/javascript", headers=headers)
 
-    theme: Theme = "light"
-    narrow: bool = False
+    return router
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """A series of a chart: a value for each time or row, None where there is none.
-
-    :param state: ``ok``, ``warn``, ``bad``, ``info`` or ``neutral``, which has a color; by default, the
-        series has one of its own.
-    """
-
-    name: str
-    values: Sequence[float | None]
-    state: str | None = None
+@cache
+def _library() -> bytes:
+    """Bundle the library, in some seconds; in another process, whose 120 MB are free again afterwards."""
+    bundled = subprocess.run(  # noqa: S603 - nothing of a request is in the command
+        [sys.executable, "-c", _BUNDLE], capture_output=True, check=True, timeout=_LONGEST_BUNDLE_SECONDS
+    )
+    return gzip.compress(bundled.stdout, mtime=0)
 
 
 def time_series(
-    times: Sequence[datetime], series: Sequence[Series], look: Look, *, stacked: bool = False
+    times: Sequence[datetime],
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    stacked: bool = False,
+    states: Mapping[str, State] | None = None,
 ) -> Chart:
-    """Return a chart of values over time.
+    """Return lines or stacked areas over time.
 
-    :param times: in UTC, rising.
-    :param stacked: show the values on top of each other, as areas, instead of as lines.
+    :param times: when the values were counted; their time zone must be known
+    :param series: name → its value at each time; ``None`` leaves a gap
+    :param stacked: areas on top of each other, the first one at the bottom
+    :param states: name → the state whose colour it has; the others take colours in their order
     """
-    from bokeh.models import DataRange1d, DatetimeTicker, HoverTool
-
-    chart = _figure(look, height=_HEIGHT, x_axis_type="datetime", y_range=DataRange1d(start=0))
-    columns, colors = _columns(series), _colors(series, look.theme)
-    tops = [_top(row, stacked=stacked) for row in zip(*columns.values(), strict=True)]
-    source = _source({"time": [_naive(time) for time in times], "top": tops, **columns})
-    if stacked:
-        chart.varea_stack(list(columns), x="time", source=source, color=colors)
-    else:
-        for column, color in zip(columns, colors, strict=True):
-            chart.line("time", column, source=source, color=color, line_width=2)
-    # Invisible: its tooltip is shown once for a time, with the values of all series.
-    tops_line = chart.line("time", "top", source=source, alpha=0)
-    if not look.narrow:
-        fields = {"UTC": "@time{%F %H:%M}"} | _values(series, columns)
-        chart.add_tools(
-            HoverTool(
-                tooltips=list(fields.items()),
-                mode="vline",
-                renderers=[tops_line],
-                formatters={"@time": "datetime"},
-            )
-        )
-    chart.xaxis.ticker = DatetimeTicker(desired_num_ticks=4 if look.narrow else 8)
-    return _drawn(chart, series, colors, chart.yaxis)
-
-
-def bars(rows: Sequence[str], series: Sequence[Series], look: Look) -> Chart:
-    """Return a chart of horizontal bars, the first row on top; several series are stacked."""
-    from bokeh.models import DataRange1d, HoverTool
-
-    names = _distinct(rows)
-    height = max(_HEIGHT // 2, _ROW_HEIGHT * len(names) + 40)
-    chart = _figure(look, height=height, y_range=names[::-1], x_range=DataRange1d(start=0))
-    columns, colors = _columns(series), _colors(series, look.theme)
-    source = _source({"row": names, **columns})
-    chart.hbar_stack(list(columns), y="row", height=0.7, source=source, color=colors)
-    if not look.narrow:
-        fields = {"": "@row"} | _values(series, columns)
-        chart.add_tools(HoverTool(tooltips=list(fields.items())))
-    chart.ygrid.visible = False
-    return _drawn(chart, series, colors, chart.xaxis)
-
-
-def browser_part() -> Path:
-    """Return the folder of Bokeh's scripts for browsers, without an import of Bokeh."""
-    spec = find_spec("bokeh")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("Bokeh is not installed: pip install -r requirements.txt")
-    return Path(spec.origin).parent / "server" / "static" / "js"
-
-
-def _figure(look: Look, *, height: int, **options: Any) -> figure:
-    from bokeh.plotting import figure
-
-    chart = figure(
-        height=height,
-        sizing_mode="stretch_width",
-        toolbar_location=None,
-        tools="",
-        background_fill_alpha=0,
-        border_fill_alpha=0,
-        outline_line_color=None,
-        **options,
-    )
-    chart.axis.major_label_text_color = _TEXT[look.theme]
-    chart.axis.axis_line_color = chart.axis.major_tick_line_color = _GRID[look.theme]
-    chart.axis.minor_tick_line_color = None
-    chart.grid.grid_line_color = _GRID[look.theme]
-    return chart
-
-
-def _values(series: Sequence[Series], columns: Iterable[str]) -> dict[str, str]:
-    return {each.name: f"@{column}{{0,0}}" for each, column in zip(series, columns, strict=True)}
-
-
-def _top(row: Sequence[float | None], *, stacked: bool) -> float:
-    values = [value for value in row if value is not None]
-    return sum(values) if stacked else max(values, default=0)
-
-
-def _columns(series: Sequence[Series]) -> dict[str, Sequence[float | None]]:
-    """Return the values by names of columns that no name from a database can change."""
-    return {f"series_{number}": each.values for number, each in enumerate(series)}
-
-
-def _source(columns: Mapping[str, Any]) -> ColumnDataSource:
-    from bokeh.models import ColumnDataSource
-
-    return ColumnDataSource(dict(columns))
-
-
-def _colors(series: Sequence[Series], theme: Theme) -> list[str]:
-    return [
-        _STATES[each.state][theme] if each.state else _COLORS[number % len(_COLORS)]
-        for number, each in enumerate(series)
+    at = [int(time.timestamp() * 1000) for time in times]
+    rows = [
+        {"time": time, "name": name, "value": value, "order": order}
+        for order, (name, values) in enumerate(series.items())
+        for time, value in zip(at, values, strict=True)
     ]
+    # A single count would be an area without width.
+    mark = {
+        "type": "area" if stacked else "line",
+        "point": {"size": 60} if len(times) == 1 else False,
+        "aria": False,
+    }
+    shape: Chart = {
+        "data": {"values": rows},
+        "mark": mark | ({"fillOpacity": 0.85, "line": {"strokeWidth": 1}} if stacked else {"strokeWidth": 2}),
+        "encoding": {
+            "y": _amount("value") | {"stack": "zero" if stacked else None},
+            "color": _color(series, states),
+            "order": {"field": "order"},
+        },
+    }
+    x = {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": None}
+    axis = {
+        "grid": False,
+        "tickCount": {"expr": "max(2, floor(width / 110))"},
+        "labelExpr": _HOUR_OR_DAY,
+        "labelOverlap": True,
+    }
+    layers = [shape, _reading_line(at, series)]
+    return _chart({"layer": layers, "encoding": {"x": x | {"axis": axis}}, "height": _HEIGHT}, empty=not rows)
 
 
-def _distinct(rows: Sequence[str]) -> list[str]:
-    """Return the rows with different names, because Bokeh knows a row by its name."""
-    seen: dict[str, int] = {}
-    names = []
-    for row in rows:
-        seen[row] = seen.get(row, 0) + 1
-        names.append(row if seen[row] == 1 else f"{row} ({seen[row]})")
-    return names
+def _reading_line(at: Sequence[int], series: Mapping[str, Sequence[float | None]]) -> Chart:
+    """Return the line that follows the pointer, and shows all values of that time."""
+    rows: list[dict[str, Any]] = [{"time": stamp} for stamp in at]
+    for number, values in enumerate(series.values()):
+        for row, value in zip(rows, values, strict=True):
+            row[f"value{number}"] = value
+    shown = [
+        {"field": f"value{number}", "type": "quantitative", "format": _WHOLE, "title": name}
+        for number, name in enumerate(series)
+    ]
+    when = {"field": "time", "timeUnit": "utcyearmonthdatehoursminutes", "type": "temporal"}
+    when |= {"format": "%d %b %Y, %H:%M UTC", "title": "time"}
+    pointed_at = {
+        "name": "pointed_at",
+        "select": {
+            "type": "point",
+            "on": "pointerover",
+            "nearest": True,
+            "fields": ["time"],
+            "clear": "pointerout",
+        },
+    }
+    return {
+        "data": {"values": rows},
+        "params": [pointed_at],
+        "mark": {"type": "rule", "aria": False, "color": "var(--fg-muted)"},
+        "encoding": {
+            "opacity": {"value": 0, "condition": {"param": "pointed_at", "empty": False, "value": 1}},
+            "tooltip": [when, *reversed(shown)],
+        },
+    }
 
 
-def _naive(time: datetime) -> datetime:
-    """Return a time as Bokeh takes it: in UTC, without a zone."""
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+def bars(categories: Sequence[str], values: Sequence[float], *, state: State | None = None) -> Chart:
+    """Return a horizontal bar for each category, from top to bottom in the given order.
+
+    :param state: the state whose colour the bars have
+    """
+    rows = [{"category": name, "value": value} for name, value in zip(categories, values, strict=True)]
+    text = {"type": "text", "align": "left", "dx": 4, "color": "var(--fg)", "aria": False}
+    layers = [
+        {"mark": _bar() | {"color": f"var(--{state or 'series-1'})"}},
+        {"mark": text, "encoding": {"text": _count("value")}},
+    ]
+    # The longest bar leaves room for its number.
+    x = _amount("value") | {"axis": None, "scale": {"range": [0, {"expr": "max(40, width - 70)"}]}}
+    encoding = {"y": _rows(), "x": x, "tooltip": [_name("category"), _count("value")]}
+    chart = {"data": {"values": rows}, "layer": layers, "encoding": encoding, "height": {"step": _ROW_HEIGHT}}
+    return _chart(chart, empty=not rows)
 
 
-def _drawn(chart: figure, series: Sequence[Series], colors: Sequence[str], number_axis: Axis) -> Chart:
-    from bokeh.embed import json_item
-    from bokeh.models import BasicTicker, NumeralTickFormatter
+def stacked_bars(
+    categories: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    states: Mapping[str, State] | None = None,
+) -> Chart:
+    """Return a horizontal bar for each category, which is made of the values of the series.
 
-    number_axis.formatter = NumeralTickFormatter(format="0,0")
-    number_axis.ticker = BasicTicker(desired_num_ticks=4)
-    legend = [{"name": each.name, "color": color} for each, color in zip(series, colors, strict=True)]
-    return {"item": json_item(chart), "legend": legend}
+    :param series: name → its value for each category
+    :param states: name → the state whose colour it has; the others take colours in their order
+    """
+    rows = [
+        {"category": category, "name": name, "value": value, "order": order}
+        for order, (name, values) in enumerate(series.items())
+        for category, value in zip(categories, values, strict=True)
+    ]
+    encoding = {
+        "y": _rows(),
+        "x": _amount("value"),
+        "color": _color(series, states, beside=230),
+        "order": {"field": "order"},
+        "tooltip": [_name("category"), _name("name"), _count("value")],
+    }
+    # A line of the background divides the parts for those who do not tell their colours apart.
+    mark = _bar() | {"stroke": "var(--bg-subtle)", "strokeWidth": 1}
+    chart = {"data": {"values": rows}, "mark": mark, "encoding": encoding, "height": {"step": _ROW_HEIGHT}}
+    return _chart(chart, empty=not rows)
+
+
+def _chart(chart: Chart, *, empty: bool) -> Chart:
+    grid = {"gridColor": "var(--border)", "domainColor": "var(--border)", "tickColor": "var(--border)"}
+    text = {"labelColor": "var(--fg-muted)", "labelFont": "var(--font)", "labelFontSize": 12}
+    config = {
+        "background": "transparent",
+        "font": "var(--font)",
+        "view": {"stroke": None},
+        "axis": grid | text,
+        "legend": text | {"labelColor": "var(--fg)", "labelLimit": _LABEL_WIDTH},
+    }
+    size = {
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "padding": {"right": 16},
+    }
+    return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
+
+
+def _bar() -> Chart:
+    return {"type": "bar", "height": {"band": 0.7}, "aria": False}
+
+
+def _rows() -> Chart:
+    axis = {
+        "labelLimit": {"expr": "width < 400 ? 165 : 320"},
+        "ticks": False,
+        "domain": False,
+        "labelPadding": 6,
+    }
+    return {"field": "category", "type": "nominal", "sort": None, "title": None, "axis": axis}
+
+
+def _amount(field: str) -> Chart:
+    axis = {"format": _WHOLE, "tickCount": {"expr": "width < 400 ? 3 : 5"}, "domain": False, "ticks": False}
+    return {"field": field, "type": "quantitative", "title": None, "axis": axis}
+
+
+def _count(field: str) -> Chart:
+    return {"field": field, "type": "quantitative", "format": _WHOLE}
+
+
+def _name(field: str) -> Chart:
+    return {"field": field, "type": "nominal"}
+
+
+def _color(names: Mapping[str, Any], states: Mapping[str, State] | None, *, beside: int = 60) -> Chart:
+    tokens = {name: f"series-{number % _PALETTE + 1}" for number, name in enumerate(names)} | dict(
+        states or {}
+    )
+    scale = {"domain": list(names), "range": [f"var(--{tokens[name]})" for name in names]}
+    # The legend is laid out before the chart has the width that is left for it.
+    longest = min(_LABEL_WIDTH, max((len(name) for name in names), default=0) * _CHARACTER_WIDTH)
+    columns = {"expr": f"max(1, floor((containerSize()[0] - {beside}) / {longest + 24}))"}
+    legend = {"orient": "bottom", "columns": columns, "title": None}
+    return {"field": "name", "type": "nominal", "scale": scale, "legend": legend}

@@ -12,6 +12,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.templating import Jinja2Templates
 
+from datasets_server.console.charts import LIBRARY
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -113,7 +115,7 @@ def _templates() -> Jinja2Templates:
         "percent": percent,
         "counted": counted,
     }
-    templates.env.globals["pages"] = PAGES
+    templates.env.globals |= {"pages": PAGES, "chart_library": LIBRARY}
     return templates
 
 

@@ -1,60 +1,107 @@
-// Draws the charts of a page: each <div data-chart="address"> gets the chart that this address returns.
+// Draws each <div data-chart="address of its JSON" data-label="what it shows">, again when the theme changes.
 
-import { explained } from "./console.js";
+const OPTIONS = {
+  ast: true, // Expressions are interpreted: the page allows no eval.
+  actions: false,
+  logLevel: 1, // Errors.
+  defaultStyle: false,
+  renderer: "svg",
+  tooltip: { disableDefaultStyle: true },
+};
+const TOKEN = /^var\((--[\w-]+)\)$/;
+const TAKES_TOKEN = /(color|font|range|stroke)$/i;
+const drawn = new WeakMap(); // The place of a chart → its JSON, and how to end what draws it.
+let library;
 
-const NARROW = matchMedia("(max-width: 640px)");
+function loadLibrary() {
+  library ??= import(document.getElementById("chart-library").href).catch((error) => {
+    library = undefined; // Tried again at the next refresh.
+    throw error;
+  });
+  return library;
+}
 
-async function draw(place) {
-  const address = new URL(place.dataset.chart, document.baseURI);
-  address.searchParams.set("theme", document.documentElement.dataset.theme);
-  address.searchParams.set("narrow", NARROW.matches);
-  const answer = await fetch(address, { headers: { Accept: "application/json" } });
+/** Read the JSON of a chart, and look up the colours and fonts that it names: only where Vega takes one. */
+function read(text) {
+  const style = getComputedStyle(document.documentElement);
+  const lookUp = (value) => {
+    const token = typeof value === "string" ? TOKEN.exec(value) : null;
+    return token ? style.getPropertyValue(token[1]).trim() : value;
+  };
+  return JSON.parse(text, (key, value) => {
+    if (!TAKES_TOKEN.test(key)) {
+      return value;
+    }
+    return Array.isArray(value) ? value.map(lookUp) : lookUp(value);
+  });
+}
+
+async function fetchText(place) {
+  const answer = await fetch(place.dataset.chart, { headers: { Accept: "application/json" } });
   if (!answer.ok) {
-    throw new Error(await explained(answer));
+    throw new Error(answer.status === 401 ? "you are logged out" : `the answer was ${answer.status}`);
   }
-  await embed(place, await answer.json());
+  return answer.text();
 }
 
-async function embed(place, { item, legend }) {
-  const earlier = [...place.childNodes];
-  const drawing = document.createElement("div");
-  drawing.id = `${item.root_id}-drawing`;
-  place.append(drawing);
-  await window.Bokeh.embed.embed_item(item, drawing.id);
-  earlier.forEach((node) => node.remove());
-  if (legend.length > 1) {
-    place.prepend(drawnLegend(legend));
+async function draw(place, text) {
+  const chart = read(text);
+  const before = drawn.get(place);
+  if (chart.usermeta.empty) {
+    before?.end();
+    say(place, "There are no numbers yet.");
+    drawn.set(place, { text, end() {} });
+    return;
   }
+  const { vegaEmbed } = await loadLibrary();
+  before?.end();
+  const label = place.dataset.label ?? "Chart";
+  const result = await vegaEmbed(place, { ...chart, description: label }, OPTIONS);
+  drawn.set(place, { text, end: () => result.finalize() });
 }
 
-function drawnLegend(legend) {
-  const list = document.createElement("ul");
-  list.className = "legend";
-  for (const { name, color } of legend) {
-    const entry = document.createElement("li");
-    entry.textContent = name;
-    entry.style.setProperty("--color", color);
-    list.append(entry);
-  }
-  return list;
+function say(place, sentence) {
+  const paragraph = document.createElement("p");
+  paragraph.className = "muted";
+  paragraph.textContent = sentence;
+  place.replaceChildren(paragraph);
 }
 
-async function drawOrSay(place) {
+/** Draw a chart, unless it is drawn with the same numbers. */
+async function update(place) {
   try {
-    await draw(place);
-    place.dataset.drawn = "";
+    const text = await fetchText(place);
+    if (drawn.get(place)?.text !== text) {
+      await draw(place, text);
+    }
   } catch (error) {
-    place.textContent = `The chart cannot be drawn: ${error.message}`;
+    drawn.get(place)?.end();
+    drawn.delete(place);
+    say(place, `The chart could not be drawn: ${error.message}.`);
   }
 }
 
-function drawAll() {
-  for (const place of document.querySelectorAll("[data-chart]")) {
-    drawOrSay(place);
+function each(action) {
+  document.querySelectorAll("[data-chart]").forEach(action);
+}
+
+function redraw(place) {
+  const text = drawn.get(place)?.text;
+  if (text !== undefined) {
+    draw(place, text);
   }
 }
 
-document.addEventListener("themechange", drawAll);
-NARROW.addEventListener("change", drawAll);
-document.addEventListener("refreshed", drawAll);
-drawAll();
+/** Show the tooltip where a finger taps: Vega shows it where a pointer moves. */
+function point({ target, clientX, clientY }) {
+  if (target.closest?.("[data-chart]")) {
+    for (const type of ["pointerover", "pointermove"]) {
+      target.dispatchEvent(new PointerEvent(type, { bubbles: true, clientX, clientY }));
+    }
+  }
+}
+
+each(update);
+document.addEventListener("click", point);
+document.addEventListener("refreshed", () => each(update));
+document.addEventListener("themechange", () => each(redraw));
