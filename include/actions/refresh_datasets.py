@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from include.actions.backfill.archiving import Cause
 from include.actions.backfill.pipeline import Backfill, BackfillOptions
@@ -85,6 +86,29 @@ class RefreshSummary(Summary):
         for name, why in (without or {}).items():
             add_to_sample(summary.without_artifacts_sample, name, why)
         return summary
+
+
+def refresh_report(summary: RefreshSummary, *, dry_run: bool) -> dict[str, Any]:
+    """Return the report of a run, as a JSON object; for a dry run, what it would do."""
+    return {
+        "dry_run": dry_run,
+        "datasets": {
+            "refreshed": summary.refreshed,
+            "recreated": summary.recreated,
+            "pending": summary.pending,
+            "without_artifacts": summary.without_artifacts,
+            "unsupported": summary.unsupported,
+            "over_daily_limit": summary.over_daily_limit,
+            "failed": summary.failed,
+        },
+        "jobs": {"created": summary.jobs_created, "deleted": summary.jobs_replaced},
+        "hub_requests": summary.hub_requests,
+        "refreshed_sample": summary.refreshed_sample,
+        "without_artifacts_sample": summary.without_artifacts_sample,
+        "unsupported_sample": summary.unsupported_sample,
+        "over_daily_limit_sample": summary.over_daily_limit_sample,
+        "error_sample": summary.error_sample,
+    }
 
 
 def check_request(

@@ -199,7 +199,7 @@ def test_what_a_person_approves_is_recreated(
     finished = run_dag("refresh-datasets", datasets=TO_RECREATE, recreate=True, removal_limit=1)
 
     assert (finished.state, set(finished.tasks.values())) == ("success", {"success"})
-    assert finished.report["recreated"] == len(TO_RECREATE)
+    assert finished.report["datasets"]["recreated"] == len(TO_RECREATE)
     assert not cached(databases) & set(TO_RECREATE)
     assert asked.subject == "Remove 2 datasets from the cache, and build them from nothing?"
     assert asked.body.endswith("The datasets:\n\n" + "\n".join(f"- {as_plain_text(n)}" for n in TO_RECREATE))

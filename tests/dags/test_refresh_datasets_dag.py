@@ -26,6 +26,12 @@ def report(run: FinishedRun) -> dict[str, Any]:
     return found
 
 
+def datasets(run: FinishedRun) -> dict[str, int]:
+    """How many datasets had each outcome."""
+    found: dict[str, int] = report(run)["datasets"]
+    return found
+
+
 def jobs_of(databases: Databases, name: str) -> list[tuple[str, str]]:
     return [(job["type"], job["priority"]) for job in databases.queue[JOBS].find({"dataset": name})]
 
@@ -43,14 +49,14 @@ def test_refreshes_steps_of_datasets_that_are_up_to_date(
 
     assert (preview.state, run.state) == ("success", "success")
     assert {**report(run), "dry_run": True} == report(preview)
-    assert report(run)["refreshed"] == 1
+    assert datasets(run)["refreshed"] == 1
     created = jobs_of(databases, name)
     assert ("dataset-info", "high") in created
-    assert len(created) == report(run)["jobs_created"]
+    assert len(created) == report(run)["jobs"]["created"]
 
     again = run_dag("refresh-datasets", **what)
 
-    assert (report(again)["pending"], report(again)["jobs_created"]) == (1, 0)
+    assert (datasets(again)["pending"], report(again)["jobs"]["created"]) == (1, 0)
     assert jobs_of(databases, name) == created
 
 
@@ -66,7 +72,7 @@ def test_refreshes_the_entries_with_an_error_code(
 
     with_error = list(databases.cache[CACHE].find({"error_code": code}))
     assert run.state == "success"
-    assert report(run)["refreshed"] + report(run)["failed"] + report(run)["unsupported"] == len(
+    assert datasets(run)["refreshed"] + datasets(run)["failed"] + datasets(run)["unsupported"] == len(
         {entry["dataset"] for entry in with_error}
     )
     created = {(job["type"], job["dataset"]) for job in databases.queue[JOBS].find({"_id": {"$nin": before}})}
@@ -82,7 +88,7 @@ def test_leaves_an_unsupported_dataset_to_the_backfill(
     run = run_dag("refresh-datasets", datasets=gone, recreate=True)
 
     assert run.state == "success"
-    assert report(run)["unsupported"] == len(gone)
+    assert datasets(run)["unsupported"] == len(gone)
     assert set(gone) <= set(databases.cache[CACHE].distinct("dataset"))
 
 
@@ -94,7 +100,10 @@ def test_recreates_a_few_datasets_without_asking_anybody(
     run = run_dag("refresh-datasets", datasets=["glue"], recreate=True)
 
     assert run.state == "success"
-    assert (report(run)["recreated"], report(run)["jobs_created"]) == (1, len(jobs_of(databases, "glue")))
+    assert (datasets(run)["recreated"], report(run)["jobs"]["created"]) == (
+        1,
+        len(jobs_of(databases, "glue")),
+    )
     assert list(databases.cache[CACHE].find({"dataset": "glue"})) == []
     assert run_dag("restore-datasets", datasets=["glue"]).report["restored_entries"] == len(entries)
 
@@ -133,7 +142,7 @@ def test_fails_if_more_datasets_fail_than_its_limit(sample: None, run_dag: RunDa
     run = run_dag("refresh-datasets", datasets=failing, steps=["dataset-config-names"], error_limit=0)
 
     assert run.state == "failed"
-    assert run.returned["refresh_datasets"]["failed"] > 0
+    assert run.returned["refresh_datasets"]["datasets"]["failed"] > 0
 
 
 def test_waits_until_the_other_run_has_died(
@@ -146,6 +155,6 @@ def test_waits_until_the_other_run_has_died(
 
     run = run_dag("refresh-datasets", datasets=["glue"], steps=["dataset-size"])
 
-    assert report(run)["refreshed"] == 1
+    assert datasets(run)["refreshed"] == 1
     assert datetime.now(UTC) > dies_at
     assert own["leases"].count_documents({}) == 0

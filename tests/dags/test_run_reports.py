@@ -82,6 +82,17 @@ def test_a_restore_keeps_its_report_unless_it_is_a_dry_run(run_dag: RunDag, repo
     assert report["figures"]["restored"] == finished.report["restored"] > 0
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_refresh_keeps_its_report(run_dag: RunDag, reports: Any, *, dry_run: bool) -> None:
+    run_dag("refresh-datasets", datasets=["glue"], steps=["dataset-size"], dry_run=dry_run)
+
+    [report] = reports()
+
+    assert (report["action"], report["outcome"]) == ("refresh-datasets", "success")
+    assert (report["dry_run"], report["covers_everything"]) == (dry_run, False)
+    assert report["figures"]["jobs"] == {"created": 1, "deleted": 0}
+
+
 def test_without_history_a_collection_of_metrics_keeps_no_report(run_dag: RunDag, reports: Any) -> None:
     """Then it needs no database of ours at all."""
     assert run_dag("collect-queue-metrics", history=False).state == "success"

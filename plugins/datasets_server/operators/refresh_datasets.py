@@ -10,7 +10,15 @@ from airflow.providers.standard.utils.skipmixin import SkipMixin
 from datasets_server.markdown import as_plain_text
 from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.waiting import WaitingOperator
-from datasets_server.runs import Result, run_name, run_token, turn_to_write, within_error_limit
+from datasets_server.runs import (
+    RETURNED,
+    Result,
+    check_error_limit,
+    keep_report,
+    run_name,
+    run_token,
+    turn_to_write,
+)
 from datasets_server.services import Services, open_services
 from include.planning.dataset_state import Priority
 from include.summaries import as_text
@@ -84,13 +92,24 @@ class _RefreshingOperator(WaitingOperator):
 
         :param approved_by: who has approved that datasets are recreated, if a person was asked.
         """
+        from include.actions.refresh_datasets import refresh_report
+
+        dry_run, limit = bool(self.preview), int(self.error_limit)
+        with open_services() as services:
+            summary = self._summary(services, context, approved_by)
+            report = refresh_report(summary, dry_run=dry_run)
+            keep_report(services.maintenance, context, report, succeeded=summary.failed <= limit)
+        self.log.info("%s", as_text(report))
+        context["ti"].xcom_push(RETURNED, report)
+        check_error_limit(summary.as_json(), limit, "datasets")
+        return report
+
+    def _summary(self, services: Services, context: Context, approved_by: str | None) -> RefreshSummary:
+        """Do the work, as soon as no other run writes."""
         from include.actions.refresh_datasets import Refresher
 
         dry_run = bool(self.preview)
-        with (
-            open_services() as services,
-            turn_to_write(services, context, dry_run=dry_run, by_last_task=True) as right,
-        ):
+        with turn_to_write(services, context, dry_run=dry_run, by_last_task=True) as right:
             if not dry_run:
                 services.maintenance.create_indexes()
             refresher = Refresher(
@@ -104,12 +123,9 @@ class _RefreshingOperator(WaitingOperator):
                 right,
                 dry_run,
             )
-            summary = self._summary(services, refresher)
-        report = {"dry_run": dry_run, **summary.as_json()}
-        self.log.info("%s", as_text(report))
-        return within_error_limit(report, int(self.error_limit), context, "datasets")
+            return self._done_by(refresher, services)
 
-    def _summary(self, services: Services, refresher: Refresher) -> RefreshSummary:
+    def _done_by(self, refresher: Refresher, services: Services) -> RefreshSummary:
         from include.actions.refresh_datasets import named_datasets
         from include.planning.refresh import Refresh
 
@@ -128,8 +144,8 @@ class RefreshDatasetsOperator(_RefreshingOperator, SkipMixin):
 
     Only if so many are to be recreated that a person has to approve, it leaves them to the next tasks.
 
-    Returns ``dry_run`` and the fields of :class:`include.actions.refresh_datasets.RefreshSummary`; None if it
-    leaves them to the next tasks.
+    Returns the report of :func:`include.actions.refresh_datasets.refresh_report`; None if it leaves them to
+    the next tasks.
 
     :param removal_limit: the maximum number of datasets to recreate that need no approval. (templated)
     """
@@ -203,7 +219,7 @@ def _text_for_approval(names: Sequence[str], hours: int) -> str:
 class RecreateApprovedOperator(_RefreshingOperator):
     """Recreates the datasets that a person has approved.
 
-    Returns ``dry_run`` and the fields of :class:`include.actions.refresh_datasets.RefreshSummary`.
+    Returns the report of :func:`include.actions.refresh_datasets.refresh_report`.
 
     :param approval_task_id: the task that asked the person.
     """
