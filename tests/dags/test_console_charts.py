@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
@@ -30,9 +31,8 @@ def test_a_single_count_is_seen_as_a_point() -> None:
 def test_a_name_is_never_the_path_of_a_field() -> None:
     chart = json.dumps(charts.time_series(TIMES, {HOSTILE: [1, 2, 3]}))
 
-    fields = set()
-    json.loads(chart, object_hook=lambda part: fields.add(part.get("field")) or part)
-    assert fields == {None, "time", "name", "value", "order", "value0"}
+    fields = set(re.findall(r'"field": "([^"]*)"', chart))
+    assert fields == {"time", "name", "value", "order", "value0"}
 
 
 def test_a_state_has_its_colour_and_other_series_take_theirs_in_turn() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient
+from pymongo.errors import WriteError
 
 from dev.local_stack.documents import (
     CACHE,
@@ -193,12 +195,10 @@ def write_entry(world: World, event: Event, job: Document, **outcome: Any) -> No
     }
     entries = world.databases.cache[CACHE]
     failed = 1 if entry["http_status"] >= 500 else 0
-    entries.update_one(
-        key,
-        {"$set": entry, "$inc": {"failed_runs": failed}, "$setOnInsert": {"content": _content(world, job)}},
-        upsert=True,
-    )
-    world.databases.queue[JOBS].delete_one({"_id": job["_id"]})
+    new = {"$set": entry, "$inc": {"failed_runs": failed}, "$setOnInsert": {"content": _content(world, job)}}
+    with suppress(WriteError):  # It cannot count the failed runs of nonsense: then its job stays.
+        entries.update_one(key, new, upsert=True)
+        world.databases.queue[JOBS].delete_one({"_id": job["_id"]})
 
 
 def _content(world: World, job: Document) -> Document:
