@@ -17,6 +17,8 @@ from typing import Any
 from pymongo import MongoClient
 
 from datasets_server import settings
+from datasets_server.actions import BACKFILL
+from dev.local_stack import sample_incident
 from dev.local_stack.actions import VIEWS, View
 from dev.local_stack.airflow_server import PARSE_ONCE, USER, AirflowApi, AirflowServer
 from dev.local_stack.command import STOPPED, console, fresh_folder, run_command, step
@@ -35,6 +37,7 @@ from dev.local_stack.sample_state import (
     DATASETS,
     fill,
 )
+from include.databases.mongo import MAINTENANCE_DATABASE
 from include.planning.processing_graph import load_release
 
 BUCKET = "hf-datasets-server-statics"
@@ -42,6 +45,8 @@ SHARDS_AT_ONCE = 2
 
 _DATA = PROJECT_ROOT / ".local" / "run"
 _PORT = 8080
+#: The address of the console within Airflow.
+CONSOLE = "plugin/datasets-server"
 _POLL_SECONDS = 0.5
 
 
@@ -94,6 +99,17 @@ class Services:
             databases = client[CACHE_DATABASE], client[QUEUE_DATABASE]
             self.hub.load(fill(*databases, self.assets, self.s3.client(), BUCKET, load_release()))
         fill_directories(self.storage)
+
+    def let_something_happen(self, api: AirflowApi) -> None:
+        """Give the console something to show, and let a run wait for an approval."""
+        with MongoClient[dict[str, Any]](self.mongod.uri) as client:
+            databases = {
+                "cache": client[CACHE_DATABASE],
+                "queue": client[QUEUE_DATABASE],
+                "own": client[MAINTENANCE_DATABASE],
+            }
+            sample_incident.happen(databases, self.hub.state, load_release())
+        api.trigger(BACKFILL.id, datasets=list(sample_incident.LOST), removal_limit=0)
 
     def introduce(self, api: AirflowApi) -> None:
         """Create the Connections, the Variables and the pool for these services."""
@@ -181,6 +197,9 @@ def run(data: Path, port: int, *, once: bool) -> bool:
             outcomes = [run_action(api, dag_id, view) for dag_id, view in VIEWS.items()]
         if not all(outcomes):
             console.print(f"The logs of the tasks are in {airflow.task_log_folder}.", soft_wrap=True)
+            if not once:
+                with step("Something happened: look at the console"):
+                    services.let_something_happen(api)
         if not once:
             _show_addresses(airflow, services)
         while not once:
@@ -193,6 +212,7 @@ def _show_addresses(airflow: AirflowServer, services: Services) -> None:
     console.print(
         f"\n[bold]Airflow's UI  {airflow.url}[/]  user [bold]{USER}[/], password [bold]{airflow.password}[/]"
     )
+    console.print(f"[bold]The console   {airflow.url}/{CONSOLE}[/]")
     console.print(f"MongoDB       {services.mongod.uri}")
     console.print(f"S3            {services.s3.endpoint_url}")
     console.print(f"Hub stand-in  {services.hub.url}")
