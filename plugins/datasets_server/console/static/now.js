@@ -64,7 +64,8 @@ function failure({ dag, last }) {
   if (last?.state !== "failed") {
     return null;
   }
-  return [airflowLink(runPage(last), `The last run of ${dag.dag_id}`), " failed ", timeElement(last.end_date), "."];
+  const link = airflowLink(runPage(last), `The last run of ${dag.dag_id}`);
+  return [link, " failed ", timeElement(last.end_date), "."];
 }
 
 function lateness({ dag, good }) {
@@ -112,7 +113,7 @@ async function waitingForLong(run) {
     return null;
   }
   const log = airflowLink(logPage(run, task), task.task_id);
-  return [linkTo(run), ` waits ${WAITS[task.state]}, in `, log, ", which began to wait ", timeElement(since(task)), "."];
+  return [linkTo(run), ` waits ${WAITS[task.state]}: `, log, ", since ", timeElement(since(task)), "."];
 }
 
 const linkTo = (run) => airflowLink(runPage(run), `A run of ${run.dag_id}`);

@@ -17,6 +17,7 @@ import { askAndBackfill, askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const SOON_MILLISECONDS = 4_000; // While a run is at work.
 const LATER_MILLISECONDS = 30_000;
+const SAID_MILLISECONDS = 20_000;
 const ERRORS_SHOWN = 3;
 
 /** How each state of a run looks. */
@@ -138,10 +139,10 @@ function listOf(items, kind) {
 }
 
 function details(run, report) {
-  const samples = samplesOf(report).map(([title, lines]) => [element("h4", {}, title), listOf(lines, "sample")]);
+  const sample = ([title, lines]) => [element("h4", {}, title), listOf(lines, "sample")];
   const hasParameters = Object.keys(run.conf ?? {}).length > 0;
   const parameters = [element("h4", {}, "Parameters"), element("pre", {}, JSON.stringify(run.conf, null, 2))];
-  const parts = [numbers(report), samples, hasParameters ? parameters : null];
+  const parts = [numbers(report), samplesOf(report).map(sample), hasParameters ? parameters : null];
   return element("details", {}, element("summary", {}, "Report"), parts);
 }
 
@@ -166,7 +167,7 @@ function when(run, facts) {
 
 function triggeredBy(run) {
   const user = run.triggering_user_name ? ` by ${run.triggering_user_name}` : "";
-  const kinds = { manual: `by hand${user}`, scheduled: "scheduled", backfill: `backfill by date range${user}` };
+  const kinds = { manual: `by hand${user}`, scheduled: "scheduled", backfill: `for a range of dates${user}` };
   return kinds[run.run_type] ?? run.run_type;
 }
 
@@ -237,17 +238,19 @@ function place(list, rows) {
 const lists = [...document.querySelectorAll("[data-runs]")];
 const messages = document.getElementById("messages");
 let timer;
+let outage; // The notice that the runs cannot be read.
 
 async function update() {
   clearTimeout(timer);
   let isSoon = false;
   if (!document.hidden) {
+    outage?.remove();
     try {
       isSoon = (await Promise.all(lists.map(show))).some(Boolean);
-      messages.querySelector(".bad")?.remove();
       refreshTimes();
     } catch (error) {
-      messages.replaceChildren(notice(error));
+      outage = notice(error);
+      messages.append(outage);
     }
   }
   timer = setTimeout(update, isSoon ? SOON_MILLISECONDS : LATER_MILLISECONDS);
@@ -275,6 +278,7 @@ async function tell(act) {
     const said = await act();
     if (said) {
       messages.replaceChildren(said);
+      setTimeout(() => said.remove(), SAID_MILLISECONDS);
       await update();
     }
   } catch (error) {
