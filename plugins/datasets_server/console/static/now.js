@@ -157,7 +157,7 @@ function row({ dag, last, good }, names) {
   const name = element("th", { scope: "row" }, element("a", { href: address }, dag.dag_id));
   const cells = [good ? ended(good) : "none", last ? state(last) : "none", next(dag)];
   // On a phone, each cell says its column.
-  const cellOf = (cell, index) => element("td", { "data-column": names[index + 1] }, cell);
+  const cellOf = (cell, index) => element("td", { "data-column": names[index + 1] }, element("span", {}, cell));
   return element("tr", {}, name, cells.map(cellOf));
 }
 
