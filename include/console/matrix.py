@@ -33,7 +33,6 @@ class State(StrEnum):
     OTHER_REVISION = Reason.OTHER_REVISION.value
 
 
-_STATE_OF_REASON = {reason: State(reason.value) for reason in Reason}
 #: The states in which an artifact is worth a look.
 NOT_UP_TO_DATE = frozenset(State) - {State.UP_TO_DATE}
 
@@ -41,7 +40,7 @@ NOT_UP_TO_DATE = frozenset(State) - {State.UP_TO_DATE}
 def state_of(entry: Entry | None, verdict: Verdict) -> State:
     """Return the state of an artifact, from its entry and what the plan says about it."""
     if verdict.reason is not None:
-        return _STATE_OF_REASON[verdict.reason]
+        return State(verdict.reason.value)
     is_error = entry is not None and entry.http_status >= FIRST_ERROR_STATUS
     return State.ERROR if is_error else State.UP_TO_DATE
 
