@@ -1,5 +1,5 @@
-// Airflow's own REST API, with the rights of the user who looks at the page: Airflow checks them, and its audit
-// log says who did what.
+// Airflow's own REST API, with the rights of the user who looks at the page: Airflow checks them, and its
+// audit log says who did what.
 
 // Relative to this file, so that it also holds behind a proxy and under a prefix of the address.
 const API = new URL("../../api/v2/", import.meta.url);

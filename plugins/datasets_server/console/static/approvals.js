@@ -29,7 +29,7 @@ function card(approval, refresh) {
     "section",
     { class: "card approval" },
     element("h2", {}, approval.subject),
-    element("p", { class: "muted" }, `${approval.dagId} asked `, timeElement(approval.since), timeOut(approval), "."),
+    element("p", { class: "muted" }, asked(approval)),
     explanation(approval.body ?? ""),
     answers,
   );
@@ -48,17 +48,16 @@ function card(approval, refresh) {
   }
 }
 
-function timeOut({ until }) {
-  return until ? [". If nobody decides, it counts as rejected ", timeElement(until)] : [];
+function asked({ dagId, since, until }) {
+  const timeOut = until ? [" If nobody decides, it counts as rejected ", timeElement(until), "."] : [];
+  return [`${dagId} asked `, timeElement(since), ".", timeOut];
 }
 
 function confirmed(approval, isApproved) {
+  const effect = `The answer is recorded with your name, and the run of ${approval.dagId} goes on.`;
   return askAndDo({
     title: isApproved ? "Approve?" : "Reject?",
-    content: [
-      element("p", {}, approval.subject),
-      element("p", { class: "muted" }, `The answer is recorded with your name, and the run of ${approval.dagId} goes on.`),
-    ],
+    content: [element("p", {}, approval.subject), element("p", { class: "muted" }, effect)],
     doing: isApproved ? "Approve" : "Reject",
     isDangerous: isApproved,
     act: () => answerApproval(approval, isApproved),
@@ -68,7 +67,8 @@ function confirmed(approval, isApproved) {
 /** Show the Markdown of our own questions, which has paragraphs and lists of escaped texts. */
 function explanation(markdown) {
   const blocks = markdown.split(/\n{2,}/).map((block) => block.split("\n"));
-  return blocks.map((lines) => (lines[0].startsWith("- ") ? list(lines) : element("p", {}, plain(lines.join(" ")))));
+  const paragraph = (lines) => element("p", {}, plain(lines.join(" ")));
+  return blocks.map((lines) => (lines[0].startsWith("- ") ? list(lines) : paragraph(lines)));
 }
 
 function list(lines) {

@@ -79,9 +79,12 @@ export function refreshTimes() {
 
 function relative(time) {
   const seconds = secondsSince(time);
-  const [length, name] = UNITS.find(([size]) => Math.abs(seconds) >= size) ?? UNITS.at(-1);
-  const about = counted(Math.floor(Math.abs(seconds) / length), name);
-  return seconds < 0 ? `in ${about}` : `${about} ago`;
+  if (Math.abs(seconds) < 1) {
+    return "now";
+  }
+  const [length, name] = UNITS.find(([size]) => Math.abs(seconds) >= size);
+  const count = seconds / length;
+  return count < 0 ? `in ${counted(Math.round(-count), name)}` : `${counted(Math.floor(count), name)} ago`;
 }
 
 /** @param {string} text @param {string} state - ok, warn, bad, info or neutral @returns {HTMLElement} */

@@ -1,20 +1,41 @@
 // What the page "Now" asks Airflow: the questions that wait for a person, and whether maintenance runs.
 
-import { lastGoodRuns, listDags, listRuns, logPage, progressOf, runPage, dagPage, xcom } from "./airflow.js";
+import { dagPage, lastGoodRuns, listDags, listRuns, logPage, progressOf, runPage, xcom } from "./airflow.js";
 import { showApprovals } from "./approvals.js";
-import { airflowLink, badge, duration, element, notice, refreshTimes, secondsSince, timeElement } from "./dom.js";
+import {
+  airflowLink,
+  badge,
+  duration,
+  element,
+  notice,
+  refreshTimes,
+  secondsSince,
+  timeElement,
+} from "./dom.js";
 import { reportTasks } from "./reports.js";
 
 const REFRESH_MILLISECONDS = 30_000;
-const LONG_SECONDS = 600; // A run or a task that waits longer is told.
-const LATE_SECONDS = 7_200; // So much later than its schedule, or a whole interval if that is shorter.
+const LONG_SECONDS = 600; // What waits longer is told.
+const LATE_SECONDS = 7_200; // A run may be so late, or by a whole interval if that is shorter.
 const CHECKS = "check-connections";
 const WATCH = "watch-backfill";
+
+/** For what a task waits, by its state. */
+const WAITS = {
+  deferred: "for another run to end, or for a person",
+  awaiting_input: "for a person",
+  queued: "for a free worker",
+  scheduled: "for a free slot of its pool",
+  up_for_retry: "to be tried again after an error",
+};
+/** How the state of a run looks. */
+const STATES = { success: ["✓ ", "ok"], failed: ["✗ ", "bad"], running: ["▶ ", "info"] };
 
 /**
  * @typedef {import("./airflow.js").Run} Run
  * @typedef {import("./airflow.js").Dag} Dag
- * @typedef {{dag: Dag, last: ?Run, good: ?Run}} Health - of a DAG
+ * @typedef {{dag: Dag, last: ?Run, good: ?Run}} Health - of a DAG: its last run, and its last good one
+ * @typedef {Array<string|Node>} Sentence - for people, with links
  */
 
 /** @param {Dag[]} dags @returns {Promise<Health[]>} */
@@ -27,75 +48,84 @@ async function healthOf(dags) {
   return dags.map((dag, index) => ({ dag, last: last[index], good: good.get(dag.dag_id) }));
 }
 
-/** @param {Health} health @returns {?number} the seconds for which its last good run has been too long ago */
+// What is wrong
+
+/** @param {Health[]} health @returns {Promise<Sentence[]>} */
+async function problemsOf(health) {
+  const found = await Promise.all([
+    stuckRuns(health.map(({ dag }) => dag.dag_id)),
+    failedChecks(health),
+    overdue(health),
+  ]);
+  return [...found.flat(), ...health.map(failure), ...health.map(lateness)].filter((each) => each);
+}
+
+function failure({ dag, last }) {
+  if (last?.state !== "failed") {
+    return null;
+  }
+  const link = airflowLink(runPage(last), `The last run of ${dag.dag_id}`);
+  return [link, " failed ", timeElement(last.end_date), "."];
+}
+
 function lateness({ dag, good }) {
   const [start, end] = [dag.next_dagrun_data_interval_start, dag.next_dagrun_data_interval_end];
   if (!good || !start || !end) {
     return null;
   }
   const interval = (Date.parse(end) - Date.parse(start)) / 1000;
-  const late = secondsSince(good.end_date) - interval;
-  return late > Math.min(interval, LATE_SECONDS) ? late : null;
-}
-
-// What is wrong
-
-/** @param {Health} health @returns {Array<Array>} sentences, each as texts and links */
-function problemsOf(health) {
-  const { dag, last } = health;
-  const late = lateness(health);
-  return [
-    last?.state === "failed" && [airflowLink(runPage(last), `The last run of ${dag.dag_id}`), " failed ", timeElement(last.end_date), "."],
-    late && [airflowLink(dagPage(dag.dag_id), dag.dag_id), ` is late by ${duration(late)}: `, whyLate(dag), "."],
-  ].filter(Boolean);
+  if (secondsSince(good.end_date) < interval + Math.min(interval, LATE_SECONDS)) {
+    return null;
+  }
+  const link = airflowLink(dagPage(dag.dag_id), dag.dag_id);
+  const every = `, and it is to run every ${duration(interval)}`;
+  return [link, " had its last good run ", timeElement(good.end_date), every, whyLate(dag), "."];
 }
 
 function whyLate(dag) {
-  if (dag.is_paused) {
-    return "the DAG is paused";
-  }
   const due = dag.next_dagrun_run_after;
-  const isNotStarted = due && secondsSince(due) > LONG_SECONDS;
-  return isNotStarted ? ["Airflow's scheduler ought to have started a run ", timeElement(due)] : "no run since then was good";
+  if (dag.is_paused) {
+    return ": the DAG is paused";
+  }
+  return due && secondsSince(due) > LONG_SECONDS
+    ? [": Airflow's scheduler ought to have started a run ", timeElement(due)]
+    : "";
 }
 
-/** Tell of the runs that wait, and for what. */
+/** Tell of the runs that wait for long, and for what. */
 async function stuckRuns(dagIds) {
   const { runs } = await listRuns(dagIds, 20, { states: ["running", "queued"] });
-  return (await Promise.all(runs.map(whyStuck))).filter(Boolean);
+  return Promise.all(runs.map((run) => (run.state === "queued" ? queuedForLong(run) : waitingForLong(run))));
 }
 
-async function whyStuck(run) {
-  const name = airflowLink(runPage(run), `A run of ${run.dag_id}`);
-  if (run.state === "queued") {
-    const isLong = secondsSince(run.queued_at ?? run.run_after) > LONG_SECONDS;
-    const since = timeElement(run.queued_at ?? run.run_after);
-    return isLong && [name, " was queued ", since, ": it waits for an earlier run of this DAG, or for the scheduler."];
-  }
+function queuedForLong(run) {
+  const since = run.queued_at ?? run.run_after;
+  const reason = ": it waits for an earlier run of this DAG, or for the scheduler.";
+  return secondsSince(since) > LONG_SECONDS && [linkTo(run), " was queued ", timeElement(since), reason];
+}
+
+async function waitingForLong(run) {
   const { active } = await progressOf(run);
-  const task = active.find((each) => WAITS[each.state] && secondsSince(waitingSince(each, run)) > LONG_SECONDS);
-  return task && [name, " waits in ", airflowLink(logPage(run, task), task.task_id), " since ", timeElement(waitingSince(task, run)), `: ${WAITS[task.state]}.`];
+  const since = (task) => task.end_date ?? task.start_date ?? task.queued_when ?? task.scheduled_when;
+  const isStuck = (task) => WAITS[task.state] && secondsSince(since(task)) > LONG_SECONDS;
+  const task = active.find(isStuck);
+  if (!task) {
+    return null;
+  }
+  const log = airflowLink(logPage(run, task), task.task_id);
+  return [linkTo(run), ` waits ${WAITS[task.state]}: `, log, ", since ", timeElement(since(task)), "."];
 }
 
-const WAITS = {
-  deferred: "for another run to end, or for a person",
-  awaiting_input: "for a person",
-  queued: "for a free worker",
-  scheduled: "for a free slot of its pool",
-  up_for_retry: "to be tried again after an error",
-};
+const linkTo = (run) => airflowLink(runPage(run), `A run of ${run.dag_id}`);
 
-const waitingSince = (task, run) => task.start_date ?? task.queued_when ?? task.scheduled_when ?? run.start_date;
-
-/** @param {Health[]} health */
 async function failedChecks(health) {
   const report = await lastReport(health, CHECKS);
-  return (report?.to_fix ?? []).map((line) => ["The last check of the Connections: ", line]);
+  return (report?.to_fix ?? []).map((line) => [`The last check of the Connections says: ${line}`]);
 }
 
 async function overdue(health) {
   const report = await lastReport(health, WATCH);
-  return report?.overdue ? [[`There has been no good run of backfill over the whole cache for too long.`]] : [];
+  return report?.overdue ? [["There was no good run of backfill over the whole cache for too long."]] : [];
 }
 
 async function lastReport(health, dagId) {
@@ -107,24 +137,28 @@ async function lastReport(health, dagId) {
 
 async function showLastRuns(place, dags) {
   const health = await healthOf(dags);
-  const found = await Promise.all([stuckRuns(dags.map((dag) => dag.dag_id)), failedChecks(health), overdue(health)]);
-  const problems = [...found.flat(), ...health.flatMap(problemsOf)];
-  const items = problems.map((problem) => element("li", {}, problem));
-  place.replaceChildren(...(items.length ? [notice(element("ul", {}, items), "warn")] : []), table(health));
+  const problems = (await problemsOf(health)).map((problem) => element("li", {}, problem));
+  const stuck = problems.length ? [notice(element("ul", {}, problems), "warn")] : [];
+  place.replaceChildren(...stuck, table(health));
 }
 
 function table(health) {
-  const heads = ["Action", "Last good run", "Last run", "Next run"].map((name) => element("th", { scope: "col" }, name));
-  const caption = element("caption", {}, "Maintenance: the last runs");
-  const body = element("tbody", {}, health.map(row));
-  const made = element("table", { class: "data" }, caption, element("thead", {}, element("tr", {}, heads)), body);
-  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption.textContent }, made);
+  const names = ["Action", "Last good run", "Last run", "Next run"];
+  const head = element("tr", {}, names.map((name) => element("th", { scope: "col" }, name)));
+  const caption = element("caption", {}, "Maintenance");
+  const rows = health.map((each) => row(each, names));
+  const made = element("table", { class: "data health" }, caption);
+  made.append(element("thead", {}, head), element("tbody", {}, rows));
+  return made;
 }
 
-function row({ dag, last, good }) {
-  const name = element("th", { scope: "row" }, element("a", { href: `runs?action=${encodeURIComponent(dag.dag_id)}` }, dag.dag_id));
+function row({ dag, last, good }, names) {
+  const address = `runs?action=${encodeURIComponent(dag.dag_id)}`;
+  const name = element("th", { scope: "row" }, element("a", { href: address }, dag.dag_id));
   const cells = [good ? ended(good) : "none", last ? state(last) : "none", next(dag)];
-  return element("tr", {}, name, cells.map((cell) => element("td", {}, cell)));
+  // On a phone, each cell says its column.
+  const cellOf = (cell, index) => element("td", { "data-column": names[index + 1] }, element("span", {}, cell));
+  return element("tr", {}, name, cells.map(cellOf));
 }
 
 function ended(run) {
@@ -132,23 +166,22 @@ function ended(run) {
 }
 
 function state(run) {
-  const kinds = { success: "ok", failed: "bad", running: "info" };
-  const signs = { success: "✓ ", failed: "✗ ", running: "▶ " };
-  return badge(`${signs[run.state] ?? ""}${run.state}`, kinds[run.state] ?? "neutral");
+  const [sign, look] = STATES[run.state] ?? ["", "neutral"];
+  return badge(`${sign}${run.state}`, look);
 }
 
 function next(dag) {
+  const due = dag.next_dagrun_run_after;
   if (dag.is_paused) {
     return badge("paused", "warn");
   }
-  const due = dag.next_dagrun_run_after;
   if (!due) {
     return dag.timetable_summary ? "after the run that is at work" : "by hand";
   }
   return secondsSince(due) > 0 ? ["due ", timeElement(due)] : timeElement(due);
 }
 
-// Both parts
+// Both parts of the page
 
 const approvals = document.querySelector("[data-airflow-approvals]");
 const lastRuns = document.querySelector("[data-airflow-last-runs]");
@@ -157,18 +190,14 @@ async function update() {
   if (!document.hidden) {
     try {
       const dags = await listDags();
-      await Promise.all([
-        approvals && showApprovals(approvals, dags.map((dag) => dag.dag_id)),
-        lastRuns && showLastRuns(lastRuns, dags),
-      ]);
+      const dagIds = dags.map((dag) => dag.dag_id);
+      await Promise.all([showApprovals(approvals, dagIds), showLastRuns(lastRuns, dags)]);
       refreshTimes();
     } catch (error) {
-      (approvals ?? lastRuns).replaceChildren(notice(error));
+      lastRuns.replaceChildren(notice(error));
     }
   }
   setTimeout(update, REFRESH_MILLISECONDS);
 }
 
-if (approvals || lastRuns) {
-  update();
-}
+update();

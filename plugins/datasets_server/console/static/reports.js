@@ -4,8 +4,8 @@ import { counted, number } from "./dom.js";
 
 /**
  * @typedef {Object<string, any>} Report
- * @typedef {{path: string, noun: string, verb: string, isAlwaysShown?: boolean}} Figure - a number of a report:
- *   where it is, what it counts, and what happened to that
+ * @typedef {{path: string, noun: string, verb: string, isAlwaysShown?: boolean}} Figure - a number of a
+ *   report: where it is, what it counts, and what happened to that
  * @typedef {{tasks: string[], sentence: function(Report): string}} Words - `tasks` may have the report: the
  *   first one that returned counts
  */
@@ -111,8 +111,8 @@ function ofChecks({ checked, to_fix: toFix }) {
 }
 
 function ofWatching({ overdue, last_good_run: last }) {
-  const when = last ? `the last good run ended at ${last.slice(0, 16).replace("T", " ")} UTC` : "no good run yet";
-  return overdue ? `backfill is overdue: ${when}` : `backfill is in time: ${when}`;
+  const ended = last && `the last good run ended at ${last.slice(0, 16).replace("T", " ")} UTC`;
+  return `backfill is ${overdue ? "overdue" : "in time"}: ${ended ?? "there was no good run yet"}`;
 }
 
 /** @param {string} dagId @returns {string[]} the tasks that may have the report, the likeliest first */
@@ -155,7 +155,8 @@ export function numbersOf(report) {
 
 function labelled(label, value) {
   if (value !== null && typeof value === "object") {
-    return Object.entries(value).flatMap(([key, part]) => labelled(`${label}, ${key.replaceAll("_", " ")}`, part));
+    const parts = Object.entries(value);
+    return parts.flatMap(([key, part]) => labelled(`${label}, ${key.replaceAll("_", " ")}`, part));
   }
   return [[label, typeof value === "number" ? number(value) : String(value)]];
 }

@@ -1,12 +1,23 @@
 // The runs of the DAGs. Each list says in its attributes which runs it shows, and is kept up to date.
 
 import { failedTasks, hasEnded, listRuns, logPage, progressOf, runPage, xcom } from "./airflow.js";
-import { airflowLink, badge, counted, duration, element, notice, number, refreshTimes, timeElement } from "./dom.js";
+import {
+  airflowLink,
+  badge,
+  counted,
+  duration,
+  element,
+  notice,
+  number,
+  refreshTimes,
+  timeElement,
+} from "./dom.js";
 import { errorsOf, inWords, numbersOf, rateOf, reportTasks, samplesOf } from "./reports.js";
 import { askAndBackfill, askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const SOON_MILLISECONDS = 4_000; // While a run is at work.
 const LATER_MILLISECONDS = 30_000;
+const SAID_MILLISECONDS = 20_000;
 const ERRORS_SHOWN = 3;
 
 /** How each state of a run looks. */
@@ -16,13 +27,17 @@ const STATES = {
   running: ["▶ running", "info"],
   queued: ["… queued", "neutral"],
 };
-/** The states of a task in words. */
-const TASK_STATES = { deferred: "waits", awaiting_input: "waits for a person", up_for_retry: "will be tried again" };
+/** Some states of a task in words. */
+const TASK_STATES = {
+  deferred: "waits",
+  awaiting_input: "waits for a person",
+  up_for_retry: "will be tried again",
+};
 
 /**
  * @typedef {import("./airflow.js").Run} Run
- * @typedef {{report: ?Object, reportTask: ?string, failed: Array, progress: ?Object}} Facts - what there is to
- *   know about a run beside the run itself
+ * @typedef {{report: ?Object, reportTask: ?string, failed: Array, progress: ?Object}} Facts - what there is
+ *   to know about a run beside the run itself
  */
 
 /** What is known of the runs that have ended: it does not change. @type {Map<string, Facts>} */
@@ -47,7 +62,8 @@ async function askFor(run) {
   if (!hasEnded(run)) {
     return { report: null, failed: [], progress: await progressOf(run) };
   }
-  const [found, failed] = await Promise.all([reportOf(run), run.state === "failed" ? failedTasks(run) : []]);
+  const failing = run.state === "failed" ? failedTasks(run) : [];
+  const [found, failed] = await Promise.all([reportOf(run), failing]);
   return { ...found, failed, progress: null };
 }
 
@@ -66,9 +82,10 @@ async function reportOf(run) {
 
 function row(run, facts, isNamed) {
   const made = element("li", { class: "run" });
+  const name = isNamed ? element("strong", {}, run.dag_id) : null;
   made.append(
-    element("div", { class: "outcome" }, outcome(run, facts), isNamed ? element("strong", {}, run.dag_id) : null),
-    element("div", { class: "did" }, did(run, facts), problems(run, facts), facts ? details(run, facts) : null),
+    element("div", { class: "outcome" }, outcome(run, facts), name),
+    element("div", { class: "did" }, facts ? did(run, facts) : element("p", { class: "muted" }, "…")),
     element("div", { class: "when muted" }, when(run, facts)),
     element("div", { class: "links" }, links(run, facts)),
   );
@@ -80,66 +97,63 @@ function outcome(run, facts) {
   const made = badge(text, state);
   made.classList.toggle("running", run.state === "running");
   const isDry = facts?.report?.dry_run ?? run.conf?.dry_run;
-  return isDry ? [made, " ", badge("dry run", "warn")] : made;
+  return isDry ? [made, badge("dry run", "warn")] : made;
 }
 
-function did(run, facts) {
-  if (!facts) {
-    return element("p", { class: "muted" }, "…");
+function did(run, { report, failed, progress }) {
+  if (progress) {
+    return progressBar(run, progress);
   }
-  if (facts.progress) {
-    return progress(run, facts.progress);
+  const logs = failed.map((task) => ["Failed in ", airflowLink(logPage(run, task), task.task_id), "."]);
+  if (!report) {
+    const nothing = run.state === "success" ? "It had nothing to report." : "It ended without a report.";
+    return [element("p", { class: "muted" }, nothing), listOf(logs, "problems")];
   }
-  if (!facts.report) {
-    return element("p", { class: "muted" }, run.state === "success" ? "It had nothing to report." : "It ended without a report.");
-  }
-  const words = inWords(run.dag_id, facts.report);
-  return element("p", {}, facts.report.dry_run ? `Would have done: ${words}.` : `${words[0].toUpperCase()}${words.slice(1)}.`);
+  const problems = [...logs, ...errorsOf(report).slice(0, ERRORS_SHOWN), ...(report.warnings ?? [])];
+  return [
+    element("p", {}, sentenceOf(run, report)),
+    listOf(problems, "problems"),
+    listOf(report.decisions ?? [], "decisions"),
+    details(run, report),
+  ];
 }
 
-function progress(run, { done, total, active }) {
+function sentenceOf(run, report) {
+  const words = inWords(run.dag_id, report);
+  return report.dry_run ? `Would have done: ${words}.` : `${words[0].toUpperCase()}${words.slice(1)}.`;
+}
+
+function progressBar(run, { done, total, active }) {
   if (run.state === "queued") {
     return element("p", {}, "Waits for an earlier run of this DAG to end, or for the scheduler.");
   }
   const tasks = active.map((task) => `${task.task_id} ${TASK_STATES[task.state] ?? `is ${task.state}`}`);
-  const label = `${done} of ${counted(total, "task")} done${tasks.length ? `: ${[...new Set(tasks)].join(", ")}` : ""}`;
+  const now = tasks.length ? `: ${[...new Set(tasks)].join(", ")}` : "";
   const bar = element("progress", { value: done, max: Math.max(total, 1), "aria-label": "Tasks done" });
-  return element("p", {}, bar, " ", label);
+  return element("p", {}, bar, ` ${done} of ${counted(total, "task")} done${now}`);
 }
 
-function problems(run, facts) {
-  if (!facts) {
-    return null;
-  }
-  const failed = facts.failed.map((task) => element("li", {}, "Failed in ", airflowLink(logPage(run, task), task.task_id)));
-  const errors = facts.report ? errorsOf(facts.report) : [];
-  const shown = errors.slice(0, ERRORS_SHOWN).map((error) => element("li", { class: "name" }, error));
-  const warnings = (facts.report?.warnings ?? []).map((warning) => element("li", { class: "name" }, warning));
-  const decisions = (facts.report?.decisions ?? []).map((decision) => element("li", { class: "name decision" }, decision));
-  const items = [...failed, ...shown, ...warnings, ...decisions];
-  return items.length ? element("ul", { class: "problems" }, items) : null;
+function listOf(items, kind) {
+  const rows = items.map((item) => element("li", { class: "name" }, item));
+  return rows.length ? element("ul", { class: kind }, rows) : null;
 }
 
-function details(run, { report }) {
-  if (!report) {
-    return null;
-  }
-  const samples = samplesOf(report).map(([title, lines]) => [
-    element("h4", {}, title),
-    element("ul", {}, lines.map((line) => element("li", { class: "name" }, line))),
-  ]);
-  const conf = Object.keys(run.conf ?? {}).length ? [element("h4", {}, "Parameters"), element("pre", {}, asText(run.conf))] : null;
-  return element("details", {}, element("summary", {}, "Report"), numbers(report), samples, conf);
+function details(run, report) {
+  const sample = ([title, lines]) => [element("h4", {}, title), listOf(lines, "sample")];
+  const hasParameters = Object.keys(run.conf ?? {}).length > 0;
+  const parameters = [element("h4", {}, "Parameters"), element("pre", {}, JSON.stringify(run.conf, null, 2))];
+  const parts = [numbers(report), samplesOf(report).map(sample), hasParameters ? parameters : null];
+  return element("details", {}, element("summary", {}, "Report"), parts);
 }
 
 function numbers(report) {
-  const rows = numbersOf(report).map(([name, value]) =>
-    element("tr", {}, element("td", {}, name), element("td", { class: "number" }, value)));
-  const table = element("table", { class: "data" }, element("caption", { class: "visually-hidden" }, "Numbers of the report"), element("tbody", {}, rows));
-  return element("div", { class: "numbers" }, table);
+  const rows = numbersOf(report).map(([name, value]) => {
+    const cells = [element("th", { scope: "row" }, name), element("td", { class: "number" }, value)];
+    return element("tr", {}, cells);
+  });
+  const caption = element("caption", { class: "visually-hidden" }, "Numbers of the report");
+  return element("table", { class: "data numbers" }, caption, element("tbody", {}, rows));
 }
-
-const asText = (conf) => JSON.stringify(conf, null, 2);
 
 function when(run, facts) {
   const rate = facts?.report ? rateOf(facts.report) : null;
@@ -153,16 +167,20 @@ function when(run, facts) {
 
 function triggeredBy(run) {
   const user = run.triggering_user_name ? ` by ${run.triggering_user_name}` : "";
-  const kinds = { manual: `by hand${user}`, scheduled: "scheduled", backfill: `backfill by date range${user}` };
+  const kinds = { manual: `by hand${user}`, scheduled: "scheduled", backfill: `for a range of dates${user}` };
   return kinds[run.run_type] ?? run.run_type;
 }
 
 function links(run, facts) {
   const task = facts?.failed[0] ?? (facts?.reportTask && { task_id: facts.reportTask });
+  const again = {
+    onclick: () => start(run.dag_id, run.conf ?? {}),
+    title: "Opens the form with the parameters of this run",
+  };
   return [
     airflowLink(runPage(run), "Run"),
     task ? airflowLink(logPage(run, task), "Log") : null,
-    element("button", { onclick: () => start(run.dag_id, run.conf ?? {}), title: "Opens the form with the parameters of this run" }, "Run again …"),
+    element("button", again, "Run again …"),
   ];
 }
 
@@ -220,17 +238,19 @@ function place(list, rows) {
 const lists = [...document.querySelectorAll("[data-runs]")];
 const messages = document.getElementById("messages");
 let timer;
+let outage; // The notice that the runs cannot be read.
 
 async function update() {
   clearTimeout(timer);
   let isSoon = false;
   if (!document.hidden) {
+    outage?.remove();
     try {
       isSoon = (await Promise.all(lists.map(show))).some(Boolean);
-      messages.querySelector(".bad")?.remove();
       refreshTimes();
     } catch (error) {
-      messages.replaceChildren(notice(error));
+      outage = notice(error);
+      messages.append(outage);
     }
   }
   timer = setTimeout(update, isSoon ? SOON_MILLISECONDS : LATER_MILLISECONDS);
@@ -248,7 +268,7 @@ async function start(dagId, conf = {}) {
 async function backfill(dagId) {
   await tell(async () => {
     const made = await askAndBackfill(dagId);
-    return made && notice(`The runs of the backfill of ${dagId} were created. They run one after the other.`, "ok");
+    return made && notice(`The runs of ${dagId} were created. They run one after the other.`, "ok");
   });
 }
 
@@ -258,6 +278,7 @@ async function tell(act) {
     const said = await act();
     if (said) {
       messages.replaceChildren(said);
+      setTimeout(() => said.remove(), SAID_MILLISECONDS);
       await update();
     }
   } catch (error) {
@@ -273,6 +294,6 @@ document.addEventListener("click", ({ target }) => {
     backfill(dagId);
   }
 });
-document.getElementById("filter").addEventListener("change", ({ currentTarget }) => currentTarget.requestSubmit());
+document.getElementById("filter").addEventListener("change", (event) => event.currentTarget.requestSubmit());
 document.addEventListener("visibilitychange", () => document.hidden || update());
 update();

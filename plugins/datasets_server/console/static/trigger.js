@@ -31,12 +31,12 @@ export async function askAndBackfill(dagId) {
   const dag = await dagDetails(dagId);
   const day = { type: "string", format: "date-time" };
   const dates = [
-    fieldOf("from", { schema: { ...day, title: "From" }, description: "The earliest start of a data interval." }),
-    fieldOf("to", { schema: { ...day, title: "To" }, description: "The latest start of a data interval." }),
-  ];
+    { schema: { ...day, title: "From" }, description: "The earliest start of a data interval." },
+    { schema: { ...day, title: "To" }, description: "The latest start of a data interval." },
+  ].map((param) => fieldOf(param.schema.title.toLowerCase(), param));
   const fields = fieldsOf(dag, {}).filter(({ name }) => name === "dry_run");
-  const about = `One run for each data interval (${dag.timetable_summary}) that begins in this range, one after`
-    + " the other. A run takes what was last changed in its interval.";
+  const about = `One run for each data interval (${dag.timetable_summary}) that begins in this range, one`
+    + " after the other. Each takes what was last changed in its interval.";
   return askAndDo({
     title: `Backfill ${dagId} by date range`,
     content: [element("p", { class: "muted" }, about), pausedNote(dag), [...dates, ...fields].map(labelled)],
@@ -47,14 +47,15 @@ export async function askAndBackfill(dagId) {
 
 /** @param {import("./airflow.js").Run} run @returns {HTMLElement} a notice that it was triggered */
 export function triggeredNotice(run) {
-  const link = airflowLink(runPage(run), run.dag_run_id, { class: "name" });
-  return notice(element("span", {}, `${run.dag_id} was triggered: `, link), "ok");
+  const link = airflowLink(runPage(run), "its run in Airflow");
+  return notice(element("span", {}, `${run.dag_id} was triggered: see `, link, "."), "ok");
 }
 
 /**
  * Show a dialog, and do what it asks when the user agrees. An error is shown in the dialog, which stays.
  * @template T
- * @param {{title: string, content: Array, doing: string, isDangerous?: boolean, act: function(): Promise<T>}} asked
+ * @param {{title: string, content: Array, doing: string, isDangerous?: boolean,
+ *   act: function(): Promise<T>}} asked - `doing` is the text of the button
  * @returns {Promise<?T>} null if the user has cancelled
  */
 export function askAndDo({ title, content, doing, isDangerous = false, act }) {
@@ -62,7 +63,8 @@ export function askAndDo({ title, content, doing, isDangerous = false, act }) {
   const confirm = element("button", { class: isDangerous ? "danger" : "primary" }, doing);
   const cancel = element("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const buttons = element("div", { class: "actions" }, confirm, cancel);
-  const form = element("form", {}, element("h2", { id: "dialog-title" }, title), content, errors, buttons);
+  const heading = element("h2", { id: "dialog-title" }, title);
+  const form = element("form", {}, heading, content, errors, buttons);
   const dialog = element("dialog", { "aria-labelledby": "dialog-title" }, form);
   document.body.append(dialog);
   return new Promise((resolve) => {
@@ -72,7 +74,8 @@ export function askAndDo({ title, content, doing, isDangerous = false, act }) {
       resolve(done);
     });
     // A wrong value in a closed section would be reported where nobody sees it.
-    form.addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
+    const open = ({ target }) => target.closest("details")?.setAttribute("open", "");
+    form.addEventListener("invalid", open, true);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       confirm.disabled = true;
