@@ -33,7 +33,7 @@ class State(StrEnum):
     OTHER_REVISION = Reason.OTHER_REVISION.value
 
 
-_STATE_OF_REASON = {reason: State(reason.value) for reason in Reason}
+_STATE_OF_REASON = {reason: State(reason.value) for reason in Reason if reason is not Reason.REFRESH}
 #: The states in which an artifact is worth a look.
 NOT_UP_TO_DATE = frozenset(State) - {State.UP_TO_DATE}
 
