@@ -11,6 +11,7 @@ import pymongo
 from pymongo import ASCENDING
 from pymongo.database import Database
 
+from include.databases.bounded import MAX_TIME_MS
 from include.databases.cache_store import CacheStore
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.maintenance_store import MaintenanceStore
@@ -26,8 +27,6 @@ from include.planning.processing_graph import Release
 Document = dict[str, Any]
 Found = TypeVar("Found")
 
-#: For how long MongoDB may work on a query of a page.
-MAX_TIME_MS = 2_000
 #: Of a dataset with more entries or more pending jobs, neither are read: a page would have to wait too long.
 MAX_ENTRIES = 200_000
 MAX_JOBS = 200_000

@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 
-from include.databases.dataset_reader import MAX_TIME_MS
+from include.databases.bounded import MAX_TIME_MS
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.malformed import ANY_TEXT, is_number, is_text
 from include.planning.rules import FIRST_ERROR_STATUS

@@ -9,7 +9,8 @@ import pytest
 
 from dev.local_stack.documents import BLOCKAGES, CACHE, JOBS, new_job
 from include.databases import dataset_reader
-from include.databases.dataset_reader import MAX_TIME_MS, DatasetReader, Size
+from include.databases.bounded import MAX_TIME_MS
+from include.databases.dataset_reader import DatasetReader, Size
 from include.databases.error_messages import ErrorMessage
 from include.databases.proof_store import Proof
 from include.errors import DatasetError

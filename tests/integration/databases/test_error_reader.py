@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from dev.local_stack.documents import CACHE
-from include.databases.dataset_reader import MAX_TIME_MS
+from include.databases.bounded import MAX_TIME_MS
 from include.databases.error_messages import ErrorMessage
 from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, ErrorTotal, Place
 from include.planning.processing_graph import DEFAULT_RELEASE

@@ -1,7 +1,9 @@
 // The page of a dataset: its artifacts as matrices of which only the visible rows are drawn, and its buttons.
 
+import { trigger } from "./airflow.js";
 import { refresh } from "./console.js";
-import { start } from "./start.js";
+import { badge, element, notice } from "./dom.js";
+import { askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const ROW_PIXELS = 32;
 const ROWS_PER_REQUEST = 100;
@@ -12,19 +14,10 @@ const matrix = document.getElementById("matrix");
 const name = document.querySelector("h1").textContent;
 const signs = new Map(
   (matrix?.dataset.signs ?? "").split("|").map((each) => {
-    const [state, sign, badge] = each.split(":");
-    return [state, { sign, badge }];
+    const [state, sign, look] = each.split(":");
+    return [state, { sign, look }];
   }),
 );
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
 
 async function get(address, parameters) {
   const query = new URLSearchParams(parameters);
@@ -142,12 +135,12 @@ class Rows {
   }
 
   cell(row, column, state, { has_job }) {
-    const { sign, badge } = signs.get(state);
+    const { sign, look } = signs.get(state);
     const job = has_job[column] ? ", a job is pending" : "";
     const isActive = row === this.active.row && column === this.active.column;
     const cell = element("td", {
       role: "gridcell",
-      class: `state ${badge} ${state.replaceAll(" ", "-")}${job ? " has-job" : ""}`,
+      class: `state ${look} ${state.replaceAll(" ", "-")}${job ? " has-job" : ""}`,
       title: `${this.steps[column]}: ${state}${job}`,
       "aria-label": `${this.steps[column]}: ${state}${job}`,
       tabindex: isActive ? "0" : "-1",
@@ -252,8 +245,8 @@ async function showArtifact(kind, config, split, opener) {
 }
 
 function artifactText(found) {
-  const badge = element("span", { class: `badge ${found.badge}` }, `${found.sign} ${found.state}`);
-  const parts = [element("p", {}, badge, " ", found.why.join(" "))];
+  const state = badge(`${found.sign} ${found.state}`, found.badge);
+  const parts = [element("p", {}, state, " ", found.why.join(" "))];
   const message = found.message ?? {};
   if (message.text) {
     parts.push(element("pre", {}, message.text));
@@ -333,58 +326,36 @@ if (matrix) {
 // Actions
 
 const triggered = document.getElementById("triggered");
+const WATCHED_TIMES = 12;
+const WATCH_MILLISECONDS = 10_000;
 
-async function startAndWatch(dag, conf) {
-  if (await start(triggered, dag, conf)) {
-    watch();
+/** Say which run was triggered, if any was, or why none was, and show what the run changes. */
+async function start(triggering) {
+  try {
+    const run = await triggering;
+    if (run) {
+      triggered.replaceChildren(triggeredNotice(run));
+      watch(WATCHED_TIMES);
+    }
+  } catch (error) {
+    triggered.replaceChildren(notice(error));
   }
 }
 
-/** Show what the run changes, more often than usual, for two minutes. */
-function watch() {
-  let times = 0;
-  const timer = setInterval(() => {
-    times += 1;
-    if (times === 12) {
-      clearInterval(timer);
+/** Refresh the page some times, sooner than it does by itself. */
+function watch(times) {
+  setTimeout(async () => {
+    await refresh().catch(() => null); // The next one may succeed.
+    if (times > 1) {
+      watch(times - 1);
     }
-    refresh().catch(() => clearInterval(timer));
-  }, 10_000);
+  }, WATCH_MILLISECONDS);
 }
 
 document.getElementById("backfill").addEventListener("click", () => {
-  startAndWatch("backfill", { datasets: [name] });
+  start(trigger("backfill", { datasets: [name] }));
 });
 
-const dialog = document.getElementById("refresh");
-const form = dialog.querySelector("form");
-document.getElementById("open-refresh").addEventListener("click", () => dialog.showModal());
-form.elements.recreate.addEventListener("change", ({ target }) => {
-  form.querySelector(".steps").disabled = form.elements.with_children.disabled = target.checked;
-  const button = form.querySelector("[value=refresh]");
-  button.textContent = target.checked ? "Recreate" : "Refresh";
-  button.className = target.checked ? "danger" : "primary";
-});
-form.addEventListener("submit", (event) => {
-  if (event.submitter?.value !== "refresh") {
-    return;
-  }
-  const { with_children, priority, recreate, dry_run } = form.elements;
-  const boxes = [...form.querySelectorAll("[name=steps]:checked")];
-  const chosen = recreate.checked ? [] : boxes.map((box) => box.value);
-  if (!recreate.checked && chosen.length === 0) {
-    event.preventDefault();
-    const problem = form.querySelector(".notice");
-    problem.textContent = "Choose one step or more.";
-    problem.hidden = false;
-    return;
-  }
-  startAndWatch("refresh-datasets", {
-    datasets: [name],
-    steps: chosen,
-    with_children: with_children.checked && !recreate.checked,
-    priority: priority.value,
-    recreate: recreate.checked,
-    dry_run: dry_run.checked,
-  });
-});
+for (const button of document.querySelectorAll("button[data-ask]")) {
+  button.addEventListener("click", () => start(askAndTrigger(button.dataset.ask, { datasets: [name] })));
+}

@@ -14,12 +14,12 @@ from datasets_server.console.databases import Databases, open_databases
 from datasets_server.console.pages import ago, render, utc
 from datasets_server.hooks.hub import HubHook
 from include.console.dataset import DatasetView, HubView, ask_hub, no_waiting, read_dataset
-from include.console.matrix import MAX_ROWS, NOT_UP_TO_DATE, Artifact, Artifacts, Matrix, Row, State
+from include.console.matrix import MAX_ROWS, Artifact, Artifacts, Matrix, Row, State
 from include.databases.dataset_reader import DatasetReader
 from include.databases.error_messages import ErrorMessage
 from include.errors import ConfigurationError
-from include.planning.dataset_state import Entry, Job, Priority
-from include.planning.processing_graph import Level, Release
+from include.planning.dataset_state import Entry, Job
+from include.planning.processing_graph import Level
 
 router = APIRouter()
 
@@ -46,17 +46,14 @@ def show(request: Request, name: _Name = "") -> HTMLResponse:
     if not name:
         with open_databases():  # Say what is missing before a name is typed.
             return render(request, "dataset.html", current="dataset", view=None)
-    view, release = _view(name)
+    view = _view(name)
     return render(
         request,
         "dataset.html",
         current="dataset",
         view=view,
-        release=release,
         signs=SIGNS,
         levels=_LEVELS,
-        priorities=[priority.value for priority in Priority],
-        attention=[state.value for state in NOT_UP_TO_DATE],
     )
 
 
@@ -96,12 +93,11 @@ def artifact(
 
 
 @kept
-def _view(name: str) -> tuple[DatasetView, Release]:
+def _view(name: str) -> DatasetView:
     with open_databases() as databases:
-        view = read_dataset(
+        return read_dataset(
             _reader(databases), _ask_hub, databases.release, name, settings.CLOCK_TOLERANCE.read()
         )
-        return view, databases.release
 
 
 def _reader(databases: Databases) -> DatasetReader:
@@ -117,7 +113,7 @@ def _ask_hub(name: str) -> HubView:
 
 
 def _artifacts(name: str) -> Artifacts:
-    view, _ = _view(name.strip())
+    view = _view(name.strip())
     if view.artifacts is None:
         raise HTTPException(404, view.problem)
     return view.artifacts
