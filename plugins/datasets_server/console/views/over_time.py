@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from datasets_server.console.answers import kept
-from datasets_server.console.charts import Chart, Look, Series, Theme, time_series
+from datasets_server.console.charts import Chart, State, time_series
 from datasets_server.console.databases import open_databases
 from datasets_server.console.pages import render
 from include.console.over_time import SPANS, Line, Lines, OverTime, read_over_time
@@ -20,8 +20,8 @@ from include.databases.own_reader import OwnReader
 
 #: The page has the numbers of a chart as a table, of as many times at most.
 _ROWS = 60
-#: By the name of a line, the state whose color it has.
-_STATES: Mapping[str, str] = {
+#: By the name of a line, the state whose colour it has.
+_STATES: Mapping[str, State] = {
     "successful (2xx)": "ok",
     "errors (4xx)": "warn",
     "errors (5xx)": "bad",
@@ -48,11 +48,12 @@ class ChartOfPage:
     is_stacked: bool
     empty: str
 
-    def json(self, page: OverTime, look: Look) -> Chart:
+    def json(self, page: OverTime) -> Chart:
         """Return the chart."""
         lines = self.lines(page)
-        series = [Series(line.name, line.values, _STATES.get(line.name)) for line in lines.lines]
-        return time_series(lines.times, series, look, stacked=self.is_stacked)
+        series = {line.name: line.values for line in lines.lines}
+        states = {name: _STATES[name] for name in series if name in _STATES}
+        return time_series(lines.times, series, stacked=self.is_stacked, states=states)
 
 
 def _runs(value: str, name: str) -> Callable[[OverTime], Lines]:
@@ -100,9 +101,9 @@ def show(request: Request, span: SpanName = "7d") -> HTMLResponse:
 
 
 @router.get("/over-time/{name}")
-def chart(name: ChartName, span: SpanName, theme: Theme = "light", narrow: bool = False) -> JSONResponse:
+def chart(name: ChartName, span: SpanName) -> JSONResponse:
     """Return the JSON of a chart of the page."""
-    return JSONResponse(_BY_NAME[name].json(_over_time(span), Look(theme, narrow)))
+    return JSONResponse(_BY_NAME[name].json(_over_time(span)))
 
 
 @kept
