@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from include.console.now import Now
     from include.databases.own_reader import Record
 
-#: Growth that is noticed: by so many errors, and by such a share of those of yesterday and of all entries.
-_LEAST_ADDED = 10
-_LEAST_SHARE_ADDED = 0.1
+#: Growth that stands out is told from this share of all entries on.
 _LEAST_SHARE_OF_ENTRIES = 1 / 10_000
 #: From this share of all entries on, if they also have doubled, it is bad.
 _BAD_SHARE_OF_ENTRIES = 1 / 1_000
@@ -46,11 +44,15 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to know, and what to do about it."""
+    """Something to know, and what to do about it.
+
+    :param code: an error code that it is about: the page Errors shows it.
+    """
 
     level: Level
     text: str
     what_to_do: str
+    code: str | None = None
 
 
 def findings_of(now: Now) -> tuple[Finding, ...]:
@@ -89,10 +91,10 @@ def _waiting_runs(now: Now) -> Iterator[Finding]:
         if holder is None:
             continue
         in_a_row = record.waiting_in_a_row
-        runs = "A run" if in_a_row == 1 else f"{in_a_row:,} runs in a row"
+        runs, was = ("A run", "was") if in_a_row == 1 else (f"{in_a_row:,} runs in a row", "were")
         yield Finding(
             Level.WARN if in_a_row >= _WAITING_RUNS else Level.OK,
-            f"{runs} of {record.dag_id} had to wait or were skipped: the run {holder} is at work.",
+            f"{runs} of {record.dag_id} had to wait or {was} skipped: the run {holder} is at work.",
             "Nothing, if the log of that run shows progress. If it hangs, mark its running tasks as failed.",
         )
 
@@ -113,6 +115,7 @@ def _errors(now: Now) -> Iterator[Finding]:
             f"Errors of {_code(growth)} grew from {growth.before:,} to {growth.now:,} since"
             f" {_day_before(now.growth.since)}.",
             "The page Errors shows the datasets that have them, and their messages.",
+            growth.name,
         )
     if more := grown[_CODES_NAMED:]:
         text = f"Errors of {counted(len(more), 'further code')} grew, too."
@@ -120,9 +123,7 @@ def _errors(now: Now) -> Iterator[Finding]:
 
 
 def _is_noticed(growth: Growth, now: Now) -> bool:
-    return growth.added >= max(
-        _LEAST_ADDED, _LEAST_SHARE_OF_ENTRIES * now.counted_entries
-    ) and growth.added >= _LEAST_SHARE_ADDED * (growth.before or 0)
+    return growth.stands_out and growth.added >= _LEAST_SHARE_OF_ENTRIES * now.counted_entries
 
 
 def _level_of(growth: Growth, now: Now) -> Level:

@@ -16,6 +16,11 @@ BEFORE = timedelta(days=1)
 LONGEST_BEFORE = timedelta(days=2)
 
 
+#: Growth stands out by so many errors, if they are such a share of those of yesterday.
+_LEAST_ADDED = 10
+_LEAST_SHARE_ADDED = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class Growth:
     """How many errors have a code (None: no code) or are of a step, now and yesterday.
@@ -36,6 +41,11 @@ class Growth:
     def share(self) -> float | None:
         """How many there are more, as a share of those of yesterday; None if there were none."""
         return self.added / self.before if self.before else None
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether there are many more than yesterday."""
+        return self.added >= max(_LEAST_ADDED, _LEAST_SHARE_ADDED * (self.before or 0))
 
 
 @dataclass(frozen=True, slots=True)

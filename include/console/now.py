@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from include.console.findings import Finding, findings_of
-from include.console.growth import ErrorGrowth, read_growth
+from include.console.growth import ErrorGrowth, Growth, read_growth
 from include.databases.cache_reader import CacheReader, EntryTotal, RunsLeft, dataset_count
 from include.databases.own_reader import ENTRIES, JOBS, Holder, OwnReader, Record, Removals
 from include.databases.proof_store import Look
@@ -75,16 +75,23 @@ class StepEntries:
 class ErrorCode:
     """The entries with an error code (None: errors without a code).
 
-    :param before: how many there were yesterday; None if that is not known.
     :param max_failed_runs: an error that has failed so often is no longer retried; None if it never is.
     :param runs_left: how many may still be retried; None if it never is, or that is not known.
     """
 
-    code: str | None
-    entries: int
-    before: int | None
+    growth: Growth
     max_failed_runs: int | None
     runs_left: RunsLeft | None
+
+    @property
+    def code(self) -> str | None:
+        """The code."""
+        return self.growth.name
+
+    @property
+    def entries(self) -> int:
+        """How many there are."""
+        return self.growth.now
 
     @property
     def is_retried(self) -> bool:
@@ -155,6 +162,11 @@ class Now:
         return sum(step.total for step in self.steps)
 
     @property
+    def statuses(self) -> list[int]:
+        """The HTTP statuses that entries have, the lowest first."""
+        return sorted({status for step in self.steps for status, total in step.by_status.items() if total})
+
+    @property
     def waiting_jobs(self) -> int:
         """The number of waiting jobs of datasets that are not rate-limited."""
         return sum(step.waiting for step in self.jobs)
@@ -192,7 +204,7 @@ def read_now(
         entries=cache.entry_count(),
         datasets=datasets,
         steps=_steps(totals, release),
-        errors=_errors(totals, growth, cache, release),
+        errors=_errors(growth, cache, release),
         growth=growth,
         jobs=_jobs(queue.totals(), release),
         worker_sizes=queue.by_worker_size(),
@@ -234,30 +246,18 @@ def _in_order(steps: Mapping[str, object], release: Release) -> list[str]:
     return [*known, *sorted(steps.keys() - known)]
 
 
-def _errors(
-    totals: Sequence[EntryTotal], growth: ErrorGrowth, cache: CacheReader, release: Release
-) -> tuple[ErrorCode, ...]:
-    before = {each.name: each.before for each in growth.codes}
-    entries: Counter[str | None] = Counter()
-    for total in totals:
-        if total.is_error and total.total:
-            entries[total.error_code] += total.total
-    retried = [code for code, _ in entries.most_common() if code in release.max_failed_runs]
-    runs_left = {
-        code: cache.runs_left(code, release.max_failed_runs[code])
-        for code in retried[:_CODES_LOOKED_AT]
-        if code is not None
-    }
-    return tuple(
-        ErrorCode(
-            code,
-            number,
-            before.get(code),
-            release.max_failed_runs.get(code) if code is not None else None,
-            runs_left.get(code) if code is not None else None,
-        )
-        for code, number in entries.most_common()
-    )
+def _errors(growth: ErrorGrowth, cache: CacheReader, release: Release) -> tuple[ErrorCode, ...]:
+    present = sorted((each for each in growth.codes if each.now), key=lambda each: -each.now)
+    maxima = [release.max_failed_runs.get(each.name or "") for each in present]
+    looked_at = _CODES_LOOKED_AT
+    errors = []
+    for each, maximum in zip(present, maxima, strict=True):
+        runs_left = None
+        if maximum is not None and each.name is not None and looked_at:
+            runs_left = cache.runs_left(each.name, maximum)
+            looked_at -= 1
+        errors.append(ErrorCode(each, maximum, runs_left))
+    return tuple(errors)
 
 
 def _jobs(totals: Sequence[JobTotal], release: Release) -> tuple[StepJobs, ...]:

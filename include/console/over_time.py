@@ -22,7 +22,6 @@ SPANS: Mapping[str, timedelta] = {
     "30d": timedelta(days=30),
     "90d": timedelta(days=90),
 }
-DEFAULT_SPAN = "7d"
 #: The most frequent error codes have a line of their own, and so have those that grew most since yesterday.
 _FREQUENT_CODES = 5
 _GROWING_CODES = 3
@@ -103,7 +102,7 @@ class OverTime:
     growth: ErrorGrowth
 
 
-def read_over_time(cache: CacheReader, own: OwnReader, now: datetime, span: str = DEFAULT_SPAN) -> OverTime:
+def read_over_time(cache: CacheReader, own: OwnReader, now: datetime, span: str) -> OverTime:
     """Read what the page shows, with bounded reads.
 
     :param span: one of ``SPANS``.

@@ -101,9 +101,14 @@ def test_error_codes_tell_whether_they_are_retried_and_how_many_have_runs_left(w
 
     never, retried, without_code = world.read_now().errors
 
-    assert (never.code, never.entries, never.before, never.is_retried) == ("Never", 5, 0, False)
+    assert (never.code, never.entries, never.growth.before, never.is_retried) == ("Never", 5, 0, False)
     assert never.runs_left is None
-    assert (retried.code, retried.entries, retried.before, retried.max_failed_runs) == (code, 3, 1, maximum)
+    assert (retried.code, retried.entries, retried.growth.before, retried.max_failed_runs) == (
+        code,
+        3,
+        1,
+        maximum,
+    )
     assert retried.runs_left == RunsLeft(entries=1, looked_at=3, is_all=True)
     assert (without_code.code, without_code.entries, without_code.is_retried) == (None, 1, False)
 
