@@ -33,15 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
     """Gives the tests of some folders to one worker each, and all others to the next free worker.
 
-    The end-to-end tests start an Airflow each, which those of a file share. The tests of the DAGs share the
-    Airflow of their process, which takes as long to start as many of them do to run, and the tests of faults
-    share their servers. The tests of date ranges share a large cache.
+    The end-to-end tests start an Airflow each, which those of a file, or of the console, share. The tests of
+    the DAGs share the Airflow of their process, which takes as long to start as many of them do to run, and
+    the tests of faults share their servers. The tests of date ranges share a large cache.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         first = nodeid.removeprefix("tests/").partition("/")[0]
         if first == "e2e":
-            return "e2e alone" if "test_distributed" in nodeid else "e2e"
+            alone = [name for name in ("test_distributed", "test_console") if name in nodeid]
+            return f"e2e {alone}"
         if first == "dags":
             return "dags of backfill" if "test_backfill_dag" in nodeid else "dags"
         if "test_date_ranges" in nodeid:

@@ -24,6 +24,8 @@ from dev.local_stack.worker_name import WORKER_NAME, worker_name
 from include.errors import ServiceError
 
 USER = "admin"
+#: Who may look at everything, but do nothing.
+VIEWER = "viewer"
 #: For runs during which nobody changes the DAGs: by default, Airflow parses them every 30 seconds.
 PARSE_ONCE: Mapping[str, str] = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
 
@@ -43,7 +45,7 @@ _POLL_SECONDS = 0.5
 
 
 class AirflowServer(Server):
-    """Airflow at ``url``, with the administrator ``USER`` and ``password``.
+    """Airflow at ``url``, with the administrator ``USER`` and the user ``VIEWER``, both with ``password``.
 
     It has the DAGs of this project, with their schedules off. Each process logs to a file in ``log_folder``,
     tasks log to ``task_log_folder``. By default, its database is a file, and its scheduler runs the tasks;
@@ -118,7 +120,7 @@ class AirflowServer(Server):
             "CORE__PARALLELISM": str(_TASKS_AT_ONCE),
             "CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
             # While one process writes, the others wait. On a busy machine, the default timeout is too short.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db?timeout=60",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
@@ -138,7 +140,9 @@ class AirflowServer(Server):
         :raises ServiceError: if the command fails.
         """
         self._folder.mkdir(parents=True)
-        self._password_file.write_text(json.dumps({USER: self.password}), encoding="utf-8")
+        self._password_file.write_text(
+            json.dumps(dict.fromkeys((USER, VIEWER), self.password)), encoding="utf-8"
+        )
         self.run_command("db", "migrate")
 
     def run_command(self, *arguments: str) -> None:

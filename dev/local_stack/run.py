@@ -100,8 +100,8 @@ class Services:
             self.hub.load(fill(*databases, self.assets, self.s3.client(), BUCKET, load_release()))
         fill_directories(self.storage)
 
-    def let_something_happen(self, api: AirflowApi) -> None:
-        """Give the console something to show, and let a run wait for an approval."""
+    def let_something_happen(self) -> None:
+        """Give the console something to show."""
         with MongoClient[dict[str, Any]](self.mongod.uri) as client:
             databases = {
                 "cache": client[CACHE_DATABASE],
@@ -109,7 +109,10 @@ class Services:
                 "own": client[MAINTENANCE_DATABASE],
             }
             sample_incident.happen(databases, self.hub.state, load_release())
-        api.trigger(BACKFILL.id, datasets=list(sample_incident.LOST), removal_limit=0)
+
+    def let_a_run_wait(self, api: AirflowApi) -> str:
+        """Let a backfill ask whether it may remove datasets, and return its id."""
+        return api.trigger(BACKFILL.id, datasets=list(sample_incident.LOST), removal_limit=0)
 
     def introduce(self, api: AirflowApi) -> None:
         """Create the Connections, the Variables and the pool for these services."""
@@ -163,8 +166,11 @@ def start_services(data: Path, stack: ExitStack) -> Services:
     return services
 
 
-def _start_all(data: Path, port: int, stack: ExitStack, *, once: bool) -> tuple[AirflowServer, Services]:
-    """Start everything. Airflow creates its database, the slowest step, in parallel."""
+def start_all(data: Path, port: int, stack: ExitStack, *, once: bool) -> tuple[AirflowServer, Services]:
+    """Start everything. Airflow creates its database, the slowest step, in parallel.
+
+    :param once: nobody changes the DAGs meanwhile.
+    """
     environment = PARSE_ONCE if once else None
     airflow = AirflowServer(data / "airflow", log_folder=data / "logs", port=port, environment=environment)
     with ThreadPoolExecutor(1) as pool:
@@ -190,7 +196,7 @@ def run(data: Path, port: int, *, once: bool) -> bool:
     """
     find_mongod()
     with fresh_folder(data, "airflow", "assets", "mongod", "storage"), ExitStack() as stack:
-        airflow, services = _start_all(data, claim(port, "Airflow's UI"), stack, once=once)
+        airflow, services = start_all(data, claim(port, "Airflow's UI"), stack, once=once)
         with airflow.api() as api:
             with step("Connections and Variables created"):
                 services.introduce(api)
@@ -199,7 +205,8 @@ def run(data: Path, port: int, *, once: bool) -> bool:
             console.print(f"The logs of the tasks are in {airflow.task_log_folder}.", soft_wrap=True)
             if not once:
                 with step("Something happened: look at the console"):
-                    services.let_something_happen(api)
+                    services.let_something_happen()
+                    services.let_a_run_wait(api)
         if not once:
             _show_addresses(airflow, services)
         while not once:

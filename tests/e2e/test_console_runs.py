@@ -68,7 +68,7 @@ def test_a_run_that_is_triggered_shows_what_it_did(open_tab: Callable[[str], Fra
 def test_a_run_is_repeated_with_its_parameters(
     open_tab: Callable[[str], FrameLocator], airflow_api: AirflowApi
 ) -> None:
-    parameters = {"dry_run": True, "datasets": ["squad", "user/*"], "removal_limit": 7}
+    parameters: dict[str, Any] = {"dry_run": True, "datasets": ["squad", "user/*"], "removal_limit": 7}
     run_id = airflow_api.trigger(BACKFILL.id, **parameters)
     for _ in airflow_api.while_running(BACKFILL.id, run_id, timeout=RUN_MILLISECONDS / 1000):
         pass
