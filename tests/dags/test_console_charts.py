@@ -24,8 +24,8 @@ def test_a_time_without_a_count_stays_a_gap() -> None:
 
 
 def test_a_single_count_is_seen_as_a_point() -> None:
-    assert charts.time_series(TIMES[:1], {"errors": [1]}, stacked=True)["layer"][0]["mark"]["point"]
-    assert not charts.time_series(TIMES, {"errors": [1, 2, 3]}, stacked=True)["layer"][0]["mark"]["point"]
+    assert charts.time_series(TIMES[:1], {"errors": [1]}, shape="area")["layer"][0]["mark"]["point"]
+    assert "point" not in charts.time_series(TIMES, {"errors": [1, 2, 3]}, shape="area")["layer"][0]["mark"]
 
 
 def test_a_name_is_never_the_path_of_a_field() -> None:

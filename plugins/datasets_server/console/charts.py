@@ -21,6 +21,7 @@ from fastapi import APIRouter, Response
 
 Chart = dict[str, Any]
 State = Literal["ok", "warn", "bad", "retry", "info", "neutral"]
+Shape = Literal["line", "area", "bar"]
 
 #: Where the browser loads the library from. Each version has its own address, so it may be kept for ever.
 LIBRARY = f"vendor/vega-{version('vl-convert-python')}.js"
@@ -28,6 +29,11 @@ LIBRARY = f"vendor/vega-{version('vl-convert-python')}.js"
 _BUNDLE = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle('export { vegaEmbed };'))"
 _LONGEST_BUNDLE_SECONDS = 60
 _PALETTE = 8
+_MARKS: Mapping[Shape, Chart] = {
+    "line": {"strokeWidth": 2},
+    "area": {"fillOpacity": 0.85, "line": {"strokeWidth": 1}},
+    "bar": {"width": 6},
+}
 _WHOLE = ",.0f"
 _HOUR_OR_DAY = (
     "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) > 0 ? '%H:%M' : '%d %b')"
@@ -43,14 +49,20 @@ _bundling = threading.Lock()
 def chart_assets() -> APIRouter:
     """Return the route of the library."""
     router = APIRouter()
+    # Whoever opens the first page does not wait for it.
+    threading.Thread(target=_library_once, daemon=True).start()
 
     @router.get(f"/{LIBRARY}", include_in_schema=False)
     def library() -> Response:
         headers = {"Content-Encoding": "gzip", "Cache-Control": "public, max-age=31536000, immutable"}
-        with _bundling:  # The first readers of a new server wait for one bundle.
-            return Response(_library(), media_type="text/javascript", headers=headers)
+        return Response(_library_once(), media_type="text/javascript", headers=headers)
 
     return router
+
+
+def _library_once() -> bytes:
+    with _bundling:  # The first readers of a new server wait for one bundle.
+        return _library()
 
 
 @cache
@@ -66,14 +78,15 @@ def time_series(
     times: Sequence[datetime],
     series: Mapping[str, Sequence[float | None]],
     *,
-    stacked: bool = False,
+    shape: Shape = "line",
     states: Mapping[str, State] | None = None,
 ) -> Chart:
-    """Return lines or stacked areas over time.
+    """Return lines, bars or stacked areas over time.
 
     :param times: when the values were counted; their time zone must be known
     :param series: name → its value at each time; ``None`` leaves a gap
-    :param stacked: areas on top of each other, the first one at the bottom
+    :param shape: ``area`` for areas on top of each other, the first one at the bottom; ``bar`` for values
+        that belong to a moment, not to the time between
     :param states: name → the state whose colour it has; the others take colours in their order
     """
     at = [int(time.timestamp() * 1000) for time in times]
@@ -82,17 +95,14 @@ def time_series(
         for order, (name, values) in enumerate(series.items())
         for time, value in zip(at, values, strict=True)
     ]
-    # A single count would be an area without width.
-    mark = {
-        "type": "area" if stacked else "line",
-        "point": {"size": 60} if len(times) == 1 else False,
-        "aria": False,
-    }
-    shape: Chart = {
+    mark: Chart = {"type": shape, "aria": False} | _MARKS[shape]
+    if len(times) == 1 and shape != "bar":
+        mark["point"] = {"size": 60}  # A single count would be an area without width.
+    values: Chart = {
         "data": {"values": rows},
-        "mark": mark | ({"fillOpacity": 0.85, "line": {"strokeWidth": 1}} if stacked else {"strokeWidth": 2}),
+        "mark": mark,
         "encoding": {
-            "y": _amount("value") | {"stack": "zero" if stacked else None},
+            "y": _amount("value") | {"stack": "zero" if shape == "area" else None},
             "color": _color(series, states),
             "order": {"field": "order"},
         },
@@ -104,7 +114,7 @@ def time_series(
         "labelExpr": _HOUR_OR_DAY,
         "labelOverlap": True,
     }
-    layers = [shape, _reading_line(at, series)]
+    layers = [values, _reading_line(at, series)]
     return _chart({"layer": layers, "encoding": {"x": x | {"axis": axis}}, "height": _HEIGHT}, empty=not rows)
 
 

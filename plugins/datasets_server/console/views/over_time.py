@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from datasets_server.console.answers import kept
-from datasets_server.console.charts import Chart, State, time_series
+from datasets_server.console.charts import Chart, Shape, State, time_series
 from datasets_server.console.databases import open_databases
 from datasets_server.console.pages import render
 from include.console.over_time import SPANS, Line, Lines, OverTime, read_over_time
@@ -38,14 +38,14 @@ class ChartOfPage:
     """A chart of the page.
 
     :param name: the last part of its address.
-    :param lines: returns what it shows.
+    :param lines: returns what it shows, in this shape.
     :param empty: what to do if it shows nothing.
     """
 
     name: str
     title: str
     lines: Callable[[OverTime], Lines]
-    is_stacked: bool
+    shape: Shape
     empty: str
 
     def json(self, page: OverTime) -> Chart:
@@ -53,7 +53,7 @@ class ChartOfPage:
         lines = self.lines(page)
         series = {line.name: line.values for line in lines.lines}
         states = {name: _STATES[name] for name in series if name in _STATES}
-        return time_series(lines.times, series, stacked=self.is_stacked, states=states)
+        return time_series(lines.times, series, shape=self.shape, states=states)
 
 
 def _runs(value: str, name: str) -> Callable[[OverTime], Lines]:
@@ -71,18 +71,20 @@ _NO_ENTRIES = "The action collect-cache-metrics adds to them."
 _NO_JOBS = "The action collect-queue-metrics adds to them."
 _NO_RUNS = "Runs of backfill that change something add to them."
 CHARTS = (
-    ChartOfPage("entries", "Cache entries by status", lambda page: page.entries_by_status, True, _NO_ENTRIES),
-    ChartOfPage("errors", "Errors by code", lambda page: page.errors_by_code, False, _NO_ENTRIES),
-    ChartOfPage("jobs", "Jobs by status", lambda page: page.jobs_by_status, True, _NO_JOBS),
-    ChartOfPage("sizes", "Jobs by worker size", lambda page: page.jobs_by_worker_size, True, _NO_JOBS),
     ChartOfPage(
-        "created", "Jobs created by each run", _runs("jobs_created", "jobs created"), False, _NO_RUNS
+        "entries", "Cache entries by status", lambda page: page.entries_by_status, "area", _NO_ENTRIES
+    ),
+    ChartOfPage("errors", "Errors by code", lambda page: page.errors_by_code, "line", _NO_ENTRIES),
+    ChartOfPage("jobs", "Jobs by status", lambda page: page.jobs_by_status, "area", _NO_JOBS),
+    ChartOfPage("sizes", "Jobs by worker size", lambda page: page.jobs_by_worker_size, "area", _NO_JOBS),
+    ChartOfPage(
+        "created", "Jobs created by each run", _runs("jobs_created", "jobs created"), "bar", _NO_RUNS
     ),
     ChartOfPage(
         "removed",
         "Datasets removed by each run",
         _runs("datasets_removed", "datasets removed"),
-        False,
+        "bar",
         _NO_RUNS,
     ),
 )
