@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from include.console.words import counted, duration
-from include.databases.run_reports import Outcome
 
 if TYPE_CHECKING:
     from include.console.growth import Growth
@@ -57,7 +56,7 @@ class Finding:
 
 def findings_of(now: Now) -> tuple[Finding, ...]:
     """Return the findings, the worst first."""
-    looks = (_backfill, _failed_runs, _waiting_runs, _errors, _queue, _blockages, _removals, _counts)
+    looks = (_backfill, _failed_datasets, _waiting_runs, _errors, _queue, _blockages, _removals, _counts)
     found = [finding for look in looks for finding in look(now)]
     ranks = {level: rank for rank, level in enumerate(Level)}
     return tuple(sorted(found, key=lambda finding: ranks[finding.level]))
@@ -74,14 +73,11 @@ def _backfill(now: Now) -> Iterator[Finding]:
         yield Finding(Level.BAD, text, what_to_do)
 
 
-def _failed_runs(now: Now) -> Iterator[Finding]:
+def _failed_datasets(now: Now) -> Iterator[Finding]:
     for action, report in now.last_reports.items():
-        failed = report.figure("datasets", "failed")
-        if report.outcome is Outcome.FAILED:
-            text = f"The last run of {action}, which ended {duration(now.at - report.ended_at)} ago, failed."
-            yield Finding(Level.BAD, text, "The log of its task report says why. Clear its failed tasks.")
-        elif failed:
-            text = f"{counted(failed, 'dataset')} failed in the last run of {action}."
+        if failed := report.figure("datasets", "failed"):
+            ago = duration(now.at - report.ended_at)
+            text = f"{counted(failed, 'dataset')} failed in the last run of {action}, which ended {ago} ago."
             yield Finding(Level.WARN, text, "Its report has the first errors. The next run tries again.")
 
 
