@@ -128,8 +128,9 @@ class Rows {
   }
 
   drawnRow(index, row) {
-    const place = row ? placeText(row) : "…";
-    const head = element("th", { scope: "row", class: "place", title: place }, element("bdi", {}, place));
+    const parts = row ? [row.config, row.split].filter((part) => part !== null) : ["…"];
+    const shown = parts.length > 0 ? parts : [name];
+    const head = element("th", { scope: "row", class: "place", title: shown.join(" / ") }, joined(shown, " / "));
     const cells = (row?.states ?? []).map((state, column) => this.cell(index, column, state, row));
     return element("tr", { "aria-rowindex": index + 2 }, head, ...cells, element("td", { class: "rest" }));
   }
@@ -211,8 +212,9 @@ class Rows {
   }
 }
 
-function placeText({ config, split }) {
-  return [config, split].filter((part) => part !== null).join(" / ") || name;
+/** Join parts of a name so that none turns the direction of the others; one that is empty is seen. */
+function joined(parts, separator = " · ") {
+  return parts.flatMap((part, index) => [index > 0 ? separator : null, element("bdi", {}, part || '""')]);
 }
 
 function clamp(number, last) {
@@ -234,7 +236,8 @@ async function showArtifact(kind, config, split, opener) {
   returnFocus = opener;
   const title = document.getElementById("artifact-title");
   const text = document.getElementById("artifact-text");
-  title.textContent = [kind, config, split].filter((part) => part !== null && part !== undefined).join(" · ");
+  const parts = [kind, config, split].filter((part) => part !== null && part !== undefined);
+  title.replaceChildren(...joined(parts).filter((part) => part !== null));
   try {
     text.replaceChildren(...artifactText(await get("dataset/artifact", key)));
   } catch (error) {
@@ -256,8 +259,8 @@ function artifactText(found) {
     parts.push(element("p", { class: "name" }, `Caused by ${cause}`));
   }
   if (message.copied_from) {
-    const parent = message.copied_from.filter((part) => part !== null).join(" · ");
-    parts.push(element("p", { class: "name" }, `The error is that of ${parent}.`));
+    const parent = message.copied_from.filter((part) => part !== null);
+    parts.push(element("p", { class: "name" }, "The error is that of ", joined(parent), "."));
   }
   parts.push(...found.jobs.map((job) => element("p", { class: "name" }, `• ${job}`)));
   const facts = Object.entries(found.facts).flatMap(([fact, value]) => [
