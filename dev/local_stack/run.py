@@ -201,12 +201,12 @@ def run(data: Path, port: int, *, once: bool) -> bool:
             with step("Connections and Variables created"):
                 services.introduce(api)
             outcomes = [run_action(api, dag_id, view) for dag_id, view in VIEWS.items()]
-        if not all(outcomes):
-            console.print(f"The logs of the tasks are in {airflow.task_log_folder}.", soft_wrap=True)
             if not once:
                 with step("Something happened: look at the console"):
                     services.let_something_happen()
                     services.let_a_run_wait(api)
+        if not all(outcomes):
+            console.print(f"The logs of the tasks are in {airflow.task_log_folder}.", soft_wrap=True)
         if not once:
             _show_addresses(airflow, services)
         while not once:
