@@ -19,7 +19,7 @@ export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
-run check test lint types unit-tests all-tests test-faults test-distributed bench format docs import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
+run check test lint types unit-tests all-tests test-faults test-distributed bench format docs pictures import-env: private export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 export PIP_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/$(LOCAL)/cache/uv
@@ -105,6 +105,10 @@ format: $(READY) ## Format the code, and fix what the linter can fix
 .PHONY: docs
 docs: $(READY) ## Write the tables of README.md and docs/actions.md from the DAGs
 	@python -m dev.docs
+
+.PHONY: pictures
+pictures: $(READY) ## Take the pictures of docs/images anew (needs Chromium)
+	@python -m dev.pictures
 
 .PHONY: setup
 setup: $(READY) ## Install the pinned packages into .venv (the other targets do this too)

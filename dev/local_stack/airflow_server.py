@@ -58,6 +58,7 @@ class AirflowServer(Server):
         *,
         log_folder: Path,
         port: int | None = None,
+        prefix: str = "",
         workers: Sequence[str] = (),
         triggerer: bool = True,
         environment: Mapping[str, str] | None = None,
@@ -66,12 +67,13 @@ class AirflowServer(Server):
 
         :param folder: for its database and the logs of tasks; it must be empty or not exist.
         :param port: the port of the UI and the API; by default a free one.
+        :param prefix: the path at which all addresses begin, such as ``/airflow``.
         :param workers: the names of Celery workers to start. They become the hostnames of tasks.
         :param triggerer: whether to start the triggerer, which tasks need to wait for another run.
         :param environment: additional environment variables; they override the default ones.
         """
         port = port or free_port()
-        self.url = f"http://{HOST}:{port}"
+        self.url = f"http://{HOST}:{port}{prefix}"
         self.password = secrets.token_hex(4)
         self.log_folder = log_folder
         self.task_log_folder = folder / "logs"
