@@ -338,6 +338,11 @@ class AirflowApi:
         tries: list[dict[str, Any]] = self._get(path)["task_instances"]
         return sorted(tries, key=lambda each: int(each["try_number"]))
 
+    def event_logs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return what users did to a DAG, from the audit log: each has an ``owner`` and an ``event``."""
+        logs: list[dict[str, Any]] = self._get(f"/eventLogs?dag_id={dag_id}&limit=100")["event_logs"]
+        return logs
+
     def result(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
         """Return the value that a task returned, None if it has not returned."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
