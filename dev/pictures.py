@@ -77,11 +77,11 @@ def _picture_airflow(browser: Browser, airflow: AirflowServer, api: AirflowApi) 
     task = f"dags/{BACKFILL.id}/runs/{run['dag_run_id']}/tasks/report"
     with _logged_in(browser, airflow, "light", _AIRFLOWS_WIDTH) as context:
         page = context.new_page()
-        page.add_init_script(f"localStorage.setItem('dag_view-{BACKFILL.id}', 'graph')")
+        page.add_init_script("""localStorage.setItem('default_dag_view', '"graph"')""")
         _show(page, f"{airflow.url}/dags/{BACKFILL.id}", 500)
         page.screenshot(path=IMAGES / "dag-graph.png")
         page = context.new_page()
-        page.add_init_script(f"localStorage.setItem('dag_view-{BACKFILL.id}', 'grid')")
+        page.add_init_script("""localStorage.setItem('default_dag_view', '"grid"')""")
         _show(page, f"{airflow.url}/{task}", 820)
         page.screenshot(path=IMAGES / "finished-run.png")
 

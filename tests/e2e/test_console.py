@@ -100,7 +100,7 @@ def test_the_theme_follows_airflows_switch(console: Page) -> None:
 
 def choose_theme(page: Page, theme: str) -> None:
     page.get_by_role("button", name="User").click()
-    page.get_by_role("menuitem", name=re.compile("Appearance")).hover()
+    page.get_by_role("menuitem", name="Appearance").click()
     page.get_by_role("menuitemradio", name=re.compile(theme, re.IGNORECASE)).click()
 
 
