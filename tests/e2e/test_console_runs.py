@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, expect
 
-from datasets_server.actions import BACKFILL, COLLECT_QUEUE_METRICS, RESTORE_DATASETS, SKIP
+from datasets_server.actions import BACKFILL, COLLECT_QUEUE_METRICS, POST_MESSAGES, RESTORE_DATASETS, SKIP
 from dev.local_stack.airflow_server import USER, AirflowApi
 
 RUN_MILLISECONDS = 120_000
@@ -78,13 +78,32 @@ def test_a_run_is_repeated_with_its_parameters(
     expect(run).to_contain_text("Would have done:")
 
     run.get_by_role("button", name="Run again").click()
-    expect(frame.get_by_label("Datasets", exact=True)).to_have_value("squad\nuser/*")
-    expect(frame.get_by_label("Dry run")).to_be_checked()
+    dialog = frame.get_by_role("dialog")
+    expect(dialog.get_by_label("Datasets", exact=True)).to_have_value("squad\nuser/*")
+    expect(dialog.get_by_label("Dry run")).to_be_checked()
     trigger(frame, BACKFILL.id)
 
     again = newest(airflow_api, BACKFILL.id)
     assert again["dag_run_id"] != run_id
     assert again["conf"] == parameters
+
+
+def test_a_range_of_dates_gets_a_run_for_each_interval(
+    open_tab: Callable[[str], FrameLocator], airflow_api: AirflowApi
+) -> None:
+    frame = open_tab("Runs")
+
+    frame.get_by_role("button", name=f"Backfill {POST_MESSAGES.id} by date range").click()
+    dialog = frame.get_by_role("dialog", name=f"Backfill {POST_MESSAGES.id} by date range")
+    dialog.get_by_label("From (UTC)").fill("2026-03-02T00:00:00")
+    dialog.get_by_label("To (UTC)").fill("2026-03-03T23:00:00")
+    dialog.get_by_label("Dry run").check()
+    dialog.get_by_role("button", name="Create the runs").click()
+
+    expect(frame.get_by_text(f"The runs of {POST_MESSAGES.id} were created")).to_be_visible()
+    runs = airflow_api.runs(POST_MESSAGES.id, "backfill")
+    assert [run["data_interval_start"][:10] for run in runs] == ["2026-03-02", "2026-03-03"]
+    assert all(run["conf"] == {"dry_run": True} for run in runs)
 
 
 def test_a_person_answers_the_question_of_a_run(
@@ -137,7 +156,7 @@ def test_parameters_of_a_run_are_never_markup(
     expect(run.locator("pre")).to_contain_text(HOSTILE)
     run.get_by_role("button", name="Run again").click()
 
-    expect(frame.get_by_label("Datasets", exact=True)).to_have_value(HOSTILE)
+    expect(frame.get_by_role("dialog").get_by_label("Datasets", exact=True)).to_have_value(HOSTILE)
     assert frame.locator("img").count() == 0
     assert "harmed" not in console.title()
 

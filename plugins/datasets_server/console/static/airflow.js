@@ -122,16 +122,21 @@ export function runOf(dagId, runId) {
 }
 
 /**
- * Return the last good run of each DAG: it succeeded, and was no dry run.
- * @param {string[]} dagIds
- * @returns {Promise<Map<string, Run>>} without the DAGs that have none among their last runs
+ * Return the last run of a DAG, and the last good one: it succeeded, was no dry run, and if the DAG has a
+ * schedule, did not only take some datasets.
+ * @param {Dag} dag
+ * @returns {Promise<{last: ?Run, good: ?Run}>} `good` is looked for among the last few runs that succeeded
  */
-export async function lastGoodRuns(dagIds) {
-  const found = await Promise.all(dagIds.map(async (dagId) => {
-    const { runs } = await listRuns([dagId], 5, { states: ["success"] });
-    return [dagId, runs.find((run) => !run.conf?.dry_run)];
-  }));
-  return new Map(found.filter(([, run]) => run));
+export async function lastRuns({ dag_id: dagId, timetable_summary: schedule }) {
+  const isOfAll = ({ conf }) => !conf?.dry_run && !(schedule && conf?.datasets?.length);
+  const isGood = (run) => run.state === "success" && isOfAll(run);
+  const few = 10;
+  const { runs, total } = await listRuns([dagId], few);
+  let good = runs.find(isGood);
+  if (!good && total > few) {
+    good = (await listRuns([dagId], few, { states: ["success"] })).runs.find(isGood);
+  }
+  return { last: runs[0], good };
 }
 
 /**

@@ -1,6 +1,6 @@
 // What the page "Now" asks Airflow: the questions that wait for a person, and whether maintenance runs.
 
-import { dagPage, lastGoodRuns, listDags, listRuns, logPage, progressOf, runPage, xcom } from "./airflow.js";
+import { dagPage, lastRuns, listDags, listRuns, logPage, progressOf, runPage, xcom } from "./airflow.js";
 import { showApprovals } from "./approvals.js";
 import {
   airflowLink,
@@ -39,13 +39,8 @@ const STATES = { success: ["✓ ", "ok"], failed: ["✗ ", "bad"], running: ["�
  */
 
 /** @param {Dag[]} dags @returns {Promise<Health[]>} */
-async function healthOf(dags) {
-  const ids = dags.map((dag) => dag.dag_id);
-  const [good, last] = await Promise.all([
-    lastGoodRuns(ids),
-    Promise.all(ids.map(async (id) => (await listRuns([id], 1)).runs[0])),
-  ]);
-  return dags.map((dag, index) => ({ dag, last: last[index], good: good.get(dag.dag_id) }));
+function healthOf(dags) {
+  return Promise.all(dags.map(async (dag) => ({ dag, ...(await lastRuns(dag)) })));
 }
 
 // What is wrong
@@ -135,7 +130,7 @@ async function lastReport(health, dagId) {
 
 // As elements
 
-async function showLastRuns(place, dags) {
+async function showMaintenance(place, dags) {
   const health = await healthOf(dags);
   const problems = (await problemsOf(health)).map((problem) => element("li", {}, problem));
   const stuck = problems.length ? [notice(element("ul", {}, problems), "warn")] : [];
@@ -157,8 +152,9 @@ function row({ dag, last, good }, names) {
   const name = element("th", { scope: "row" }, element("a", { href: address }, dag.dag_id));
   const cells = [good ? ended(good) : "none", last ? state(last) : "none", next(dag)];
   // On a phone, each cell says its column.
-  const cellOf = (cell, index) => element("td", { "data-column": names[index + 1] }, element("span", {}, cell));
-  return element("tr", {}, name, cells.map(cellOf));
+  const attributes = (index) => ({ "data-column": names[index + 1] });
+  const columns = cells.map((cell, index) => element("td", attributes(index), element("span", {}, cell)));
+  return element("tr", {}, name, columns);
 }
 
 function ended(run) {
@@ -184,17 +180,17 @@ function next(dag) {
 // Both parts of the page
 
 const approvals = document.querySelector("[data-airflow-approvals]");
-const lastRuns = document.querySelector("[data-airflow-last-runs]");
+const maintenance = document.querySelector("[data-airflow-last-runs]");
 
 async function update() {
   if (!document.hidden) {
     try {
       const dags = await listDags();
       const dagIds = dags.map((dag) => dag.dag_id);
-      await Promise.all([showApprovals(approvals, dagIds), showLastRuns(lastRuns, dags)]);
+      await Promise.all([showApprovals(approvals, dagIds), showMaintenance(maintenance, dags)]);
       refreshTimes();
     } catch (error) {
-      lastRuns.replaceChildren(notice(error));
+      maintenance.replaceChildren(notice(error));
     }
   }
   setTimeout(update, REFRESH_MILLISECONDS);

@@ -37,7 +37,7 @@ const TASK_STATES = {
 /**
  * @typedef {import("./airflow.js").Run} Run
  * @typedef {{report: ?Object, reportTask: ?string, failed: Array, progress: ?Object}} Facts - what there is
- *   to know about a run beside the run itself
+ *   to know about a run beside the run itself; `reportTask` has the report, or ought to have it
  */
 
 /** What is known of the runs that have ended: it does not change. @type {Map<string, Facts>} */
@@ -75,7 +75,7 @@ async function reportOf(run) {
       return { report, reportTask: task };
     }
   }
-  return { report: null, reportTask: null };
+  return { report: null, reportTask: reportTasks(run.dag_id).at(-1) ?? null };
 }
 
 // A run as an element
@@ -106,8 +106,7 @@ function did(run, { report, failed, progress }) {
   }
   const logs = failed.map((task) => ["Failed in ", airflowLink(logPage(run, task), task.task_id), "."]);
   if (!report) {
-    const nothing = run.state === "success" ? "It had nothing to report." : "It ended without a report.";
-    return [element("p", { class: "muted" }, nothing), listOf(logs, "problems")];
+    return [element("p", { class: "muted" }, whyNoReport(run)), listOf(logs, "problems")];
   }
   const problems = [...logs, ...errorsOf(report).slice(0, ERRORS_SHOWN), ...(report.warnings ?? [])];
   return [
@@ -116,6 +115,13 @@ function did(run, { report, failed, progress }) {
     listOf(report.decisions ?? [], "decisions"),
     details(run, report),
   ];
+}
+
+function whyNoReport(run) {
+  if (run.state === "failed") {
+    return "It ended without a report.";
+  }
+  return reportTasks(run.dag_id).length ? "It was skipped: its log says why." : "It had nothing to report.";
 }
 
 function sentenceOf(run, report) {
