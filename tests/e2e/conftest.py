@@ -40,7 +40,18 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is missing: apt-get install chromium")
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("console")
     with ExitStack() as opened:
         airflow, services = start_all(data, free_port(), opened, once=True)
@@ -57,23 +68,12 @@ def airflow_api(stack: Stack) -> AirflowApi:
     return stack.api
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing: apt-get install chromium")
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
-
-
 def log_in(page: Page, stack: Stack, user: str) -> None:
     page.goto(stack.airflow.url)
     page.locator("input[name=username]").fill(user)
     page.locator("input[name=password]").fill(stack.airflow.password)
     page.locator("button[type=submit]").click()
-    expect(page.get_by_text("Datasets server").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Datasets server").first).to_be_visible(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
@@ -111,5 +111,5 @@ def context_of(
 def console(context_of: Any, stack: Stack) -> Page:
     page: Page = context_of(viewport={"width": 1440, "height": 900}).new_page()
     page.goto(stack.console)
-    expect(page.frame_locator("iframe").get_by_role("heading", level=1)).to_be_visible(timeout=30_000)
+    expect(page.frame_locator("iframe").get_by_role("heading", level=1)).to_be_visible(timeout=60_000)
     return page

@@ -15,6 +15,8 @@ from dev.local_stack.airflow_server import AirflowServer
 from dev.local_stack.sample_incident import GROWING_CODE, SHOWCASE
 from tests.e2e.conftest import Stack, log_in
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 #: What each page shows of the sample.
 SHOWN = {
     "now": GROWING_CODE,

@@ -21,6 +21,8 @@ from dev.local_stack.sample_incident import LOST, SHOWCASE
 from include.planning.processing_graph import load_release
 from tests.e2e.conftest import Stack
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 RUN_MILLISECONDS = 120_000
 #: It would change the title of the window if it ran.
 HOSTILE = "evil/<img src=x onerror=top.document.title='harmed'>"

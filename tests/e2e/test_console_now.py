@@ -10,6 +10,8 @@ from playwright.sync_api import FrameLocator, Page, expect
 from datasets_server.actions import BACKFILL
 from include.console.over_time import SPANS
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 @pytest.fixture
 def frame(console: Page) -> FrameLocator:

@@ -13,6 +13,8 @@ from playwright.sync_api import FrameLocator, Locator, Page, expect
 from datasets_server.actions import BACKFILL, COLLECT_QUEUE_METRICS, POST_MESSAGES, RESTORE_DATASETS, SKIP
 from dev.local_stack.airflow_server import USER, AirflowApi
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 RUN_MILLISECONDS = 120_000
 #: A name that may be typed into the form, and would do harm as markup.
 HOSTILE = "<img/src=x/onerror=document.title='harmed'>"
