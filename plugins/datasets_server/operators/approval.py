@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from datasets_server import settings
+from datasets_server.console_link import ApprovalLink
 from datasets_server.notifiers import ApprovalNotifier
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class LastingApprovalOperator(ApprovalOperator):
     If the person rejects it, or nobody decides in time, the next tasks are skipped. What was decided is in
     XCom, for the task that reports: :meth:`decisions`.
     """
+
+    operator_extra_links = (ApprovalLink(),)
 
     _ASKED, _DECIDED = "asked", "decided"
 

@@ -16,6 +16,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import BaseOperator
 
 from datasets_server import settings
+from datasets_server.console_link import ConsoleLink
 from datasets_server.markdown import as_plain_text
 from datasets_server.notices import send_notice
 from datasets_server.operators.approval import LastingApprovalOperator
@@ -574,6 +575,7 @@ class ReportOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("removal_limit", "preview")
+    operator_extra_links = (ConsoleLink(),)
 
     def __init__(
         self,

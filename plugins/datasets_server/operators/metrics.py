@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from datasets_server import settings
 from datasets_server.actions import COLLECT_CACHE_METRICS, COLLECT_QUEUE_METRICS, Action
+from datasets_server.console_link import ConsoleLink
 from datasets_server.gauges import send_gauges
 from datasets_server.operators.selection import covered_interval
 from datasets_server.runs import keep_report
@@ -37,6 +38,7 @@ class CollectMetricsOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("history", "preview")
+    operator_extra_links = (ConsoleLink(),)
     action: ClassVar[Action]
 
     def __init__(self, *, history: bool | str, preview: bool | str, **kwargs: Any) -> None:

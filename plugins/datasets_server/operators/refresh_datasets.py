@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 
+from datasets_server.console_link import ConsoleLink
 from datasets_server.markdown import as_plain_text
 from datasets_server.operators.approval import LastingApprovalOperator
 from datasets_server.operators.waiting import WaitingOperator
@@ -59,6 +60,7 @@ class _RefreshingOperator(WaitingOperator):
         "preview",
         "error_limit",
     )
+    operator_extra_links = (ConsoleLink(),)
 
     def __init__(
         self,

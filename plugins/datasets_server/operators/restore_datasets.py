@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from datasets_server import settings
+from datasets_server.console_link import ConsoleLink
 from datasets_server.operators.selection import utc_time
 from datasets_server.operators.waiting import WaitingOperator
 from datasets_server.runs import keep_report, turn_to_write, within_error_limit
@@ -42,6 +43,7 @@ class RestoreDatasetsOperator(WaitingOperator):
         "preview",
         "error_limit",
     )
+    operator_extra_links = (ConsoleLink(),)
 
     def __init__(
         self,

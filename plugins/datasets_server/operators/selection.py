@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from datasets_server.console_link import ConsoleLink
 from datasets_server.operators.waiting import WaitingOperator
 from include.databases.selection import Selection
 from include.errors import ConfigurationError
@@ -56,6 +57,7 @@ class SelectingOperator(WaitingOperator):
     """
 
     template_fields: Sequence[str] = ("datasets", "updated_from", "updated_to")
+    operator_extra_links = (ConsoleLink(),)
 
     def __init__(
         self,
