@@ -29,7 +29,7 @@ def test_now_says_what_needs_somebody_and_whether_maintenance_runs(frame: FrameL
 
 
 def test_a_code_leads_to_the_datasets_that_have_it(frame: FrameLocator) -> None:
-    table = frame.get_by_role("region", name="Table of the errors by code")
+    table = frame.get_by_role("group", name="Table of the errors by code")
     link = table.get_by_role("link").first
     code = link.inner_text()
 
