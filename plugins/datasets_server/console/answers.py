@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from cachetools import TTLCache, cached
 
 KEPT_SECONDS = 10
-_MOST_ANSWERS = 64
+_MOST_ANSWERS = 16
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
