@@ -120,6 +120,21 @@ def test_who_may_only_look_is_told_which_permission_is_missing(context_of: Any, 
     )
 
 
+def test_a_task_in_airflow_links_to_its_dataset_in_the_console(
+    console: Page, stack: Stack, airflow_api: AirflowApi
+) -> None:
+    run_id = airflow_api.trigger(BACKFILL.id, dry_run=True, datasets=[UP_TO_DATE])
+    for _ in airflow_api.while_running(BACKFILL.id, run_id, timeout=RUN_MILLISECONDS / 1000):
+        pass
+    run = quote(run_id, safe="")
+    console.goto(f"{stack.airflow.url}/dags/{BACKFILL.id}/runs/{run}/tasks/find_work/details")
+
+    console.get_by_role("link", name="Console", exact=True).click()
+
+    frame = console.frame_locator("iframe")
+    expect(frame.get_by_role("heading", level=1)).to_contain_text(UP_TO_DATE, timeout=30_000)
+
+
 def test_airflows_audit_log_names_who_acts_in_the_console(stack: Stack) -> None:
     """Run after the tests above: the browser asks Airflow as the user, so Airflow writes it down."""
     events = stack.api.event_logs(BACKFILL.id)

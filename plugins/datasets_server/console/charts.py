@@ -211,7 +211,7 @@ def _chart(chart: Chart, *, empty: bool) -> Chart:
     size = {
         "width": "container",
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "padding": {"right": 16},
+        "padding": {"right": 16, "bottom": 6},
     }
     return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
 
