@@ -24,6 +24,10 @@ from dev.local_stack.run import CONSOLE, Services, start_all
 
 CHROMIUM = shutil.which("chromium")
 
+#: Two Airflows and a browser share the cores of the tests.
+SLOWEST_MILLISECONDS = 60_000
+expect.set_options(timeout=SLOWEST_MILLISECONDS)
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -73,7 +77,7 @@ def log_in(page: Page, stack: Stack, user: str) -> None:
     page.locator("input[name=username]").fill(user)
     page.locator("input[name=password]").fill(stack.airflow.password)
     page.locator("button[type=submit]").click()
-    expect(page.get_by_text("Datasets server").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Datasets server").first).to_be_visible()
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +86,7 @@ def logged_in(browser: Browser, stack: Stack) -> dict[str, StorageState]:
     states = {}
     for user in (USER, VIEWER):
         with browser.new_context() as context:
+            context.set_default_timeout(SLOWEST_MILLISECONDS)
             log_in(context.new_page(), stack, user)
             states[user] = context.storage_state()
     return states
@@ -97,6 +102,7 @@ def context_of(
 
     def open_context(user: str = USER, **options: Any) -> BrowserContext:
         context = browser.new_context(storage_state=logged_in[user], **options)
+        context.set_default_timeout(SLOWEST_MILLISECONDS)
         context.on("request", lambda asking: asked.add(urlsplit(asking.url).hostname))
         contexts.append(context)
         return context
@@ -111,5 +117,5 @@ def context_of(
 def console(context_of: Any, stack: Stack) -> Page:
     page: Page = context_of(viewport={"width": 1440, "height": 900}).new_page()
     page.goto(stack.console)
-    expect(page.frame_locator("iframe").get_by_role("heading", level=1)).to_be_visible(timeout=60_000)
+    expect(page.frame_locator("iframe").get_by_role("heading", level=1)).to_be_visible()
     return page

@@ -13,7 +13,7 @@ from playwright.sync_api import Frame, FrameLocator, Page, expect
 
 from dev.local_stack.airflow_server import AirflowServer
 from dev.local_stack.sample_incident import GROWING_CODE, SHOWCASE
-from tests.e2e.conftest import Stack, log_in
+from tests.e2e.conftest import SLOWEST_MILLISECONDS, Stack, log_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -42,7 +42,7 @@ def open_page(page: Page, stack: Stack, path: str) -> FrameLocator:
     """Open a page of the console by its address within Airflow."""
     page.goto(f"{stack.console}/datasets-server/{path}")
     frame = page.frame_locator("iframe")
-    expect(frame.get_by_role("heading", level=1)).to_be_visible(timeout=30_000)
+    expect(frame.get_by_role("heading", level=1)).to_be_visible()
     return frame
 
 
@@ -201,6 +201,7 @@ def test_the_console_works_below_a_prefix(
     try:
         airflow.start()
         with browser.new_context() as context:
+            context.set_default_timeout(SLOWEST_MILLISECONDS)
             page = context.new_page()
             log_in(page, Stack(airflow, stack.services, stack.api), "admin")
             page.get_by_role("link", name="Datasets server").click()

@@ -44,7 +44,7 @@ def pending(databases: MongoClient[Document], name: str) -> list[str]:
 def open_dataset(page: Page, stack: Stack, name: str) -> FrameLocator:
     page.goto(f"{stack.console}/datasets-server/dataset?name={quote(name, safe='')}")
     frame = page.frame_locator("iframe")
-    expect(frame.get_by_role("heading", level=1)).to_contain_text(name, timeout=30_000)
+    expect(frame.get_by_role("heading", level=1)).to_contain_text(name)
     return frame
 
 
@@ -67,8 +67,8 @@ def test_a_dataset_is_backfilled_from_its_page_and_its_page_shows_the_jobs(
     expect(frame.get_by_text(f"{BACKFILL.id} was triggered")).to_be_visible()
     wait_for(lambda: len(pending(databases, SHOWCASE)) == len(before) + 4)
     frame = open_dataset(console, stack, SHOWCASE)
-    expect(frame.locator("#jobs")).to_contain_text("dataset-size", timeout=30_000)
-    expect(frame.locator("main")).to_contain_text("waits in the queue", timeout=30_000)
+    expect(frame.locator("#jobs")).to_contain_text("dataset-size")
+    expect(frame.locator("main")).to_contain_text("waits in the queue")
 
 
 def test_a_step_that_is_up_to_date_is_refreshed_from_the_page(
@@ -95,7 +95,7 @@ def test_removals_are_approved_on_the_first_page(
     wait_for(lambda: "awaiting_input" in [task["state"] for task in tasks(BACKFILL.id, run_id)])
     console.goto(stack.console)
     frame = console.frame_locator("iframe")
-    expect(frame.locator(".approvals")).to_contain_text(LOST[0], timeout=30_000)
+    expect(frame.locator(".approvals")).to_contain_text(LOST[0])
 
     frame.get_by_role("button", name="Approve …").click()
     frame.get_by_role("dialog").get_by_role("button", name="Approve", exact=True).click()
@@ -132,7 +132,7 @@ def test_a_task_in_airflow_links_to_its_dataset_in_the_console(
     console.get_by_role("link", name="Console", exact=True).click()
 
     frame = console.frame_locator("iframe")
-    expect(frame.get_by_role("heading", level=1)).to_contain_text(UP_TO_DATE, timeout=30_000)
+    expect(frame.get_by_role("heading", level=1)).to_contain_text(UP_TO_DATE)
 
 
 def test_airflows_audit_log_names_who_acts_in_the_console(stack: Stack) -> None:
@@ -146,7 +146,7 @@ def shows(page: Page, address: str, text: str) -> bool:
     """Open a page of the console, and tell whether it shows a text. Its answers are kept for ten seconds."""
     page.goto(address)
     main = page.frame_locator("iframe").locator("main")
-    expect(main.get_by_role("heading", level=1)).to_be_visible(timeout=30_000)
+    expect(main.get_by_role("heading", level=1)).to_be_visible()
     page.wait_for_load_state("networkidle")
     return text in main.inner_text()
 

@@ -25,7 +25,7 @@ def test_now_says_what_needs_somebody_and_whether_maintenance_runs(frame: FrameL
 
     maintenance = frame.get_by_role("region", name="Maintenance", exact=True)
 
-    expect(maintenance.get_by_role("row", name=re.compile(f"^{BACKFILL.id} "))).to_be_visible(timeout=30_000)
+    expect(maintenance.get_by_role("row", name=re.compile(f"^{BACKFILL.id} "))).to_be_visible()
 
 
 def test_a_code_leads_to_the_datasets_that_have_it(frame: FrameLocator) -> None:
@@ -48,7 +48,7 @@ def test_the_charts_over_time_are_drawn_and_have_their_numbers(frame: FrameLocat
         charts = frame.locator("[data-chart]")
         expect(charts.first).to_be_visible()
         for chart in charts.all():
-            expect(chart.locator("svg")).to_be_visible(timeout=60_000)
+            expect(chart.locator("svg")).to_be_visible()
 
     numbers = frame.get_by_text("Numbers", exact=True).first
     numbers.press("Enter")
