@@ -43,7 +43,7 @@ class Stack:
         return f"{self.airflow.url}/{CONSOLE}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("Chromium is missing: apt-get install chromium")
@@ -54,7 +54,8 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+# Not of the session: a running Airflow would slow down the tests of other folders.
+@pytest.fixture(scope="package")
 def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("console")
     with ExitStack() as opened:
@@ -67,7 +68,7 @@ def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Stack(airflow, services, api)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_api(stack: Stack) -> AirflowApi:
     return stack.api
 
@@ -80,7 +81,7 @@ def log_in(page: Page, stack: Stack, user: str) -> None:
     expect(page.get_by_text("Datasets server").first).to_be_visible()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def logged_in(browser: Browser, stack: Stack) -> dict[str, StorageState]:
     """The cookies of each user, after a login by Airflow's form."""
     states = {}
