@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from datasets_server.actions import DAGS
 from dev.local_stack.airflow_server import USER, VIEWER, AirflowApi, AirflowServer
@@ -71,6 +72,12 @@ def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="package")
 def airflow_api(stack: Stack) -> AirflowApi:
     return stack.api
+
+
+def settle(page: Page) -> None:
+    """Wait until all is loaded. On a busy machine, what polls may leave no pause."""
+    with suppress(PlaywrightTimeoutError):
+        page.wait_for_load_state("networkidle", timeout=10_000)
 
 
 def log_in(page: Page, stack: Stack, user: str) -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import Frame, FrameLocator, Page, expect
 
 from dev.local_stack.airflow_server import AirflowServer
 from dev.local_stack.sample_incident import GROWING_CODE, SHOWCASE
-from tests.e2e.conftest import SLOWEST_MILLISECONDS, Stack, log_in
+from tests.e2e.conftest import SLOWEST_MILLISECONDS, Stack, log_in, settle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -63,7 +63,7 @@ def test_a_page_has_an_address_within_airflow(console: Page, stack: Stack, path:
     frame = open_page(console, stack, path)
 
     expect(frame.locator("main")).to_contain_text(text)
-    console.wait_for_load_state("networkidle")
+    settle(console)
     assert [error for error in errors if "datasets-server" in error or "Content Security" in error] == []
 
 
@@ -124,7 +124,7 @@ def test_axe_finds_nothing_that_keeps_people_from_a_page(
     context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
     page = context.new_page()
     open_page(page, stack, path)
-    page.wait_for_load_state("networkidle")
+    settle(page)
 
     found = Axe().run(frame_of(page))
 
@@ -136,7 +136,7 @@ def test_the_keyboard_reaches_each_control_and_its_focus_is_seen(
     console: Page, stack: Stack, path: str
 ) -> None:
     open_page(console, stack, path)
-    console.wait_for_load_state("networkidle")
+    settle(console)
     frame = frame_of(console)
     frame.evaluate(MARK_CONTROLS)
     frame.locator(".skip").focus()
@@ -185,7 +185,7 @@ def by_tab(page: Page, frame: Frame) -> Iterator[dict[str, Any]]:
 def test_a_page_fits_a_phone(context_of: Any, stack: Stack, path: str) -> None:
     page: Page = context_of(viewport={"width": 390, "height": 844}).new_page()
     page.goto(f"{stack.airflow.url}/datasets-server/{path}")
-    page.wait_for_load_state("networkidle")
+    settle(page)
 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

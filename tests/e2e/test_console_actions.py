@@ -19,7 +19,7 @@ from dev.local_stack.configuration import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.documents import CACHE, JOBS, Shape, as_error, up_to_date_entries, utc_now
 from dev.local_stack.sample_incident import LOST, SHOWCASE
 from include.planning.processing_graph import load_release
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import Stack, settle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -147,7 +147,7 @@ def shows(page: Page, address: str, text: str) -> bool:
     page.goto(address)
     main = page.frame_locator("iframe").locator("main")
     expect(main.get_by_role("heading", level=1)).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    settle(page)
     return text in main.inner_text()
 
 
