@@ -85,6 +85,9 @@ def test_a_step_that_is_up_to_date_is_refreshed_from_the_page(
 
     expect(frame.get_by_text(f"{REFRESH_DATASETS.id} was triggered")).to_be_visible()
     wait_for(lambda: pending(databases, UP_TO_DATE) == ["dataset-info"])
+    console.goto(f"{stack.console}/datasets-server/runs?action={REFRESH_DATASETS.id}")
+    run = console.frame_locator("iframe").get_by_role("listitem").first
+    expect(run).to_contain_text("1 dataset refreshed, 1 job created")
 
 
 def test_removals_are_approved_on_the_first_page(

@@ -32,6 +32,7 @@ const MESSAGES = "message_sample"; // Whole texts, too long for a list.
 const figure = (path, noun, verb, isAlwaysShown = false) => ({ path, noun, verb, isAlwaysShown });
 
 const FAILED = figure("failed", "dataset", "failed");
+const DATASETS_FAILED = figure("datasets.failed", "dataset", "failed");
 const BACKFILL = [
   figure("datasets.backfilled", "dataset", "backfilled", true),
   figure("jobs.created", "job", "created", true),
@@ -40,17 +41,17 @@ const BACKFILL = [
   figure("removed.cache_entries", "cache entry", "removed"),
   figure("rebuilt", "dataset", "rebuilt"),
   figure("datasets.untouched", "dataset", "up to date", true),
-  figure("datasets.failed", "dataset", "failed"),
+  DATASETS_FAILED,
 ];
 const REFRESH = [
-  figure("refreshed", "dataset", "refreshed", true),
-  figure("recreated", "dataset", "made anew"),
-  figure("jobs_created", "job", "created", true),
-  figure("jobs_replaced", "waiting job", "replaced"),
-  figure("pending", "dataset", "pending already"),
-  figure("without_artifacts", "dataset", "without these artifacts"),
-  figure("unsupported", "dataset", "not supported by the Hub"),
-  FAILED,
+  figure("datasets.refreshed", "dataset", "refreshed", true),
+  figure("datasets.recreated", "dataset", "made anew"),
+  figure("jobs.created", "job", "created", true),
+  figure("jobs.deleted", "waiting job", "replaced"),
+  figure("datasets.pending", "dataset", "pending already"),
+  figure("datasets.without_artifacts", "dataset", "without these artifacts"),
+  figure("datasets.unsupported", "dataset", "not supported by the Hub"),
+  DATASETS_FAILED,
 ];
 const CLEANING = [
   figure("total.files", "file", "deleted", true),
