@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from datasets_server.actions import BACKFILL
 from dev.local_stack.actions import VIEWS
 from dev.local_stack.airflow_server import USER, AirflowApi, AirflowServer
+from dev.local_stack.browser import CHROMIUM, MISSING, log_in, open_browser
 from dev.local_stack.command import fresh_folder, run_command, step
 from dev.local_stack.mongod import find_mongod
 from dev.local_stack.ports import free_port
@@ -49,18 +48,15 @@ def take_pictures(data: Path) -> bool:
     :raises ConfigurationError: if Chromium or mongod is missing, or the folder is in use.
     :raises ServiceError: if a server does not start, or ends.
     """
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise ConfigurationError("Chromium is missing: apt-get install chromium")
+    if CHROMIUM is None:
+        raise ConfigurationError(MISSING)
     find_mongod()
     with fresh_folder(data, "airflow", "assets", "mongod", "storage"), ExitStack() as stack:
         airflow, services = start_all(data, free_port(), stack, once=True)
         api = stack.enter_context(airflow.api())
         services.introduce(api)
         outcomes = [run_action(api, dag_id, view) for dag_id, view in VIEWS.items()]
-        playwright = stack.enter_context(sync_playwright())
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root.
-        browser = stack.enter_context(playwright.chromium.launch(executable_path=chromium, args=options))
+        browser = stack.enter_context(open_browser())
         with step("Pictures of Airflow's pages taken"):
             _picture_airflow(browser, airflow, api)
         services.let_something_happen()
@@ -100,13 +96,8 @@ def _logged_in(browser: Browser, airflow: AirflowServer, theme: str, width: int)
     """Open a context whose user has logged in by Airflow's form and chosen a theme."""
     with browser.new_context(viewport={"width": width, "height": 900}) as context:
         context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-        page = context.new_page()
-        page.goto(airflow.url)
-        page.locator("input[name=username]").fill(USER)
-        page.locator("input[name=password]").fill(airflow.password)
-        page.locator("button[type=submit]").click()
-        page.get_by_text("Datasets server").first.wait_for()
-        page.close()
+        with context.new_page() as page:
+            log_in(page, airflow, USER)
         yield context
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from datasets_server.actions import BACKFILL, COLLECT_CACHE_METRICS, COLLECT_QUEUE_METRICS
 from dev.local_stack.documents import CACHE, JOBS, Document, as_error, new_job, utc_now
 from dev.local_stack.hub_server import HubState
 from include.databases.cache_store import CacheStore
@@ -33,8 +34,8 @@ DAYS = 5
 _NAMESPACES_WITH_ERRORS = ("allenai", "biomed-nlp", "jurists", "news-desk", "robotics.eu", "vision-lab")
 _GROWS_FOR = timedelta(hours=20)
 _EVERY: Mapping[str, timedelta] = {
-    "collect-cache-metrics": timedelta(hours=3),
-    "collect-queue-metrics": timedelta(minutes=10),
+    COLLECT_CACHE_METRICS.id: timedelta(hours=3),
+    COLLECT_QUEUE_METRICS.id: timedelta(minutes=10),
 }
 
 
@@ -49,8 +50,8 @@ def happen(databases: Mapping[str, Database[Document]], hub: HubState, release: 
     for name in LOST:
         hub.datasets.pop(name, None)
     counted = {
-        "collect-cache-metrics": CacheStore(cache).collect_metrics(),
-        "collect-queue-metrics": QueueStore(queue, release).collect_metrics(),
+        COLLECT_CACHE_METRICS.id: CacheStore(cache).collect_metrics(),
+        COLLECT_QUEUE_METRICS.id: QueueStore(queue, release).collect_metrics(),
     }
     write_history(own, counted, datetime.now(UTC))
 
@@ -138,7 +139,7 @@ def _count_before(row: Mapping[str, Any], age: timedelta) -> int:
 
 def _past_reports(own: Database[Document], now: datetime) -> Iterator[Document]:
     """Yield a report of each night, like the last one."""
-    whole = {"action": "backfill", "dry_run": False, "covers_everything": True}
+    whole = {"action": BACKFILL.id, "dry_run": False, "covers_everything": True}
     last = own[RUN_REPORTS].find_one(whole, {"_id": 0}, sort=[("ended_at", -1)])
     if last is None:
         return

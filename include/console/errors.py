@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, ErrorTotal, Place
+from include.databases.cache_reader import EntryTotal
+from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, Place
 from include.planning.processing_graph import Release
 
 ENTRIES_PER_PAGE = 50
@@ -70,7 +71,7 @@ class ErrorEntriesView:
 
 def read_errors(reader: ErrorReader, release: Release) -> ErrorsView:
     """Read how many entries have which error."""
-    by_code: dict[str | None, list[ErrorTotal]] = defaultdict(list)
+    by_code: dict[str | None, list[EntryTotal]] = defaultdict(list)
     for total in reader.totals():
         by_code[total.error_code].append(total)
     codes = [_code_view(totals, release) for totals in by_code.values()]
@@ -100,7 +101,7 @@ def read_error_entries(
     return ErrorEntriesView(_code_view(totals, release) if totals else None, page)
 
 
-def _code_view(totals: Iterable[ErrorTotal], release: Release) -> ErrorCodeView:
+def _code_view(totals: Iterable[EntryTotal], release: Release) -> ErrorCodeView:
     totals = list(totals)
     code = totals[0].error_code
     steps: Counter[str] = Counter()

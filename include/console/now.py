@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from include.actions.backfill.removal_limit import default_limit
 from include.console.findings import Finding, findings_of
 from include.console.growth import ErrorGrowth, Growth, read_growth
 from include.databases.cache_reader import CacheReader, EntryTotal, RunsLeft, dataset_count
@@ -20,9 +21,6 @@ from include.planning.processing_graph import Release
 
 BACKFILL = "backfill"
 RETRYABLE_ERRORS = "backfill-retryable-errors"
-#: By default, 1 % of the cached datasets may be removed in a day, but at least ten.
-_DEFAULT_REMOVALS_PERCENT = 1
-_LEAST_REMOVALS = 10
 #: The error codes of which the failed runs are read: each takes a look at some entries.
 _CODES_LOOKED_AT = 12
 
@@ -195,7 +193,7 @@ def read_now(
     totals = cache.totals()
     datasets = dataset_count(totals)
     growth = read_growth(totals, own, now)
-    default_removals = max(_LEAST_REMOVALS, datasets * _DEFAULT_REMOVALS_PERCENT // 100)
+    max_removals = settings.max_removals_per_day
     reports = {action: own.last_report(action) for action in (BACKFILL, RETRYABLE_ERRORS)}
     return Now(
         at=now,
@@ -212,9 +210,7 @@ def read_now(
         oldest_started=queue.oldest(JobStatus.STARTED),
         blockages=queue.blockages() if release.queue_knows_blocked_datasets else None,
         removals=own.removals(),
-        max_removals=default_removals
-        if settings.max_removals_per_day is None
-        else settings.max_removals_per_day,
+        max_removals=default_limit(datasets) if max_removals is None else max_removals,
         holders=tuple(own.holders()),
         records={record.dag_id: record for record in own.records()},
         last_reports={action: report for action, report in reports.items() if report},

@@ -65,7 +65,7 @@ class CacheReader:
     def totals(self) -> list[EntryTotal]:
         """Return the counts that datasets-server keeps; a malformed one is left out."""
         found = self._totals.find({}, {"_id": 0}, limit=_MOST_TOTALS, max_time_ms=MAX_TIME_MS)
-        return [total for document in found if (total := _total(document))]
+        return [total for document in found if (total := entry_total(document))]
 
     def entry_count(self) -> int:
         """Return the number of entries that MongoDB keeps, which is nearly exact."""
@@ -98,7 +98,8 @@ def dataset_count(totals: list[EntryTotal]) -> int:
     return sum(total.total for total in totals if total.kind == _ONE_PER_DATASET)
 
 
-def _total(document: Document) -> EntryTotal | None:
+def entry_total(document: Document) -> EntryTotal | None:
+    """Return a count that is kept; None if it is malformed."""
     kind, status, code = document.get("kind"), document.get("http_status"), document.get("error_code")
     total = document.get("total")
     if not (is_text(kind) and is_number(status) and (code is None or is_text(code)) and is_number(total)):

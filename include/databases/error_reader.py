@@ -14,6 +14,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 
 from include.databases.bounded import MAX_TIME_MS
+from include.databases.cache_reader import EntryTotal, entry_total
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.malformed import ANY_TEXT, is_number, is_text
 from include.planning.rules import FIRST_ERROR_STATUS
@@ -31,16 +32,6 @@ _INDEX = {"http_status": 1, "error_code": 1, "kind": 1, "updated_at": 1}
 #: These select all values of the right type.
 _ANY_ID = {"$type": "objectId"}
 _ANY_TIME = {"$lt": datetime.max}  # noqa: DTZ901 (in UTC, as MongoDB gives times)
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorTotal:
-    """How many entries of a kind have an HTTP status and an error code, or none."""
-
-    kind: str
-    http_status: int
-    error_code: str | None
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +98,7 @@ class ErrorFilter:
     """
 
     error_code: str
-    totals: Sequence[ErrorTotal]
+    totals: Sequence[EntryTotal]
     kind: str | None = None
     job_runner_version: int | None = None
 
@@ -136,7 +127,7 @@ class ErrorReader:
         self._entries = cache.get_collection("cachedResponsesBlue", ANY_TEXT)
         self._totals = cache.get_collection("cacheTotalMetric", ANY_TEXT)
 
-    def totals(self, error_code: str | None = None) -> list[ErrorTotal]:
+    def totals(self, error_code: str | None = None) -> list[EntryTotal]:
         """Return the stored counts of errors.
 
         :param error_code: only those of this code.
@@ -145,11 +136,7 @@ class ErrorReader:
         if error_code is not None:
             query["error_code"] = error_code
         found = self._totals.find(query, limit=MAX_TOTALS, max_time_ms=MAX_TIME_MS)
-        return [
-            ErrorTotal(each["kind"], int(each["http_status"]), each.get("error_code"), int(each["total"]))
-            for each in found
-            if _is_total(each)
-        ]
+        return [total for document in found if (total := entry_total(document))]
 
     def page(
         self,
@@ -220,15 +207,6 @@ class ErrorReader:
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
-
-
-def _is_total(document: Document) -> bool:
-    code = document.get("error_code")
-    return (
-        is_text(document.get("kind"))
-        and (code is None or is_text(code))
-        and all(is_number(document.get(field)) for field in ("http_status", "total"))
-    )
 
 
 def _failed_entry(document: Document) -> FailedEntry:

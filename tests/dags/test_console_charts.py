@@ -36,17 +36,17 @@ def test_a_name_is_never_the_path_of_a_field() -> None:
 
 
 def test_a_state_has_its_colour_and_other_series_take_theirs_in_turn() -> None:
-    chart = charts.stacked_bars(["a step"], {"error": [1], "other": [2]}, states={"error": "bad"})
+    chart = charts.time_series(TIMES[:1], {"error": [1], "other": [2]}, states={"error": "bad"})
 
-    assert chart["encoding"]["color"]["scale"] == {
+    assert chart["layer"][0]["encoding"]["color"]["scale"] == {
         "domain": ["error", "other"],
         "range": ["var(--bad)", "var(--series-2)"],
     }
 
 
 def test_a_chart_says_that_it_is_empty() -> None:
-    assert charts.bars([], [])["usermeta"] == {"empty": True}
-    assert charts.bars(["a"], [0])["usermeta"] == {"empty": False}
+    assert charts.time_series([], {})["usermeta"] == {"empty": True}
+    assert charts.time_series(TIMES[:1], {"a": [0]})["usermeta"] == {"empty": False}
 
 
 def test_the_library_may_be_kept_for_ever() -> None:

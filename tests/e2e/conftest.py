@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -15,15 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from datasets_server.actions import DAGS
 from dev.local_stack.airflow_server import USER, VIEWER, AirflowApi, AirflowServer
+from dev.local_stack.browser import CHROMIUM, MISSING, log_in, open_browser
 from dev.local_stack.ports import HOST, free_port
 from dev.local_stack.run import CONSOLE, Services, start_all
-
-CHROMIUM = shutil.which("chromium")
 
 #: Two Airflows and a browser share the cores of the tests.
 SLOWEST_MILLISECONDS = 60_000
@@ -47,12 +44,9 @@ class Stack:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("Chromium is missing: apt-get install chromium")
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        pytest.skip(MISSING)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 # Not of the session: a running Airflow would slow down the tests of other folders.
@@ -80,14 +74,6 @@ def settle(page: Page) -> None:
         page.wait_for_load_state("networkidle", timeout=10_000)
 
 
-def log_in(page: Page, stack: Stack, user: str) -> None:
-    page.goto(stack.airflow.url)
-    page.locator("input[name=username]").fill(user)
-    page.locator("input[name=password]").fill(stack.airflow.password)
-    page.locator("button[type=submit]").click()
-    expect(page.get_by_text("Datasets server").first).to_be_visible()
-
-
 @pytest.fixture(scope="package")
 def logged_in(browser: Browser, stack: Stack) -> dict[str, StorageState]:
     """The cookies of each user, after a login by Airflow's form."""
@@ -95,7 +81,7 @@ def logged_in(browser: Browser, stack: Stack) -> dict[str, StorageState]:
     for user in (USER, VIEWER):
         with browser.new_context() as context:
             context.set_default_timeout(SLOWEST_MILLISECONDS)
-            log_in(context.new_page(), stack, user)
+            log_in(context.new_page(), stack.airflow, user)
             states[user] = context.storage_state()
     return states
 

@@ -11,9 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Frame, FrameLocator, Page, expect
 
-from dev.local_stack.airflow_server import AirflowServer
+from dev.local_stack.airflow_server import USER, AirflowServer
+from dev.local_stack.browser import log_in
 from dev.local_stack.sample_incident import GROWING_CODE, SHOWCASE
-from tests.e2e.conftest import SLOWEST_MILLISECONDS, Stack, log_in, settle
+from tests.e2e.conftest import SLOWEST_MILLISECONDS, Stack, settle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -203,7 +204,7 @@ def test_the_console_works_below_a_prefix(
         with browser.new_context() as context:
             context.set_default_timeout(SLOWEST_MILLISECONDS)
             page = context.new_page()
-            log_in(page, Stack(airflow, stack.services, stack.api), "admin")
+            log_in(page, airflow, USER)
             page.get_by_role("link", name="Datasets server").click()
             frame = page.frame_locator("iframe")
             frame.get_by_role("link", name="Runs", exact=True).click()

@@ -32,4 +32,9 @@ class RemovalLimit:
 # It takes some seconds for hundreds of thousands of datasets, so a task counts them once.
 @lru_cache(maxsize=1)
 def _default(cache: CacheStore) -> int:
-    return max(LEAST, cache.dataset_count() * PERCENT // 100)
+    return default_limit(cache.dataset_count())
+
+
+def default_limit(datasets: int) -> int:
+    """Return the limit unless somebody has configured another one, for so many cached datasets."""
+    return max(LEAST, datasets * PERCENT // 100)

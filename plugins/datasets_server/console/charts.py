@@ -39,9 +39,9 @@ _HOUR_OR_DAY = (
     "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) > 0 ? '%H:%M' : '%d %b')"
 )
 _HEIGHT = 240
-_ROW_HEIGHT = 24
 _LABEL_WIDTH = 200
 _CHARACTER_WIDTH = 7
+_AXIS_WIDTH = 60
 
 _bundling = threading.Lock()
 
@@ -151,53 +151,6 @@ def _reading_line(at: Sequence[int], series: Mapping[str, Sequence[float | None]
     }
 
 
-def bars(categories: Sequence[str], values: Sequence[float], *, state: State | None = None) -> Chart:
-    """Return a horizontal bar for each category, from top to bottom in the given order.
-
-    :param state: the state whose colour the bars have
-    """
-    rows = [{"category": name, "value": value} for name, value in zip(categories, values, strict=True)]
-    text = {"type": "text", "align": "left", "dx": 4, "color": "var(--fg)", "aria": False}
-    layers = [
-        {"mark": _bar() | {"color": f"var(--{state or 'series-1'})"}},
-        {"mark": text, "encoding": {"text": _count("value")}},
-    ]
-    # The longest bar leaves room for its number.
-    x = _amount("value") | {"axis": None, "scale": {"range": [0, {"expr": "max(40, width - 70)"}]}}
-    encoding = {"y": _rows(), "x": x, "tooltip": [_name("category"), _count("value")]}
-    chart = {"data": {"values": rows}, "layer": layers, "encoding": encoding, "height": {"step": _ROW_HEIGHT}}
-    return _chart(chart, empty=not rows)
-
-
-def stacked_bars(
-    categories: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    *,
-    states: Mapping[str, State] | None = None,
-) -> Chart:
-    """Return a horizontal bar for each category, which is made of the values of the series.
-
-    :param series: name → its value for each category
-    :param states: name → the state whose colour it has; the others take colours in their order
-    """
-    rows = [
-        {"category": category, "name": name, "value": value, "order": order}
-        for order, (name, values) in enumerate(series.items())
-        for category, value in zip(categories, values, strict=True)
-    ]
-    encoding = {
-        "y": _rows(),
-        "x": _amount("value"),
-        "color": _color(series, states, beside=230),
-        "order": {"field": "order"},
-        "tooltip": [_name("category"), _name("name"), _count("value")],
-    }
-    # A line of the background divides the parts for those who do not tell their colours apart.
-    mark = _bar() | {"stroke": "var(--bg-subtle)", "strokeWidth": 1}
-    chart = {"data": {"values": rows}, "mark": mark, "encoding": encoding, "height": {"step": _ROW_HEIGHT}}
-    return _chart(chart, empty=not rows)
-
-
 def _chart(chart: Chart, *, empty: bool) -> Chart:
     grid = {"gridColor": "var(--border)", "domainColor": "var(--border)", "tickColor": "var(--border)"}
     text = {"labelColor": "var(--fg-muted)", "labelFont": "var(--font)", "labelFontSize": 12}
@@ -216,40 +169,18 @@ def _chart(chart: Chart, *, empty: bool) -> Chart:
     return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
 
 
-def _bar() -> Chart:
-    return {"type": "bar", "height": {"band": 0.7}, "aria": False}
-
-
-def _rows() -> Chart:
-    axis = {
-        "labelLimit": {"expr": "width < 400 ? 165 : 320"},
-        "ticks": False,
-        "domain": False,
-        "labelPadding": 6,
-    }
-    return {"field": "category", "type": "nominal", "sort": None, "title": None, "axis": axis}
-
-
 def _amount(field: str) -> Chart:
     axis = {"format": _WHOLE, "tickCount": {"expr": "width < 400 ? 3 : 5"}, "domain": False, "ticks": False}
     return {"field": field, "type": "quantitative", "title": None, "axis": axis}
 
 
-def _count(field: str) -> Chart:
-    return {"field": field, "type": "quantitative", "format": _WHOLE}
-
-
-def _name(field: str) -> Chart:
-    return {"field": field, "type": "nominal"}
-
-
-def _color(names: Mapping[str, Any], states: Mapping[str, State] | None, *, beside: int = 60) -> Chart:
+def _color(names: Mapping[str, Any], states: Mapping[str, State] | None) -> Chart:
     tokens = {name: f"series-{number % _PALETTE + 1}" for number, name in enumerate(names)} | dict(
         states or {}
     )
     scale = {"domain": list(names), "range": [f"var(--{tokens[name]})" for name in names]}
     # The legend is laid out before the chart has the width that is left for it.
     longest = min(_LABEL_WIDTH, max((len(name) for name in names), default=0) * _CHARACTER_WIDTH)
-    columns = {"expr": f"max(1, floor((containerSize()[0] - {beside}) / {longest + 24}))"}
+    columns = {"expr": f"max(1, floor((containerSize()[0] - {_AXIS_WIDTH}) / {longest + 24}))"}
     legend = {"orient": "bottom", "columns": columns, "title": None}
     return {"field": "name", "type": "nominal", "scale": scale, "legend": legend}

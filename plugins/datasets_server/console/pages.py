@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from datasets_server.console.charts import LIBRARY
+from include.console.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ _UNITS = (
     (timedelta(minutes=1), "minute"),
     (timedelta(seconds=1), "second"),
 )
-_BYTES_IN_KILOBYTE = 1_000
 #: What is shown where there is no value: a dash.
 NONE = "\N{EN DASH}"
 
@@ -78,17 +78,6 @@ def utc(time: datetime | None) -> str:
     return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def size(number_of_bytes: float | None) -> str:
-    """Return a number of bytes: ``1.2 GB``."""
-    if number_of_bytes is None:
-        return NONE
-    value, units = float(number_of_bytes), ["bytes", "kB", "MB", "GB", "TB"]
-    while value >= _BYTES_IN_KILOBYTE and len(units) > 1:
-        value /= _BYTES_IN_KILOBYTE
-        units.pop(0)
-    return f"{value:,.0f} {units[0]}" if units[0] == "bytes" else f"{value:,.1f} {units[0]}"
-
-
 def percent(share: float | None) -> str:
     """Return a share as a percentage, never rounded up to 100: ``99.9 %``."""
     if share is None:
@@ -96,11 +85,6 @@ def percent(share: float | None) -> str:
     if share == 1:
         return "100 %"
     return f"{min(share * 100, 99.9):.1f} %"
-
-
-def counted(count: int, name: str) -> str:
-    """Return a count with its noun, in the plural where it belongs: ``1 job``, ``2,000 jobs``."""
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
 
 
 def _templates() -> Jinja2Templates:
@@ -111,7 +95,6 @@ def _templates() -> Jinja2Templates:
         "duration": duration,
         "ago": ago,
         "utc": utc,
-        "size": size,
         "percent": percent,
         "counted": counted,
     }

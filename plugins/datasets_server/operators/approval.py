@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -13,6 +15,10 @@ from datasets_server.notifiers import ApprovalNotifier
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+#: How many names a question lists.
+NAMES_SHOWN = 200
 
 
 class LastingApprovalOperator(ApprovalOperator):
@@ -76,3 +82,10 @@ class LastingApprovalOperator(ApprovalOperator):
         if decided["option"] == [cls.APPROVE]:
             return [f"{decided['by']['name']} approved {about}"]
         return [f"{decided['by']['name']} rejected {about}: {otherwise}"]
+
+
+def listed(lines: Iterable[str], number: int) -> str:
+    """Return the first of so many lines, in Markdown, as a list that says how many more there are."""
+    shown = [f"- {line}" for line in islice(lines, NAMES_SHOWN)]
+    more = f"\n\n... and {number - len(shown):,} more." if number > len(shown) else ""
+    return "\n".join(shown) + more

@@ -19,7 +19,7 @@ from datasets_server import settings
 from datasets_server.console_link import ConsoleLink
 from datasets_server.markdown import as_plain_text
 from datasets_server.notices import send_notice
-from datasets_server.operators.approval import LastingApprovalOperator
+from datasets_server.operators.approval import NAMES_SHOWN, LastingApprovalOperator, listed
 from datasets_server.operators.selection import SelectingOperator
 from datasets_server.operators.waiting import WaitingOperator
 from datasets_server.options import entries_per_shard
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
     from include.databases.right_to_write import RightToWrite
     from include.hub.client import Hub
     from include.planning.processing_graph import Release
-
-NAMES_SHOWN_FOR_APPROVAL = 200
 
 
 class CachedDatasetsOperator(SelectingOperator):
@@ -453,7 +451,7 @@ class ApproveRemovalsOperator(LastingApprovalOperator):
             if number <= int(self.limit):
                 self.log.info("%s datasets to remove, within the limit of %s.", number, self.limit)
                 return
-            shown = list(maintenance.removal_candidates(run, limit=NAMES_SHOWN_FOR_APPROVAL))
+            shown = list(maintenance.removal_candidates(run, limit=NAMES_SHOWN))
             reasons = maintenance.removal_reasons(run)
             explanation = _text_for_approval(shown, number, reasons, self.hours_to_decide())
             end_turn(maintenance, WRITING, context)
@@ -472,9 +470,8 @@ class ApproveRemovalsOperator(LastingApprovalOperator):
 def _text_for_approval(
     shown: Sequence[RemovalCandidate], number: int, reasons: Mapping[str, int], hours: int
 ) -> str:
-    more = f"\n\n... and {number - len(shown):,} more." if number > len(shown) else ""
     counts = [f"- {count:,}: {as_plain_text(reason)}" for reason, count in reasons.items()]
-    names = [f"- {as_plain_text(each.dataset)}: {as_plain_text(each.reason)}" for each in shown]
+    names = (f"{as_plain_text(each.dataset)}: {as_plain_text(each.reason)}" for each in shown)
     return (
         "If you approve, the run removes their waiting jobs, cache entries and files, within the limit of the"
         " day, after it has asked the Hub once more. If these datasets ought to be on the Hub, reject,"
@@ -483,8 +480,7 @@ def _text_for_approval(
         + "The reasons:\n\n"
         + "\n".join(counts)
         + "\n\nThe datasets:\n\n"
-        + "\n".join(names)
-        + more
+        + listed(names, number)
     )
 
 

@@ -9,7 +9,7 @@ from airflow.providers.standard.utils.skipmixin import SkipMixin
 
 from datasets_server.console_link import ConsoleLink
 from datasets_server.markdown import as_plain_text
-from datasets_server.operators.approval import LastingApprovalOperator
+from datasets_server.operators.approval import LastingApprovalOperator, listed
 from datasets_server.operators.waiting import WaitingOperator
 from datasets_server.runs import (
     RETURNED,
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.actions.refresh_datasets import Refresher, RefreshSummary
-
-NAMES_SHOWN_FOR_APPROVAL = 200
 
 
 class _RefreshingOperator(WaitingOperator):
@@ -206,15 +204,12 @@ class ApproveRecreationsOperator(LastingApprovalOperator):
 
 
 def _text_for_approval(names: Sequence[str], hours: int) -> str:
-    shown = names[:NAMES_SHOWN_FOR_APPROVAL]
-    more = f"\n\n... and {len(names) - len(shown):,} more." if len(names) > len(shown) else ""
     return (
         "If you approve, the run archives and removes their waiting jobs and cache entries, and removes their"
         " files, within the limit of the day, and creates the jobs that build them anew. Until these have"
         " run, their pages have no data. Datasets that the Hub does not support stay as they are. If nobody"
         f" decides within {hours} hours, nothing is removed.\n\nThe datasets:\n\n"
-        + "\n".join(f"- {as_plain_text(name)}" for name in shown)
-        + more
+        + listed(map(as_plain_text, names), len(names))
     )
 
 

@@ -12,8 +12,9 @@ from bson import ObjectId
 
 from dev.local_stack.documents import CACHE
 from include.databases.bounded import MAX_TIME_MS
+from include.databases.cache_reader import EntryTotal
 from include.databases.error_messages import ErrorMessage
-from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, ErrorTotal, Place
+from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, Place
 from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.builders import NOON
 from tests.integration.conftest import Stores
@@ -199,4 +200,4 @@ def test_a_total_of_a_wrong_type_is_left_out(stores: Stores, reader: ErrorReader
         ]
     )
 
-    assert reader.totals() == [ErrorTotal("a", 500, CODE, 5)]
+    assert reader.totals() == [EntryTotal("a", 500, CODE, 5)]

@@ -3,7 +3,6 @@
 
 // Relative to this file, so that it also holds behind a proxy and under a prefix of the address.
 const API = new URL("../../api/v2/", import.meta.url);
-const POLL_MILLISECONDS = 2_000;
 const TAG = "datasets-server";
 const APPROVE = "Approve";
 const REJECT = "Reject";
@@ -116,11 +115,6 @@ export async function listRuns(dagIds, limit, { states, offset = 0 } = {}) {
   return { runs: answer.dag_runs, total: answer.total_entries };
 }
 
-/** @param {string} dagId @param {string} runId @returns {Promise<Run>} */
-export function runOf(dagId, runId) {
-  return get(pathOf(dagId, runId), {}, dagId);
-}
-
 /**
  * Return the last run of a DAG, and the last good one: it succeeded, was no dry run, and if the DAG has a
  * schedule, did not only take some datasets.
@@ -211,24 +205,6 @@ export function trigger(dagId, conf = {}) {
 export function createBackfill(dagId, from, to, conf = {}) {
   const body = { dag_id: dagId, from_date: from, to_date: to, max_active_runs: 1, dag_run_conf: conf };
   return request("POST", "backfills", body, `create a backfill of the DAG ${dagId}`);
-}
-
-/**
- * Wait until a run has ended.
- * @param {string} dagId
- * @param {string} runId
- * @param {function({done: number, total: number, active: Task[]}): void} [onProgress]
- * @returns {Promise<Run>}
- */
-export async function waitForRun(dagId, runId, onProgress = () => {}) {
-  for (;;) {
-    const run = await runOf(dagId, runId);
-    if (hasEnded(run)) {
-      return run;
-    }
-    onProgress(await progressOf(run));
-    await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
-  }
 }
 
 /** @param {Run} run */

@@ -3,7 +3,7 @@
 const REFRESH_MILLISECONDS = 30_000;
 
 /** Open a page of Airflow: in the frame, it would show itself inside itself. */
-export function openInAirflow(address, newTab = false) {
+function openInAirflow(address, newTab = false) {
   const page = window.parent.document;
   // The frame may not navigate its parent, but an element of the parent may.
   const link = page.createElement("a");
@@ -22,15 +22,6 @@ function followAirflowLink(event) {
   }
   event.preventDefault();
   openInAirflow(link.href, event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1);
-}
-
-/** Return what an answer that is an error says. */
-export async function explained(answer) {
-  try {
-    return (await answer.json()).error;
-  } catch {
-    return `the answer was ${answer.status}.`;
-  }
 }
 
 /** Fetch this page again, and replace its parts that have an id and the attribute data-live. */
