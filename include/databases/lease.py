@@ -103,7 +103,7 @@ class Lease:
         :return: until when it lasts at least, in seconds of this machine's clock.
         :raises HeldByAnotherRunError: if another run has it.
         """
-        take = partial(self._take, lasts or LASTS)
+        take = partial(self._take, LASTS if lasts is None else lasts)
         try:
             return in_transaction(self._client, take)
         except DuplicateKeyError:  # Another run has made the document at the same time: now it is there.
@@ -148,7 +148,7 @@ class Lease:
         :return: until when it lasts at least, as :meth:`acquire` does.
         :raises LostRightError: if the lease has run out, even if nobody else has it yet.
         """
-        asked_at, lasts = _now(), lasts or LASTS
+        asked_at, lasts = _now(), LASTS if lasts is None else lasts
         renewed = self._leases.update_one(
             {"_id": self._work, "run": self._run, "$expr": {"$gt": ["$expires_at", "$$NOW"]}},
             [{"$set": {"expires_at": {"$max": ["$expires_at", _after(lasts)]}}}],

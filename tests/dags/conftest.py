@@ -7,16 +7,18 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from pymongo.database import Database
 
 from dev.local_stack import sample_state
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.mongod import Mongod
 from dev.local_stack.s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
+from include.databases.lease import Lease
 from include.databases.mongo import MAINTENANCE_DATABASE
 from include.planning.processing_graph import load_release
 from tests.conftest import Databases
@@ -24,6 +26,8 @@ from tests.conftest import Databases
 if TYPE_CHECKING:
     from airflow.sdk import DAG
     from fastapi.testclient import TestClient
+
+    from datasets_server.services import Services
 
 PROJECT = Path(__file__).parents[2]
 BUCKET = "dataset-assets"
@@ -160,6 +164,44 @@ def make_runs_as(monkeypatch: pytest.MonkeyPatch) -> MakeRunsAs:
         monkeypatch.setattr(dagrun, "get_or_create_dagrun", make_as_the_scheduler_does)
 
     return make_runs_as
+
+
+@pytest.fixture
+def maintenance(databases: Databases) -> Database[dict[str, Any]]:
+    """Our own database."""
+    return databases.queue.client[MAINTENANCE_DATABASE]
+
+
+class DyingRun:
+    """A run that holds the right to write, and dies as soon as another run waits for this right."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.awaited = False
+        self._lease = lease
+        self._lease.acquire(timedelta(hours=1))
+
+    def die(self) -> None:
+        self.awaited = True
+        self._lease.acquire(timedelta())
+
+
+@pytest.fixture
+def dying_run(maintenance: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> DyingRun:
+    from datasets_server import triggers
+    from datasets_server.runs import WRITING
+
+    run = DyingRun(Lease(maintenance, WRITING, "backfill scheduled"))
+    is_taken = triggers.TurnTrigger._is_taken
+
+    def die_when_looked_at(trigger: triggers.TurnTrigger, services: Services) -> bool:
+        taken = is_taken(trigger, services)
+        if taken:
+            run.die()
+        return taken
+
+    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 0.1)
+    monkeypatch.setattr(triggers.TurnTrigger, "_is_taken", die_when_looked_at)
+    return run
 
 
 @pytest.fixture

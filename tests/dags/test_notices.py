@@ -13,17 +13,14 @@ from airflow.sdk import Context
 from apprise.plugins.slack import NotifySlack
 from pymongo.database import Database
 
-from datasets_server import triggers
 from datasets_server.notices import send_notice
 from datasets_server.runs import WRITING
 from datasets_server.settings import NoticeKind
 from dev.local_stack.hub_server import HubServer
 from dev.local_stack.ports import HOST, free_port
 from include.databases.lease import Lease
-from include.databases.mongo import MAINTENANCE_DATABASE
 from include.databases.run_records import COLLECTION
-from tests.conftest import Databases
-from tests.dags.conftest import MakeRunsAs, RunDag, set_connection, set_variable
+from tests.dags.conftest import DyingRun, MakeRunsAs, RunDag, set_connection, set_variable
 from tests.dags.notice_receivers import Mailbox, Webhook, mailbox, webhook
 
 AIRFLOW = "https://airflow.example.com"
@@ -43,11 +40,6 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
 def mails() -> Iterator[Mailbox]:
     with mailbox() as server:
         yield server
-
-
-@pytest.fixture
-def maintenance(databases: Databases) -> Database[dict[str, Any]]:
-    return databases.cache.client[MAINTENANCE_DATABASE]
 
 
 def set_services(monkeypatch: pytest.MonkeyPatch, *urls: str) -> None:
@@ -339,17 +331,11 @@ def test_three_runs_in_a_row_that_are_skipped_send_one_notice(
 
 
 def test_a_run_that_waits_counts_once(
-    sample: None,
-    hook: Webhook,
-    run_dag: RunDag,
-    maintenance: Database[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    sample: None, hook: Webhook, run_dag: RunDag, maintenance: Database[dict[str, Any]], dying_run: DyingRun
 ) -> None:
-    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 0.3)
-    Lease(maintenance, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
-
     assert run_dag("backfill", datasets=["nothing"]).state == "success"
 
+    assert dying_run.awaited
     record = maintenance[COLLECTION].find_one({"_id": "backfill"})
     assert record is not None
     assert record["waiting_in_a_row"] == 1
@@ -361,14 +347,13 @@ def test_a_run_of_a_date_range_that_waits_does_not_count(
     run_dag: RunDag,
     make_runs_as: MakeRunsAs,
     maintenance: Database[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    dying_run: DyingRun,
 ) -> None:
-    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 0.3)
     make_runs_as("backfill", *INTERVAL)
-    Lease(maintenance, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
 
     run_dag("backfill")
 
+    assert dying_run.awaited
     assert maintenance[COLLECTION].find_one({"waiting_in_a_row": {"$exists": True}}) is None
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pymongo.database import Database
 
-from datasets_server import triggers
-from datasets_server.runs import WRITING
 from dev.local_stack.documents import CACHE, JOBS
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
-from include.databases.lease import Lease
-from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
-from tests.dags.conftest import RELEASE, FinishedRun, RunDag
+from tests.dags.conftest import RELEASE, DyingRun, FinishedRun, RunDag
 
 NEXT_TASKS = ("approve_recreations", "recreate_approved")
 
@@ -146,15 +142,10 @@ def test_fails_if_more_datasets_fail_than_its_limit(sample: None, run_dag: RunDa
 
 
 def test_waits_until_the_other_run_has_died(
-    sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch
+    sample: None, run_dag: RunDag, maintenance: Database[dict[str, Any]], dying_run: DyingRun
 ) -> None:
-    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 1.0)
-    own = databases.queue.client[MAINTENANCE_DATABASE]
-    Lease(own, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
-    dies_at = datetime.now(UTC) + timedelta(seconds=3)
-
     run = run_dag("refresh-datasets", datasets=["glue"], steps=["dataset-size"])
 
+    assert dying_run.awaited
     assert datasets(run)["refreshed"] == 1
-    assert datetime.now(UTC) > dies_at
-    assert own["leases"].count_documents({}) == 0
+    assert maintenance["leases"].count_documents({}) == 0

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from pymongo.database import Database
 
-from datasets_server import triggers
 from datasets_server.runs import WRITING
 from dev.local_stack.hub_server import HubServer
 from include.databases.lease import Lease
-from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
-from tests.dags.conftest import RELEASE, MakeRunsAs, RunDag
+from tests.dags.conftest import RELEASE, DyingRun, MakeRunsAs, RunDag
 
 CODES = RELEASE.max_failed_runs
-
-
-@pytest.fixture
-def maintenance(databases: Databases) -> Database[dict[str, object]]:
-    return databases.cache.client[MAINTENANCE_DATABASE]
 
 
 def datasets_with(databases: Databases, **query: object) -> set[str]:
@@ -98,16 +91,12 @@ def test_a_run_by_hand_waits_until_the_other_run_has_died(
     sample: None,
     run_dag: RunDag,
     maintenance: Database[dict[str, object]],
-    monkeypatch: pytest.MonkeyPatch,
+    dying_run: DyingRun,
     dag_id: str,
 ) -> None:
-    monkeypatch.setattr(triggers, "SECONDS_BETWEEN_LOOKS", 1.0)
-    Lease(maintenance, WRITING, "backfill scheduled").acquire(timedelta(seconds=4))
-    dies_at = datetime.now(UTC) + timedelta(seconds=3)
-
     finished = run_dag(dag_id)
 
+    assert dying_run.awaited
     assert finished.state == "success"
     assert finished.report["datasets"]["backfilled"] > 0
-    assert datetime.now(UTC) > dies_at
     assert maintenance["leases"].count_documents({}) == 0

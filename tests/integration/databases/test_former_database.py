@@ -153,7 +153,7 @@ def test_a_run_of_an_earlier_version_keeps_its_lease_and_its_tasks_stop(
 def test_a_lease_that_ran_out_does_not_replace_one_that_lasts(
     former: Database[Document], ours: Database[Document]
 ) -> None:
-    Lease(former, "backfill", "earlier").acquire(timedelta(seconds=0))
+    Lease(former, "backfill", "earlier").acquire(timedelta())
     Lease(ours, "backfill", "later").acquire()
 
     move_from_former_database(ours)
