@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from include.console.action_ids import BACKFILL
 from include.console.words import counted, duration
+from include.databases.own_reader import ENTRIES, JOBS
 
 if TYPE_CHECKING:
     from include.console.growth import Growth
@@ -23,6 +25,7 @@ _CODES_NAMED = 3
 
 LONG_WAIT = timedelta(hours=12)
 VERY_LONG_WAIT = timedelta(days=2)
+LONG_JOB = timedelta(hours=6)
 _MANY_BLOCKED = 100
 #: As many runs in a row that wait are told to operators.
 _WAITING_RUNS = 3
@@ -46,17 +49,31 @@ class Finding:
     """Something to know, and what to do about it.
 
     :param code: an error code that it is about: the page Errors shows it.
+    :param action: the id of a DAG that it is about: the page Runs shows its runs.
+    :param dataset: a dataset that it is about: the page One dataset shows it.
     """
 
     level: Level
     text: str
     what_to_do: str
     code: str | None = None
+    action: str | None = None
+    dataset: str | None = None
 
 
 def findings_of(now: Now) -> tuple[Finding, ...]:
     """Return the findings, the worst first."""
-    looks = (_backfill, _failed_datasets, _waiting_runs, _errors, _queue, _blockages, _removals, _counts)
+    looks = (
+        _backfill,
+        _failed_datasets,
+        _waiting_runs,
+        _errors,
+        _waiting_jobs,
+        _started_jobs,
+        _blockages,
+        _removals,
+        _counts,
+    )
     found = [finding for look in looks for finding in look(now)]
     ranks = {level: rank for rank, level in enumerate(Level)}
     return tuple(sorted(found, key=lambda finding: ranks[finding.level]))
@@ -67,10 +84,10 @@ def _backfill(now: Now) -> Iterator[Finding]:
     what_to_do = "See whether the DAG backfill is paused, waits for an approval or for its turn, or fails."
     if last is None:
         text = "There has been no good run of backfill over the whole cache yet."
-        yield Finding(Level.WARN, text, "Unpause the DAG backfill, or trigger it.")
+        yield Finding(Level.WARN, text, "Unpause the DAG backfill, or trigger it.", action=BACKFILL)
     elif now.at - last > now.settings.overdue_after:
         text = f"There has been no good run of backfill over the whole cache for {duration(now.at - last)}."
-        yield Finding(Level.BAD, text, what_to_do)
+        yield Finding(Level.BAD, text, what_to_do, action=BACKFILL)
 
 
 def _failed_datasets(now: Now) -> Iterator[Finding]:
@@ -78,7 +95,8 @@ def _failed_datasets(now: Now) -> Iterator[Finding]:
         if failed := report.figure("datasets", "failed"):
             ago = duration(now.at - report.ended_at)
             text = f"{counted(failed, 'dataset')} failed in the last run of {action}, which ended {ago} ago."
-            yield Finding(Level.WARN, text, "Its report has the first errors. The next run tries again.")
+            what_to_do = "Its report has the first errors. The next run tries again."
+            yield Finding(Level.WARN, text, what_to_do, action=action)
 
 
 def _waiting_runs(now: Now) -> Iterator[Finding]:
@@ -92,6 +110,7 @@ def _waiting_runs(now: Now) -> Iterator[Finding]:
             Level.WARN if in_a_row >= _WAITING_RUNS else Level.OK,
             f"{runs} of {record.dag_id} had to wait or {was} skipped: the run {holder} is at work.",
             "Nothing, if the log of that run shows progress. If it hangs, mark its running tasks as failed.",
+            action=record.dag_id,
         )
 
 
@@ -104,6 +123,9 @@ def _holder_before(record: Record, now: Now) -> str | None:
 
 
 def _errors(now: Now) -> Iterator[Finding]:
+    if now.growth.since is None and now.counted_entries:
+        text = "Nobody counted the entries yesterday: it is not known whether errors have grown."
+        yield Finding(Level.OK, text, "Nothing, if collect-cache-metrics is new.", action=ENTRIES.action)
     grown = [growth for growth in now.growth.codes if _is_noticed(growth, now)]
     for growth in grown[:_CODES_NAMED]:
         yield Finding(
@@ -139,7 +161,7 @@ def _day_before(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC" if time else "yesterday"
 
 
-def _queue(now: Now) -> Iterator[Finding]:
+def _waiting_jobs(now: Now) -> Iterator[Finding]:
     if now.oldest_waiting is None:
         text = "MongoDB takes too long to find the oldest waiting job."
         yield Finding(Level.WARN, text, "See whether the index of jobsBlue that begins with priority exists.")
@@ -150,6 +172,17 @@ def _queue(now: Now) -> Iterator[Finding]:
             Level.BAD if now.at - since >= VERY_LONG_WAIT else Level.WARN,
             f"The oldest waiting job has waited for {duration(now.at - since)}.",
             "See whether there are enough workers of each size, and whether they take jobs.",
+        )
+
+
+def _started_jobs(now: Now) -> Iterator[Finding]:
+    job = now.longest_started
+    if job is not None and now.at - job.started_at >= LONG_JOB:
+        yield Finding(
+            Level.WARN,
+            f"A job of {job.step} was started {duration(now.at - job.started_at)} ago, and has not ended.",
+            "See whether its worker is alive. No other worker takes the job while it is started.",
+            dataset=job.dataset,
         )
 
 
@@ -169,21 +202,23 @@ def _removals(now: Now) -> Iterator[Finding]:
             Level.WARN,
             f"{counted(now.removals.begun_in_a_day, 'dataset')} removed or rebuilt in 24 hours: the limit of"
             f" {now.max_removals:,} is reached.",
-            "If these datasets ought to be on the Hub, pause backfill, and check the token. If not, the next"
-            " runs remove the rest.",
+            "If these datasets ought to be on the Hub, pause backfill, and check the token of the Connection"
+            " huggingface_hub. Nothing more is removed until these removals are a day old.",
+            action=BACKFILL,
         )
     if now.removals.unfinished and not now.holders:
         yield Finding(
             Level.WARN,
             f"The removal of {counted(now.removals.unfinished, 'dataset')} was cut short.",
             "The next run of backfill finishes it.",
+            action=BACKFILL,
         )
 
 
 def _counts(now: Now) -> Iterator[Finding]:
     for what, counted_at, longest, dag_id in (
-        ("entries", now.entries_counted_at, _OLD_COUNTS_OF_ENTRIES, "collect-cache-metrics"),
-        ("jobs", now.jobs_counted_at, _OLD_COUNTS_OF_JOBS, "collect-queue-metrics"),
+        ("entries", now.entries_counted_at, _OLD_COUNTS_OF_ENTRIES, ENTRIES.action),
+        ("jobs", now.jobs_counted_at, _OLD_COUNTS_OF_JOBS, JOBS.action),
     ):
         if counted_at is None:
             text = f"The {what} have never been counted: the numbers may be wrong, and there is no history."
@@ -193,4 +228,4 @@ def _counts(now: Now) -> Iterator[Finding]:
             )
         else:
             continue
-        yield Finding(Level.WARN, text, f"Unpause the DAG {dag_id}, or trigger it.")
+        yield Finding(Level.WARN, text, f"Unpause the DAG {dag_id}, or trigger it.", action=dag_id)

@@ -9,18 +9,19 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from include.actions.backfill.removal_limit import default_limit
+from include.console.action_ids import BACKFILL, REFRESH_DATASETS, RETRYABLE_ERRORS
 from include.console.findings import Finding, findings_of
 from include.console.growth import ErrorGrowth, Growth, read_growth
 from include.databases.cache_reader import CacheReader, EntryTotal, RunsLeft, dataset_count
 from include.databases.own_reader import ENTRIES, JOBS, Holder, OwnReader, Record, Removals
 from include.databases.proof_store import Look
-from include.databases.queue_reader import Blockages, JobTotal, OldestJobs, QueueReader
+from include.databases.queue_reader import Blockages, JobTotal, OldestJobs, QueueReader, StartedJob
 from include.databases.run_reports import RunReport
 from include.planning.dataset_state import JobStatus
 from include.planning.processing_graph import Release
 
-BACKFILL = "backfill"
-RETRYABLE_ERRORS = "backfill-retryable-errors"
+#: The actions whose last report is read.
+_REPORTED = (BACKFILL, RETRYABLE_ERRORS, REFRESH_DATASETS)
 #: The error codes of which the failed runs are read: each takes a look at some entries.
 _CODES_LOOKED_AT = 12
 
@@ -120,7 +121,8 @@ class Now:
     :param datasets: as the counts of the cache have it.
     :param steps: in the order of the release; then those that it does not know.
     :param errors: the most frequent first.
-    :param oldest_waiting: None if it is not known; the same for ``oldest_started``.
+    :param oldest_waiting: None if it is not known.
+    :param longest_started: None if no job is started, or that is not known.
     :param blockages: None if the release knows none.
     :param max_removals: of 24 hours.
     :param entries_counted_at: when the counts of the cache were last made anew; None if they never were. The
@@ -138,7 +140,7 @@ class Now:
     jobs: tuple[StepJobs, ...]
     worker_sizes: Mapping[str, int]
     oldest_waiting: OldestJobs | None
-    oldest_started: OldestJobs | None
+    longest_started: StartedJob | None
     blockages: Blockages | None
     removals: Removals
     max_removals: int
@@ -194,7 +196,7 @@ def read_now(
     datasets = dataset_count(totals)
     growth = read_growth(totals, own, now)
     max_removals = settings.max_removals_per_day
-    reports = {action: own.last_report(action) for action in (BACKFILL, RETRYABLE_ERRORS)}
+    reports = {action: own.last_report(action) for action in _REPORTED}
     return Now(
         at=now,
         settings=settings,
@@ -206,8 +208,8 @@ def read_now(
         growth=growth,
         jobs=_jobs(queue.totals(), release),
         worker_sizes=queue.by_worker_size(),
-        oldest_waiting=queue.oldest(JobStatus.WAITING),
-        oldest_started=queue.oldest(JobStatus.STARTED),
+        oldest_waiting=queue.oldest_waiting(),
+        longest_started=queue.longest_started(),
         blockages=queue.blockages() if release.queue_knows_blocked_datasets else None,
         removals=own.removals(),
         max_removals=default_limit(datasets) if max_removals is None else max_removals,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
 
+from include.console.action_ids import BACKFILL, REFRESH_DATASETS, RETRYABLE_ERRORS
 from include.console.growth import ErrorGrowth, read_growth
-from include.console.now import BACKFILL, RETRYABLE_ERRORS
 from include.databases.cache_reader import CacheReader, EntryTotal
 from include.databases.counts import Group
 from include.databases.own_reader import Counted, OwnReader, Span
@@ -26,6 +26,8 @@ SPANS: Mapping[str, timedelta] = {
 _FREQUENT_CODES = 5
 _GROWING_CODES = 3
 _OTHER_CODES = "other codes"
+#: The actions whose runs create jobs and remove datasets.
+_REPORTED = (BACKFILL, RETRYABLE_ERRORS, REFRESH_DATASETS)
 
 _CLASSES: Mapping[object, str] = {
     1: "1xx",
@@ -80,7 +82,7 @@ class RunChanges:
             report.ended_at,
             report.figure("jobs", "created"),
             report.figure("jobs", "deleted"),
-            report.figure("datasets", "removed"),
+            report.figure("datasets", "removed") + report.figure("datasets", "recreated"),
         )
 
 
@@ -119,7 +121,7 @@ def read_over_time(cache: CacheReader, own: OwnReader, now: datetime, span: str)
         errors_by_code=_lines(entries, _code_of_error, (*codes, _OTHER_CODES)),
         jobs_by_status=_lines(jobs, itemgetter(0), _STATUSES),
         jobs_by_worker_size=_lines(jobs, itemgetter(1), _WORKER_SIZES),
-        runs=tuple(map(RunChanges.of, own.changes_by_runs((BACKFILL, RETRYABLE_ERRORS), time.since))),
+        runs=tuple(map(RunChanges.of, own.changes_by_runs(_REPORTED, time.since))),
         growth=growth,
     )
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.database import Database
 
 from include.databases.bounded import MAX_TIME_MS, unless_too_slow
-from include.databases.malformed import ANY_TEXT, is_number, is_text
+from include.databases.malformed import ANY_TEXT, ANY_TIME, is_number, is_text
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.rules import BLOCKED_FOR
 
@@ -46,6 +46,15 @@ class OldestJobs:
 
 
 @dataclass(frozen=True, slots=True)
+class StartedJob:
+    """A job that a worker has taken, and when (UTC)."""
+
+    step: str
+    dataset: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Blockage:
     """A rate-limited dataset: no job of it starts before ``ends_at`` (UTC)."""
 
@@ -68,7 +77,7 @@ class QueueReader:
     """
 
     def __init__(self, database: Database[Document]) -> None:
-        self._jobs = database["jobsBlue"]
+        self._jobs = database.get_collection("jobsBlue", ANY_TEXT)
         self._totals = database.get_collection("jobTotalMetric", ANY_TEXT)
         self._worker_sizes = database.get_collection("workerTypeJobCounts", ANY_TEXT)
         self._blockages = database.get_collection("datasetBlockages", ANY_TEXT)
@@ -87,30 +96,49 @@ class QueueReader:
             if is_text(each.get("worker_size")) and is_number(each.get("jobs_count"))
         }
 
-    def oldest(self, status: JobStatus) -> OldestJobs | None:
-        """Return since when the oldest jobs of a status are in the queue.
+    def oldest_waiting(self) -> OldestJobs | None:
+        """Return since when the oldest waiting jobs are in the queue.
 
         The index (priority, status, created_at, namespace, difficulty) has the oldest of each priority first.
         A queue without it would have to be sorted.
 
         :return: None if MongoDB would take too long.
         """
-        return unless_too_slow(partial(self._oldest, status))
+        return unless_too_slow(self._oldest_waiting)
 
-    def _oldest(self, status: JobStatus) -> OldestJobs:
+    def _oldest_waiting(self) -> OldestJobs:
         since: dict[Priority, datetime] = {}
         for priority in Priority:
-            query: Document = {"priority": priority.value, "status": status.value}
-            query["created_at"] = {"$type": "date"}
-            found = self._jobs.find(query, {"_id": 0, "created_at": 1}, limit=1, max_time_ms=MAX_TIME_MS)
-            for job in found.sort("created_at"):
+            for job in self._first(priority, JobStatus.WAITING, "created_at"):
                 since[priority] = job["created_at"].replace(tzinfo=UTC)
         return OldestJobs(since)
+
+    def longest_started(self) -> StartedJob | None:
+        """Return the job that was started first; None if none is, or if MongoDB would take too long.
+
+        The same index finds the started jobs, of which there are as many as workers. These few are sorted.
+        """
+        return unless_too_slow(self._longest_started)
+
+    def _longest_started(self) -> StartedJob | None:
+        jobs = [
+            StartedJob(job["type"], job["dataset"], job["started_at"].replace(tzinfo=UTC))
+            for priority in Priority
+            for job in self._first(priority, JobStatus.STARTED, "started_at")
+            if is_text(job.get("type")) and is_text(job.get("dataset"))
+        ]
+        return min(jobs, key=attrgetter("started_at"), default=None)
+
+    def _first(self, priority: Priority, status: JobStatus, time: str) -> Iterator[Document]:
+        """Yield the job of a priority and a status whose field ``time`` is the earliest, if there is one."""
+        query: Document = {"priority": priority.value, "status": status.value, time: ANY_TIME}
+        fields = {"_id": 0, "type": 1, "dataset": 1, time: 1}
+        yield from self._jobs.find(query, fields, max_time_ms=MAX_TIME_MS).sort(time, ASCENDING).limit(1)
 
     def blockages(self) -> Blockages:
         """Return the rate-limited datasets, the first ones by the index by which they expire."""
         number = self._blockages.estimated_document_count(maxTimeMS=MAX_TIME_MS)
-        found = self._blockages.find({"blocked_at": {"$type": "date"}}, {"_id": 0}, max_time_ms=MAX_TIME_MS)
+        found = self._blockages.find({"blocked_at": ANY_TIME}, {"_id": 0}, max_time_ms=MAX_TIME_MS)
         first = found.sort("blocked_at", ASCENDING).limit(BLOCKED_NAMED)
         return Blockages(number, tuple(_blockage(each) for each in first if is_text(each.get("dataset"))))
 

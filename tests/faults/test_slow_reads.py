@@ -11,7 +11,6 @@ from pymongo.errors import ExecutionTimeout
 from dev.local_stack.mongod import Mongod
 from include.databases.cache_reader import CacheReader, RunsLeft
 from include.databases.queue_reader import OldestJobs, QueueReader
-from include.planning.dataset_state import JobStatus
 from tests.faults.test_refused_writes import refused
 
 MAX_TIME_EXPIRED = 50
@@ -24,9 +23,9 @@ def test_what_would_take_too_long_is_not_known(failing_mongod: Mongod) -> None:
         with refused(failing_mongod, "alwaysOn", "aggregate", errorCode=MAX_TIME_EXPIRED):
             assert cache.runs_left("AnError", 3) is None
         with refused(failing_mongod, "alwaysOn", "find", errorCode=MAX_TIME_EXPIRED):
-            assert queue.oldest(JobStatus.WAITING) is None
+            assert queue.oldest_waiting() is None
             with pytest.raises(ExecutionTimeout):
                 cache.totals()
 
         assert cache.runs_left("AnError", 3) == RunsLeft(0, 0, is_all=True)
-        assert queue.oldest(JobStatus.WAITING) == OldestJobs({})
+        assert queue.oldest_waiting() == OldestJobs({})

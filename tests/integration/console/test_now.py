@@ -11,7 +11,7 @@ from include.console.findings import Level
 from include.console.now import Freshness, Now, Settings
 from include.databases.cache_reader import RunsLeft
 from include.databases.lease import Lease
-from include.planning.dataset_state import Priority
+from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import DEFAULT_RELEASE, release_names
 from tests.builders import REVISION, insert_up_to_date
 from tests.integration.console.conftest import HOUR, World
@@ -171,6 +171,31 @@ def test_a_job_that_waits_long_is_found(world: World, hours: int, level: Level |
     found = [(each.level, each.text) for each in world.read_now().findings]
 
     assert found == ([(level, f"The oldest waiting job has waited for {words}.")] if level else [])
+
+
+@OF_ONE_RELEASE
+@pytest.mark.parametrize(("hours", "is_found"), [(5, False), (7, True)])
+def test_a_job_that_has_been_started_for_long_is_found(world: World, hours: int, is_found: bool) -> None:
+    make_healthy(world)
+    step = world.release.steps[0]
+    started_at = (world.now - hours * HOUR).replace(tzinfo=None)
+    job = new_job(step, "user/stuck", REVISION, status=JobStatus.STARTED, created_at=started_at)
+    job["started_at"] = started_at
+    world.stores.databases.queue[JOBS].insert_one(job)
+
+    found = [(each.level, each.text, each.dataset) for each in world.read_now().findings]
+
+    text = f"A job of {step.name} was started {hours} hours ago, and has not ended."
+    assert found == ([(Level.WARN, text, "user/stuck")] if is_found else [])
+
+
+@OF_ONE_RELEASE
+def test_without_counts_of_yesterday_it_says_that_growth_is_not_known(world: World) -> None:
+    world.count_entries({NAMES: 100, ("dataset-info", 500, "Grown"): 90})
+
+    assert texts(world.read_now(), Level.OK) == [
+        "Nobody counted the entries yesterday: it is not known whether errors have grown."
+    ]
 
 
 @OF_ONE_RELEASE

@@ -6,9 +6,17 @@ from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from dev.local_stack.documents import BLOCKAGES, JOB_TOTALS, JOBS, WORKER_SIZES, new_job
-from include.databases.queue_reader import BLOCKED_NAMED, Blockages, JobTotal, QueueReader
+from include.databases.queue_reader import (
+    BLOCKED_NAMED,
+    Blockages,
+    JobTotal,
+    OldestJobs,
+    QueueReader,
+    StartedJob,
+)
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Release
 from include.planning.rules import BLOCKED_FOR
@@ -47,7 +55,7 @@ def test_the_totals_are_those_of_datasets_server(stores: Stores, reader: QueueRe
     assert reader.by_worker_size() == {"light": 7}
 
 
-def test_the_oldest_job_of_each_priority_and_status_is_found(
+def test_the_oldest_waiting_job_of_each_priority_is_found(
     stores: Stores, reader: QueueReader, release: Release
 ) -> None:
     add_job(stores, release, "a", 5)
@@ -55,21 +63,49 @@ def test_the_oldest_job_of_each_priority_and_status_is_found(
     add_job(stores, release, "c", 4, priority=Priority.HIGH)
     add_job(stores, release, "d", 1, status=JobStatus.STARTED)
 
-    waiting, started = reader.oldest(JobStatus.WAITING), reader.oldest(JobStatus.STARTED)
+    waiting = reader.oldest_waiting()
 
     noon = NOON.replace(tzinfo=UTC)
     assert waiting is not None
-    assert started is not None
     assert waiting.since == {Priority.HIGH: noon + 4 * MINUTE, Priority.LOW: noon + 3 * MINUTE}
     assert waiting.of_all == noon + 3 * MINUTE
-    assert started.of_all == noon + MINUTE
+
+
+def test_the_job_that_was_started_first_is_found(
+    stores: Stores, reader: QueueReader, release: Release
+) -> None:
+    add_job(stores, release, "waiting", 1)
+    for name, priority, minutes in (("a", Priority.LOW, 9), ("b", Priority.HIGH, 7), ("c", Priority.LOW, 8)):
+        add_job(stores, release, name, 2, status=JobStatus.STARTED, priority=priority)
+        started = {"$set": {"started_at": NOON + minutes * MINUTE}}
+        stores.databases.queue[JOBS].update_one({"dataset": name}, started)
+
+    found = reader.longest_started()
+
+    assert found == StartedJob(release.steps[0].name, "b", NOON.replace(tzinfo=UTC) + 7 * MINUTE)
 
 
 def test_an_empty_queue_has_no_oldest_job(reader: QueueReader) -> None:
-    oldest = reader.oldest(JobStatus.WAITING)
+    waiting = reader.oldest_waiting()
 
-    assert oldest is not None
-    assert oldest.of_all is None
+    assert waiting is not None
+    assert waiting.of_all is None
+    assert reader.longest_started() is None
+
+
+def test_a_date_that_python_cannot_hold_is_passed_over(
+    stores: Stores, reader: QueueReader, release: Release
+) -> None:
+    far = DatetimeMS(2**62)
+    add_job(stores, release, "a", 1)
+    stores.databases.queue[JOBS].update_one({}, {"$set": {"created_at": far}})
+    add_job(stores, release, "b", 1, status=JobStatus.STARTED)
+    stores.databases.queue[JOBS].update_one({"dataset": "b"}, {"$set": {"started_at": far}})
+    stores.databases.queue["datasetBlockages"].insert_one({"dataset": "a", "blocked_at": far})
+
+    assert reader.oldest_waiting() == OldestJobs({})
+    assert reader.longest_started() is None
+    assert reader.blockages() == Blockages(1)
 
 
 def test_the_oldest_job_is_found_without_a_look_at_the_others(
@@ -80,7 +116,7 @@ def test_the_oldest_job_is_found_without_a_look_at_the_others(
     database = stores.databases.queue
     database.command("profile", 2)
     try:
-        reader.oldest(JobStatus.WAITING)
+        reader.oldest_waiting()
     finally:
         database.command("profile", 0)
         profiled = list(database["system.profile"].find({"command.find": JOBS}))
