@@ -59,6 +59,7 @@ def backfill_tasks(*, scheduled_if_busy: Literal["wait", "skip"], retryable_erro
     approve_removals = ApproveRemovalsOperator(
         task_id="approve_removals",
         limit="{{ params.removal_limit }}",
+        max_removals_per_day="{{ params.max_removals_per_day }}",
         execution_timeout=None,  # a person has as long as the Variable says
     )
     remove_datasets = RemoveDatasetsOperator(

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pymongo.database import Database
 
 from datasets_server.markdown import as_plain_text
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
@@ -131,6 +132,27 @@ def test_what_a_person_approves_is_removed(
     assert all(", approved by Ada: " in line for line in restore.report["restored_sample"])
     assert restore.report["restored"] == len(UNSUPPORTED)
     assert (asked.times, asked.waits // timedelta(minutes=1)) == (1, 12 * 60)
+
+
+@pytest.mark.parametrize(("room", "says"), [(2, "only 2"), (0, "none")])
+def test_the_question_says_how_many_removals_the_limit_of_the_day_leaves(
+    sample: None,
+    run_dag: RunDag,
+    maintenance: Database[dict[str, Any]],
+    asked: Asked,
+    respond: Callable[[Respond], None],
+    room: int,
+    says: str,
+) -> None:
+    earlier = {f"user/{number}": "gone" for number in range(5)}
+    MaintenanceStore(maintenance).removal_ledger().begin("earlier", earlier, 5)
+    MaintenanceStore(maintenance).removal_ledger().finish(list(earlier))
+    respond(choose("Approve"))
+
+    finished = run_dag("backfill", removal_limit=1, max_removals_per_day=5 + room)
+
+    assert f"has room for {room} removals now, so {says} of these datasets go." in asked.body
+    assert finished.report["datasets"]["removed"] == room
 
 
 def test_the_right_to_write_is_free_while_the_run_waits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -35,16 +35,27 @@ class LastingApprovalOperator(ApprovalOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(defaults=self.REJECT, notifiers=ApprovalNotifier(), **kwargs)
 
-    def ask(self, context: Context, question: str, explanation: str, *, about: str, otherwise: str) -> None:
+    def ask(
+        self,
+        context: Context,
+        question: str,
+        explanation: str,
+        *,
+        about: str,
+        otherwise: str,
+        datasets: Sequence[str] = (),
+    ) -> None:
         """Ask, and wait for the answer.
 
         :param explanation: in Markdown.
         :param about: what is to be approved, as a part of a sentence.
         :param otherwise: what happens if nobody approves, as a part of a sentence.
+        :param datasets: those that the explanation names. The console links them.
         """
         hours = self.hours_to_decide()
         self.response_timeout = timedelta(hours=hours)
-        context["ti"].xcom_push(self._ASKED, {"about": about, "otherwise": otherwise, "hours": hours})
+        asked = {"about": about, "otherwise": otherwise, "hours": hours, "datasets": list(datasets)}
+        context["ti"].xcom_push(self._ASKED, asked)
         self.subject = question
         self.body = explanation
         super().execute(context)

@@ -434,13 +434,21 @@ class ApproveRemovalsOperator(LastingApprovalOperator):
     write to the datasets.
 
     :param limit: the maximum number of removals that need no approval. (templated)
+    :param max_removals_per_day: the maximum number of removals in 24 hours, if the run lowers it. (templated)
     """
 
-    template_fields: Sequence[str] = (*LastingApprovalOperator.template_fields, "limit")
+    template_fields: Sequence[str] = (
+        *LastingApprovalOperator.template_fields,
+        "limit",
+        "max_removals_per_day",
+    )
 
-    def __init__(self, *, limit: int | str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, limit: int | str, max_removals_per_day: int | str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(subject="Remove datasets that the Hub no longer supports?", **kwargs)
         self.limit = limit
+        self.max_removals_per_day = max_removals_per_day
 
     def execute(self, context: Context) -> None:
         """Count the removals, and wait for a person if there are too many."""
@@ -453,7 +461,8 @@ class ApproveRemovalsOperator(LastingApprovalOperator):
                 return
             shown = list(maintenance.removal_candidates(run, limit=NAMES_SHOWN))
             reasons = maintenance.removal_reasons(run)
-            explanation = _text_for_approval(shown, number, reasons, self.hours_to_decide())
+            room = _removals_left(services, self.max_removals_per_day)
+            explanation = _text_for_approval(shown, number, room, reasons, self.hours_to_decide())
             end_turn(maintenance, WRITING, context)
         self.log.warning(
             "%s datasets to remove, above the limit of %s: a person has to approve.", number, self.limit
@@ -464,17 +473,26 @@ class ApproveRemovalsOperator(LastingApprovalOperator):
             explanation,
             about=f"the removal of {number:,} datasets",
             otherwise="none was removed",
+            datasets=[each.dataset for each in shown],
         )
 
 
+def _removals_left(services: Services, max_removals_per_day: int | str | None) -> int:
+    """Return how many datasets may still be removed, by the limit of 24 hours."""
+    limit = services.removal_limit(max_removals_per_day).of(services.cache)
+    return max(0, limit - services.maintenance.removal_ledger().begun_in_a_day())
+
+
 def _text_for_approval(
-    shown: Sequence[RemovalCandidate], number: int, reasons: Mapping[str, int], hours: int
+    shown: Sequence[RemovalCandidate], number: int, room: int, reasons: Mapping[str, int], hours: int
 ) -> str:
     counts = [f"- {count:,}: {as_plain_text(reason)}" for reason, count in reasons.items()]
     names = (f"{as_plain_text(each.dataset)}: {as_plain_text(each.reason)}" for each in shown)
+    going = "all" if room >= number else f"only {room:,}" if room else "none"
     return (
-        "If you approve, the run removes their waiting jobs, cache entries and files, within the limit of the"
-        " day, after it has asked the Hub once more. If these datasets ought to be on the Hub, reject,"
+        "If you approve, the run removes their waiting jobs, cache entries and files, after it has asked the"
+        f" Hub once more. The limit of 24 hours has room for {room:,} removals now, so {going} of these datasets go."
+        "\n\nIf these datasets ought to be on the Hub, reject,"
         f" and check the token of the Connection `huggingface_hub`. If nobody decides within {hours} hours,"
         " nothing is removed, and the next run finds them again.\n\n"
         + "The reasons:\n\n"

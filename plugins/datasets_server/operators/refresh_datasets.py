@@ -9,7 +9,7 @@ from airflow.providers.standard.utils.skipmixin import SkipMixin
 
 from datasets_server.console_link import ConsoleLink
 from datasets_server.markdown import as_plain_text
-from datasets_server.operators.approval import LastingApprovalOperator, listed
+from datasets_server.operators.approval import NAMES_SHOWN, LastingApprovalOperator, listed
 from datasets_server.operators.waiting import WaitingOperator
 from datasets_server.runs import (
     RETURNED,
@@ -200,6 +200,7 @@ class ApproveRecreationsOperator(LastingApprovalOperator):
             _text_for_approval(names, self.hours_to_decide()),
             about=f"the recreation of {len(names):,} datasets",
             otherwise="none was recreated",
+            datasets=names[:NAMES_SHOWN],
         )
 
 
