@@ -83,9 +83,10 @@ def _entry(step: Step, shape: Shape, config: str | None, split: str | None, upda
     }
 
 
-def as_error(entry: Document, code: str, failed_runs: int) -> None:
+def as_error(entry: Document, code: str, failed_runs: int, message: str = "") -> None:
     """Change an entry to that of a job that failed with this error code."""
-    details = {"error": f"The job failed with {code}.", "cause_exception": code, "cause_traceback": []}
+    error = message or f"The job failed with {code}."
+    details = {"error": error, "cause_exception": code, "cause_traceback": []}
     entry.update(
         http_status=500,
         error_code=code,

@@ -30,6 +30,13 @@ SHOWCASE = "kinetics/Annotated-Images"
 LOST = ("museum-archive/chat_logs", "city-data/captions")
 GROWING_CODE = "StreamingRowsError"
 DAYS = 5
+#: What the growing errors say: most of them have one cause.
+_MESSAGES = (
+    "Cannot read the first rows: the file data/train-00000.parquet is answered with 403 Forbidden.",
+    "Cannot read the first rows: the file data/train-00000.parquet is answered with 403 Forbidden.",
+    "Cannot read the first rows: the column 'image' of row 17 is no image.",
+)
+_TOO_BIG = "The split has 12,884,901,888 bytes. Statistics are made of at most 5,000,000,000."
 
 _NAMESPACES_WITH_ERRORS = ("allenai", "biomed-nlp", "jurists", "news-desk", "robotics.eu", "vision-lab")
 _GROWS_FOR = timedelta(hours=20)
@@ -61,7 +68,7 @@ def _let_errors_grow(cache: Database[Document]) -> None:
     names = {"$regex": f"^({'|'.join(_NAMESPACES_WITH_ERRORS)})/".replace(".", r"\.")}
     query = {"dataset": names, "kind": "split-first-rows", "http_status": 200}
     for number, entry in enumerate(cache[CACHE].find(query).sort([("dataset", 1), ("config", 1)])):
-        as_error(entry, GROWING_CODE, failed_runs=number % 3)
+        as_error(entry, GROWING_CODE, failed_runs=number % 3, message=_MESSAGES[number % len(_MESSAGES)])
         entry["updated_at"] = utc_now() - _GROWS_FOR * ((number % 20) / 20)
         cache[CACHE].replace_one({"_id": entry["_id"]}, entry)
 
@@ -75,9 +82,11 @@ def _show_each_state(cache: Database[Document], queue: Database[Document], relea
     for entry in entries.values():
         by_kind.setdefault(entry["kind"], []).append(entry)
     most = release.max_failed_runs[GROWING_CODE]
-    as_error(by_kind["split-first-rows"][0], GROWING_CODE, failed_runs=1)
-    as_error(by_kind["split-first-rows"][-1], GROWING_CODE, failed_runs=most)
-    as_error(by_kind["split-descriptive-statistics"][0], "DatasetTooBigError", failed_runs=0)
+    as_error(by_kind["split-first-rows"][0], GROWING_CODE, failed_runs=1, message=_MESSAGES[0])
+    as_error(by_kind["split-first-rows"][-1], GROWING_CODE, failed_runs=most, message=_MESSAGES[-1])
+    as_error(
+        by_kind["split-descriptive-statistics"][0], "DatasetTooBigError", failed_runs=0, message=_TOO_BIG
+    )
     by_kind["config-size"][0]["job_runner_version"] -= 1
     by_kind["config-info"][-1]["dataset_git_revision"] = "0" * 40
     by_kind["config-parquet-metadata"][0]["updated_at"] -= timedelta(days=1)

@@ -14,6 +14,7 @@ from httpx2 import HTTPError
 
 from include.actions.backfill.proofs import fingerprint
 from include.console.matrix import Artifacts, State, Trouble, place_text
+from include.console.words import counted
 from include.databases.dataset_reader import MAX_ENTRIES, MAX_JOBS, DatasetReader, OwnRecords, Size
 from include.databases.dataset_reader import State as Stored
 from include.databases.error_messages import ErrorMessage
@@ -98,10 +99,15 @@ class RecordView:
 
 @dataclass(frozen=True, slots=True)
 class TroubleView:
-    """Artifacts that are not up to date for one reason, and the message of the first if that is an error."""
+    """Artifacts that are not up to date for one reason.
+
+    :param message: of the first, if that is an error.
+    :param backfill: what a backfill would do about them now, in words.
+    """
 
     trouble: Trouble
     message: ErrorMessage | None
+    backfill: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,7 @@ def read_dataset(
         # It also looks incoherent if a worker adds a config between two queries.
         stored = reader.state(name, at_one_moment=True)
         artifacts, plan = _judge(release, stored, answer, records)
+    backfill = _backfill(stored, problem, answer, records, plan)
     return DatasetView(
         name=name,
         size=size,
@@ -184,9 +191,9 @@ def read_dataset(
         hub=answer,
         compared_with=artifacts.revision if artifacts else answer.revision or "",
         artifacts=artifacts,
-        troubles=_troubles(reader, name, artifacts),
+        troubles=_troubles(reader, name, artifacts, plan, backfill.outcome),
         jobs=_jobs(stored, plan),
-        backfill=_backfill(stored, problem, answer, records, plan),
+        backfill=backfill,
         rate_limited_since=reader.rate_limited_since(name),
         removal=records.removal,
         record=_record(records, answer, size, stored, clock_tolerance),
@@ -264,11 +271,37 @@ def _jobs(stored: Stored | None, plan: Plan | None) -> list[JobView]:
     return [JobView(job, job.id in deleted) for job in jobs[:MAX_JOBS_SHOWN]]
 
 
-def _troubles(reader: DatasetReader, name: str, artifacts: Artifacts | None) -> list[TroubleView]:
-    troubles = artifacts.troubles()[:MAX_TROUBLES] if artifacts else []
+def _troubles(
+    reader: DatasetReader, name: str, artifacts: Artifacts | None, plan: Plan | None, outcome: Outcome
+) -> list[TroubleView]:
+    if artifacts is None:
+        return []
+    troubles = artifacts.troubles(plan.new_jobs if plan else ())[:MAX_TROUBLES]
     errors = [trouble for trouble in troubles if trouble.state in (State.ERROR, State.ERROR_TO_RETRY)]
     messages = {trouble: reader.message(name, trouble.example) for trouble in errors[:MAX_MESSAGES]}
-    return [TroubleView(trouble, messages.get(trouble)) for trouble in troubles]
+    return [
+        TroubleView(trouble, messages.get(trouble), _what_backfill_does(trouble, outcome, artifacts.release))
+        for trouble in troubles
+    ]
+
+
+def _what_backfill_does(trouble: Trouble, outcome: Outcome, release: Release) -> str:
+    if outcome is Outcome.REMOVAL:
+        return "removes the dataset"
+    if outcome is Outcome.REBUILD:
+        return "rebuilds the dataset"
+    if outcome is Outcome.UNKNOWN:
+        return "not known"
+    if trouble.state is State.ERROR:
+        maximum = release.max_failed_runs.get(trouble.what)
+        why = "this error is not retried" if maximum is None else f"it has failed {counted(maximum, 'time')}"
+        return f"nothing: {why}"
+    if trouble.jobs == 0:
+        return "nothing: a job is pending"
+    does = "retries" if trouble.state is State.ERROR_TO_RETRY else "computes"
+    if trouble.jobs == trouble.artifacts:
+        return f"{does} it" if trouble.artifacts == 1 else f"{does} them"
+    return f"{does} {trouble.jobs:,} of them: the others have pending jobs"
 
 
 def _record(

@@ -41,7 +41,7 @@ class Level(StrEnum):
 
     BAD = "bad"
     WARN = "warn"
-    OK = "ok"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _waiting_runs(now: Now) -> Iterator[Finding]:
         in_a_row = record.waiting_in_a_row
         runs, was = ("A run", "was") if in_a_row == 1 else (f"{in_a_row:,} runs in a row", "were")
         yield Finding(
-            Level.WARN if in_a_row >= _WAITING_RUNS else Level.OK,
+            Level.WARN if in_a_row >= _WAITING_RUNS else Level.NOTE,
             f"{runs} of {record.dag_id} had to wait or {was} skipped: the run {holder} is at work.",
             "Nothing, if the log of that run shows progress. If it hangs, mark its running tasks as failed.",
             action=record.dag_id,
@@ -125,7 +125,7 @@ def _holder_before(record: Record, now: Now) -> str | None:
 def _errors(now: Now) -> Iterator[Finding]:
     if now.growth.since is None and now.counted_entries:
         text = "Nobody counted the entries yesterday: it is not known whether errors have grown."
-        yield Finding(Level.OK, text, "Nothing, if collect-cache-metrics is new.", action=ENTRIES.action)
+        yield Finding(Level.NOTE, text, "Nothing, if collect-cache-metrics is new.", action=ENTRIES.action)
     grown = [growth for growth in now.growth.codes if _is_noticed(growth, now)]
     for growth in grown[:_CODES_NAMED]:
         yield Finding(
@@ -190,7 +190,7 @@ def _blockages(now: Now) -> Iterator[Finding]:
     if now.blockages and (number := now.blockages.datasets):
         is_one = number == 1
         yield Finding(
-            Level.WARN if number >= _MANY_BLOCKED else Level.OK,
+            Level.WARN if number >= _MANY_BLOCKED else Level.NOTE,
             f"{counted(number, 'dataset')} {'is' if is_one else 'are'} rate-limited.",
             "Nothing: the workers take their jobs again six hours after they were blocked.",
         )

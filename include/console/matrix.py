@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import chain, groupby
 from operator import itemgetter
 
 from include.planning.dataset_state import CachedDataset, Entry, Job
-from include.planning.plan import ArtifactKey, Judged, Place, Reason, Verdict, job_rank, judged_artifacts
+from include.planning.plan import (
+    ArtifactKey,
+    Judged,
+    NewJob,
+    Place,
+    Reason,
+    Verdict,
+    job_rank,
+    judged_artifacts,
+)
 from include.planning.processing_graph import Level, Release, Step
 from include.planning.rules import FIRST_ERROR_STATUS
 
@@ -152,12 +162,16 @@ class Trouble:
     :param what: what they have in common: an error code, the kind of a newer parent, or a step.
     :param artifacts: how many.
     :param example: the first of them.
+    :param jobs: for how many of them a plan creates a job.
+    :param updated_at: when the newest of them was written (UTC); None if they have no entry.
     """
 
     state: State
     what: str
     artifacts: int
     example: ArtifactKey
+    jobs: int = 0
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,20 +226,19 @@ class Artifacts:
             jobs=jobs,
         )
 
-    def troubles(self) -> list[Trouble]:
-        """Return why artifacts are not up to date, the most frequent reasons first."""
-        counts: Counter[tuple[State, str]] = Counter()
-        examples: dict[tuple[State, str], ArtifactKey] = {}
+    def troubles(self, new_jobs: Iterable[NewJob] = ()) -> list[Trouble]:
+        """Return why artifacts are not up to date, the most frequent reasons first.
+
+        :param new_jobs: those of the plan.
+        """
+        planned = {(job.type, job.config, job.split) for job in new_jobs}
+        groups: dict[tuple[State, str], list[tuple[ArtifactKey, Entry | None]]] = defaultdict(list)
         for step, place, entry, verdict in self.judged():
             state = state_of(entry, verdict)
             if state is not State.UP_TO_DATE:
-                reason = state, _what(state, step, entry, verdict)
-                counts[reason] += 1
-                examples.setdefault(reason, (step.name, *place))
-        return [
-            Trouble(*reason, artifacts=number, example=examples[reason])
-            for reason, number in counts.most_common()
-        ]
+                groups[state, _what(state, step, entry, verdict)].append(((step.name, *place), entry))
+        most_frequent = sorted(groups.items(), key=lambda group: -len(group[1]))
+        return [_trouble(*reason, artifacts, planned) for reason, artifacts in most_frequent]
 
     def judged(self) -> Iterator[Judged]:
         """Yield all artifacts, in topological order, as :func:`judged_artifacts` does."""
@@ -235,6 +248,22 @@ class Artifacts:
             for step, column in zip(matrix.steps, matrix.artifacts, strict=True)
         }
         return chain.from_iterable(columns[step.name] for step in self.release.steps)
+
+
+def _trouble(
+    state: State,
+    what: str,
+    artifacts: Sequence[tuple[ArtifactKey, Entry | None]],
+    planned: Collection[ArtifactKey],
+) -> Trouble:
+    return Trouble(
+        state,
+        what,
+        artifacts=len(artifacts),
+        example=artifacts[0][0],
+        jobs=sum(key in planned for key, _ in artifacts),
+        updated_at=max((entry.updated_at for _, entry in artifacts if entry), default=None),
+    )
 
 
 def _matrix(

@@ -63,6 +63,9 @@ def test_a_dataset_is_backfilled_from_its_page_and_its_page_shows_the_jobs(
     expect(frame.locator("main")).to_contain_text("creates 4 jobs")
 
     frame.get_by_role("button", name="Backfill this dataset now").click()
+    dialog = frame.get_by_role("dialog", name=f"Trigger {BACKFILL.id}")
+    expect(dialog.get_by_label("Datasets", exact=True)).to_have_value(SHOWCASE)
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
 
     expect(frame.get_by_text(f"{BACKFILL.id} was triggered")).to_be_visible()
     wait_for(lambda: len(pending(databases, SHOWCASE)) == len(before) + 4)
@@ -77,11 +80,11 @@ def test_a_step_that_is_up_to_date_is_refreshed_from_the_page(
     frame = open_dataset(console, stack, UP_TO_DATE)
     expect(frame.locator("#jobs")).to_contain_text("There are none.")
 
-    frame.get_by_role("button", name="Refresh…").click()
+    frame.get_by_role("button", name="Recompute…").click()
     dialog = frame.get_by_role("dialog")
     expect(dialog.get_by_label("Datasets", exact=True)).to_have_value(UP_TO_DATE)
     dialog.get_by_label("Steps", exact=True).select_option("dataset-info")
-    dialog.get_by_role("button", name="Run", exact=True).click()
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
 
     expect(frame.get_by_text(f"{REFRESH_DATASETS.id} was triggered")).to_be_visible()
     wait_for(lambda: pending(databases, UP_TO_DATE) == ["dataset-info"])
@@ -100,7 +103,7 @@ def test_removals_are_approved_on_the_first_page(
     frame = console.frame_locator("iframe")
     expect(frame.locator(".approvals")).to_contain_text(LOST[0])
 
-    frame.get_by_role("button", name="Approve …").click()
+    frame.get_by_role("button", name="Approve…").click()
     frame.get_by_role("dialog").get_by_role("button", name="Approve", exact=True).click()
 
     entries = databases[CACHE_DATABASE][CACHE]
@@ -117,6 +120,7 @@ def test_who_may_only_look_is_told_which_permission_is_missing(context_of: Any, 
     frame = open_dataset(page, stack, UP_TO_DATE)
 
     frame.get_by_role("button", name="Backfill this dataset now").click()
+    frame.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
 
     expect(frame.get_by_role("alert")).to_contain_text(
         re.compile(f"permission to trigger the DAG {BACKFILL.id}", re.IGNORECASE)

@@ -35,7 +35,7 @@ def open_tab(console: Page) -> Callable[[str], FrameLocator]:
 
 def trigger(frame: FrameLocator, dag_id: str) -> None:
     """Agree in the dialog that is open."""
-    frame.get_by_role("dialog", name=f"Run {dag_id}").get_by_role("button", name="Run", exact=True).click()
+    frame.get_by_role("dialog", name=f"Trigger {dag_id}").get_by_role("button", name="Trigger", exact=True).click()
     expect(frame.get_by_text(f"{dag_id} was triggered")).to_be_visible()
 
 
@@ -58,7 +58,7 @@ def newest(airflow_api: AirflowApi, dag_id: str) -> dict[str, Any]:
 def test_a_run_that_is_triggered_shows_what_it_did(open_tab: Callable[[str], FrameLocator]) -> None:
     frame = open_tab("Runs")
 
-    frame.get_by_role("button", name=f"Run {COLLECT_QUEUE_METRICS.id}", exact=True).click()
+    frame.get_by_role("button", name=f"Trigger {COLLECT_QUEUE_METRICS.id}", exact=True).click()
     trigger(frame, COLLECT_QUEUE_METRICS.id)
 
     run = last_run(frame, COLLECT_QUEUE_METRICS.id)
@@ -79,7 +79,7 @@ def test_a_run_is_repeated_with_its_parameters(
     expect(run).to_contain_text("dry run")
     expect(run).to_contain_text("Would have done:")
 
-    run.get_by_role("button", name="Run again").click()
+    run.get_by_role("button", name="Trigger again").click()
     dialog = frame.get_by_role("dialog")
     expect(dialog.get_by_label("Datasets", exact=True)).to_have_value("squad\nuser/*")
     expect(dialog.get_by_label("Dry run")).to_be_checked()
@@ -126,10 +126,10 @@ def test_a_person_answers_the_question_of_a_run(
     question = frame.get_by_role("heading", name=re.compile(r"Remove \d+ datasets"))
     expect(question).to_be_visible()
     expect(frame.get_by_text("squad: it is not found on the Hub").first).to_be_attached()
-    frame.get_by_role("button", name="Reject …").click()
+    frame.get_by_role("button", name="Reject…").click()
     frame.get_by_role("dialog", name="Reject?").get_by_role("button", name="Cancel").click()
     expect(question).to_be_visible()
-    frame.get_by_role("button", name="Reject …").click()
+    frame.get_by_role("button", name="Reject…").click()
     frame.get_by_role("dialog", name="Reject?").get_by_role("button", name="Reject", exact=True).click()
     expect(question).not_to_be_visible()
 
@@ -141,9 +141,9 @@ def test_a_person_answers_the_question_of_a_run(
 def test_the_form_shows_what_airflow_refuses(open_tab: Callable[[str], FrameLocator]) -> None:
     frame = open_tab("Runs")
 
-    frame.get_by_role("button", name=f"Run {RESTORE_DATASETS.id}", exact=True).click()
+    frame.get_by_role("button", name=f"Trigger {RESTORE_DATASETS.id}", exact=True).click()
     dialog = frame.get_by_role("dialog")
-    dialog.get_by_role("button", name="Run", exact=True).click()
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
 
     expect(dialog.get_by_role("alert")).to_contain_text(
         f"Airflow refused to trigger the DAG {RESTORE_DATASETS.id}"
@@ -161,7 +161,7 @@ def test_parameters_of_a_run_are_never_markup(
     run = last_run(frame, BACKFILL.id)
     run.get_by_text("Report", exact=True).click()
     expect(run.locator("pre")).to_contain_text(HOSTILE)
-    run.get_by_role("button", name="Run again").click()
+    run.get_by_role("button", name="Trigger again").click()
 
     expect(frame.get_by_role("dialog").get_by_label("Datasets", exact=True)).to_have_value(HOSTILE)
     assert frame.locator("img").count() == 0
@@ -172,7 +172,7 @@ def test_who_is_logged_out_is_told_to_log_in(console: Page, open_tab: Callable[[
     frame = open_tab("Runs")
     console.context.clear_cookies()
 
-    frame.get_by_role("button", name=f"Run {SKIP.id}", exact=True).click()
+    frame.get_by_role("button", name=f"Trigger {SKIP.id}", exact=True).click()
 
     notice = frame.get_by_role("alert").first  # The page's own refresh may say so too.
     expect(notice).to_contain_text("You are logged out: log in to Airflow again.")

@@ -491,8 +491,8 @@ def _text_for_approval(
     going = "all" if room >= number else f"only {room:,}" if room else "none"
     return (
         "If you approve, the run removes their waiting jobs, cache entries and files, after it has asked the"
-        f" Hub once more. The limit of 24 hours has room for {room:,} removals now, so {going} of these datasets go."
-        "\n\nIf these datasets ought to be on the Hub, reject,"
+        f" Hub once more. The limit of 24 hours has room for {room:,} removals now, so {going} of these"
+        " datasets go.\n\nIf these datasets ought to be on the Hub, reject,"
         f" and check the token of the Connection `huggingface_hub`. If nobody decides within {hours} hours,"
         " nothing is removed, and the next run finds them again.\n\n"
         + "The reasons:\n\n"

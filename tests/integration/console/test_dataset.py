@@ -90,6 +90,10 @@ def test_what_a_backfill_would_do_is_what_the_plan_says(
     assert view.backfill.created.total() == len(plan.new_jobs)
     assert view.backfill.reasons == {Reason.OTHER_REVISION: 2, Reason.OBSOLETE: 1}
     assert view.backfill.deleted == {"dataset-size": 1}
+    assert {each.trouble.what: each.backfill for each in view.troubles} == {
+        "split-first-rows": "computes 2 of them: the others have pending jobs",
+        "dataset-info": "computes it",
+    }
     assert [(each.job.type, each.is_deleted) for each in view.jobs] == [
         ("dataset-hub-cache", False),
         ("split-first-rows", False),
@@ -113,6 +117,38 @@ def test_an_error_comes_with_its_message(
     assert trouble.trouble.what == "CreateCommitError"
     assert trouble.trouble.example == ("config-parquet-and-info", "config", None)
     assert trouble.message.text == "The job failed with CreateCommitError."
+    assert trouble.backfill == "retries it"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [("CreateCommitError", "nothing: it has failed 3 times"), ("Odd", "nothing: this error is not retried")],
+)
+def test_an_error_that_stays_says_why(
+    stores: Stores, shared_hub: HubServer, release: Release, view_of: Any, code: str, says: str
+) -> None:
+    insert_up_to_date(stores.databases.cache, release)
+    shared_hub.state.put(DATA)
+    fields: dict[str, Any] = {}
+    as_error(fields, code, release.max_failed_runs.get(code, 0))
+    change(stores, "config-parquet-and-info", **fields)
+
+    [trouble] = view_of().troubles
+
+    assert (trouble.trouble.state, trouble.backfill) == (State.ERROR, says)
+
+
+def test_a_pending_job_is_why_a_backfill_does_nothing(
+    stores: Stores, shared_hub: HubServer, release: Release, view_of: Any
+) -> None:
+    insert_up_to_date(stores.databases.cache, release)
+    shared_hub.state.put(DATA)
+    change(stores, "dataset-info", job_runner_version=0)
+    add_job(stores, release, "dataset-info")
+
+    [trouble] = view_of().troubles
+
+    assert (trouble.trouble.state, trouble.backfill) == (State.OBSOLETE, "nothing: a job is pending")
 
 
 @pytest.mark.parametrize(

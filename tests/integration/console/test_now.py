@@ -42,7 +42,7 @@ def test_nothing_is_known_of_empty_databases(world: World) -> None:
     assert (now.entries, now.datasets, now.waiting_jobs) == (0, 0, 0)
     assert (now.freshness, now.last_good_backfill, now.look, now.growth.since) == (None, None, None, None)
     assert (now.errors, now.growth.codes) == ((), ())
-    assert texts(now, Level.BAD) == texts(now, Level.OK) == []
+    assert texts(now, Level.BAD) == texts(now, Level.NOTE) == []
     assert [text.split(":")[0] for text in texts(now, Level.WARN)] == [
         "There has been no good run of backfill over the whole cache yet.",
         "The entries have never been counted",
@@ -193,7 +193,7 @@ def test_a_job_that_has_been_started_for_long_is_found(world: World, hours: int,
 def test_without_counts_of_yesterday_it_says_that_growth_is_not_known(world: World) -> None:
     world.count_entries({NAMES: 100, ("dataset-info", 500, "Grown"): 90})
 
-    assert texts(world.read_now(), Level.OK) == [
+    assert texts(world.read_now(), Level.NOTE) == [
         "Nobody counted the entries yesterday: it is not known whether errors have grown."
     ]
 
@@ -226,7 +226,7 @@ def test_datasets_that_failed_in_the_last_run_are_a_warning(world: World) -> Non
 
 
 @OF_ONE_RELEASE
-@pytest.mark.parametrize(("runs", "level"), [(1, Level.OK), (3, Level.WARN)])
+@pytest.mark.parametrize(("runs", "level"), [(1, Level.NOTE), (3, Level.WARN)])
 def test_a_run_that_waits_for_another_one_is_found(world: World, runs: int, level: Level) -> None:
     make_healthy(world)
     records = world.maintenance.run_records("backfill-retryable-errors")
@@ -254,7 +254,7 @@ def test_rate_limited_datasets_are_told(world: World) -> None:
 
     now = world.read_now()
 
-    assert texts(now, Level.OK) == ["1 dataset is rate-limited."]
+    assert texts(now, Level.NOTE) == ["1 dataset is rate-limited."]
     assert now.blockages is not None
     assert [each.dataset for each in now.blockages.first] == ["user/data"]
 

@@ -119,7 +119,7 @@ export async function listRuns(dagIds, limit, { states, offset = 0 } = {}) {
  * Return the last run of a DAG, and the last good one: it succeeded, was no dry run, and if the DAG has a
  * schedule, did not only take some datasets.
  * @param {Dag} dag
- * @returns {Promise<{last: ?Run, good: ?Run}>} `good` is looked for among the last few runs that succeeded
+ * @returns {Promise<{last: ?Run, good: ?Run}>} `good` is looked for among the last hundred runs that succeeded
  */
 export async function lastRuns({ dag_id: dagId, timetable_summary: schedule }) {
   const isOfAll = ({ conf }) => !conf?.dry_run && !(schedule && conf?.datasets?.length);
@@ -128,7 +128,7 @@ export async function lastRuns({ dag_id: dagId, timetable_summary: schedule }) {
   const { runs, total } = await listRuns([dagId], few);
   let good = runs.find(isGood);
   if (!good && total > few) {
-    good = (await listRuns([dagId], few, { states: ["success"] })).runs.find(isGood);
+    good = (await listRuns([dagId], 10 * few, { states: ["success"] })).runs.find(isGood);
   }
   return { last: runs[0], good };
 }
@@ -216,20 +216,25 @@ export function hasEnded(run) {
 
 /**
  * @typedef {{dagId: string, runId: string, taskId: string, mapIndex: number, subject: string, body: string,
- *   options: string[], since: string, until: ?string}} Approval
+ *   options: string[], since: string, until: ?string, datasets: string[]}} Approval - `datasets` are those
+ *   that `body` names
  */
 
 /**
- * Return the questions that wait for a person.
+ * Return the questions of some DAGs that wait for a person.
  * @param {string[]} dagIds
  * @returns {Promise<Approval[]>} the oldest first
  */
 export async function pendingApprovals(dagIds) {
+  const asked = await Promise.all(dagIds.map(questionsOf));
+  const ours = await Promise.all(asked.flat().map(asApproval));
+  return ours.sort((one, other) => Date.parse(one.since) - Date.parse(other.since));
+}
+
+async function questionsOf(dagId) {
   const states = WAITING_FOR_A_PERSON.map((state) => ["state", state]);
   const query = [["response_received", false], ["order_by", "created_at"], ["limit", 50], ...states];
-  const answer = await get("dags/~/dagRuns/~/hitlDetails", query, "~");
-  const ours = answer.hitl_details.filter((detail) => dagIds.includes(detail.task_instance.dag_id));
-  return Promise.all(ours.map(asApproval));
+  return (await get(pathOf(dagId, "~", "hitlDetails"), query, dagId)).hitl_details;
 }
 
 async function asApproval(detail) {
@@ -237,7 +242,8 @@ async function asApproval(detail) {
   const asked = await xcom(dagId, runId, taskId, "asked").catch(() => null); // Not all may read XComs.
   const until = asked && new Date(Date.parse(detail.created_at) + asked.hours * 3_600_000).toISOString();
   const { subject, body, options, created_at: since } = detail;
-  return { dagId, runId, taskId, mapIndex, subject, body, options, since, until };
+  const datasets = asked?.datasets ?? [];
+  return { dagId, runId, taskId, mapIndex, subject, body, options, since, until, datasets };
 }
 
 /**

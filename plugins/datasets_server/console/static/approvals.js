@@ -10,15 +10,17 @@ const LINES_SHOWN = 5;
  * Show the questions that wait for a person, and the buttons that answer them.
  * @param {HTMLElement} place - its content is replaced, unless it would be the same
  * @param {string[]} dagIds
+ * @returns {Promise<import("./airflow.js").Approval[]>} these questions
  */
 export async function showApprovals(place, dagIds) {
   const pending = await pendingApprovals(dagIds);
   const seen = JSON.stringify(pending);
   if (place.dataset.seen === seen) {
-    return;
+    return pending;
   }
   place.dataset.seen = seen;
   place.replaceChildren(...pending.map((approval) => card(approval, () => showApprovals(place, dagIds))));
+  return pending;
 }
 
 function card(approval, refresh) {
@@ -30,13 +32,13 @@ function card(approval, refresh) {
     { class: "card approval" },
     element("h2", {}, approval.subject),
     element("p", { class: "muted" }, asked(approval)),
-    explanation(approval.body ?? ""),
+    explanation(approval),
     answers,
   );
   answers.append(
-    element("button", { class: "primary", onclick: () => answer(true) }, "Approve …"),
-    element("button", { onclick: () => answer(false) }, "Reject …"),
-    airflowLink(logPage(run, task), "The run in Airflow"),
+    element("button", { class: "danger-outline", onclick: () => answer(true) }, "Approve…"),
+    element("button", { onclick: () => answer(false) }, "Reject…"),
+    airflowLink(logPage(run, task), "Its task in Airflow"),
   );
   return made;
 
@@ -49,8 +51,8 @@ function card(approval, refresh) {
 }
 
 function asked({ dagId, since, until }) {
-  const timeOut = until ? [" If nobody decides, it counts as rejected ", timeElement(until), "."] : [];
-  return [`${dagId} asked `, timeElement(since), ".", timeOut];
+  const timeOut = until ? [", and takes no answer for a no ", timeElement(until)] : [];
+  return [`${dagId} asked `, timeElement(since), timeOut, "."];
 }
 
 function confirmed(approval, isApproved) {
@@ -65,19 +67,29 @@ function confirmed(approval, isApproved) {
 }
 
 /** Show the Markdown of our own questions, which has paragraphs and lists of escaped texts. */
-function explanation(markdown) {
-  const blocks = markdown.split(/\n{2,}/).map((block) => block.split("\n"));
+function explanation({ body, datasets }) {
+  const blocks = (body ?? "").split(/\n{2,}/).map((block) => block.split("\n"));
   const paragraph = (lines) => element("p", {}, plain(lines.join(" ")));
-  return blocks.map((lines) => (lines[0].startsWith("- ") ? list(lines) : paragraph(lines)));
+  return blocks.map((lines) => (lines[0].startsWith("- ") ? list(lines, datasets) : paragraph(lines)));
 }
 
-function list(lines) {
-  const items = lines.map((line) => element("li", { class: "name" }, plain(line.slice(2))));
+function list(lines, datasets) {
+  const items = lines.map((line) => element("li", { class: "name" }, linked(plain(line.slice(2)), datasets)));
   const shown = element("ul", {}, items.slice(0, LINES_SHOWN));
   const more = items.slice(LINES_SHOWN);
   return more.length
     ? [shown, element("details", {}, element("summary", {}, `${more.length} more`), element("ul", {}, more))]
     : shown;
+}
+
+/** Link the dataset with which a line begins, if it does. */
+function linked(line, datasets) {
+  const name = datasets.find((each) => line === each || line.startsWith(`${each}: `));
+  if (name === undefined) {
+    return line;
+  }
+  const link = element("a", { href: `dataset?${new URLSearchParams({ name })}` }, name);
+  return [link, line.slice(name.length)];
 }
 
 /** Undo the escapes of the Markdown; what comes of it is a text and never markup. */

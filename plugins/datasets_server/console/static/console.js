@@ -31,12 +31,16 @@ export async function refresh() {
     throw new Error(answer.status === 401 ? "you are logged out." : `the answer was ${answer.status}.`);
   }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of document.querySelectorAll("[data-live][id]")) {
-    const fresh = page.getElementById(part.id);
-    if (fresh && fresh.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) {
-      keepOpen(part, fresh);
-      part.replaceWith(document.adoptNode(fresh));
-    }
+  const changed = [...document.querySelectorAll("[data-live][id]")]
+    .map((part) => [part, page.getElementById(part.id)])
+    .filter(([part, fresh]) => fresh && fresh.outerHTML !== part.outerHTML);
+  const isAtWork = ([part]) => part.contains(document.activeElement);
+  for (const [part, fresh] of changed.filter((each) => !isAtWork(each))) {
+    keepOpen(part, fresh);
+    part.replaceWith(document.adoptNode(fresh));
+  }
+  if (!changed.some(isAtWork)) { // Otherwise a part is as old as before.
+    document.getElementById("shown-at").replaceWith(page.getElementById("shown-at"));
   }
   document.dispatchEvent(new CustomEvent("refreshed"));
 }
@@ -58,6 +62,7 @@ async function refreshIfSeen() {
     state.textContent = "";
   } catch (error) {
     state.textContent = `Not refreshed: ${error.message}`;
+    document.dispatchEvent(new CustomEvent("notrefreshed"));
   }
 }
 

@@ -1,6 +1,5 @@
 // The page of a dataset: its artifacts as matrices of which only the visible rows are drawn, and its buttons.
 
-import { trigger } from "./airflow.js";
 import { refresh } from "./console.js";
 import { badge, element, notice } from "./dom.js";
 import { askAndTrigger, triggeredNotice } from "./trigger.js";
@@ -354,10 +353,6 @@ function watch(times) {
     }
   }, WATCH_MILLISECONDS);
 }
-
-document.getElementById("backfill").addEventListener("click", () => {
-  start(trigger("backfill", { datasets: [name] }));
-});
 
 for (const button of document.querySelectorAll("button[data-ask]")) {
   button.addEventListener("click", () => start(askAndTrigger(button.dataset.ask, { datasets: [name] })));

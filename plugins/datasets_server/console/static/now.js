@@ -1,10 +1,11 @@
 // What the page "Now" asks Airflow: the questions that wait for a person, and whether maintenance runs.
 
-import { dagPage, lastRuns, listDags, listRuns, logPage, progressOf, runPage, xcom } from "./airflow.js";
+import { dagPage, lastRuns, listDags, listRuns, logPage, progressOf, runPage } from "./airflow.js";
 import { showApprovals } from "./approvals.js";
 import {
   airflowLink,
   badge,
+  counted,
   duration,
   element,
   notice,
@@ -12,13 +13,12 @@ import {
   secondsSince,
   timeElement,
 } from "./dom.js";
-import { reportTasks } from "./reports.js";
+import { factsOf, outcomeBadge } from "./run_facts.js";
 
 const REFRESH_MILLISECONDS = 30_000;
 const LONG_SECONDS = 600; // What waits longer is told.
 const LATE_SECONDS = 7_200; // A run may be so late, or by a whole interval if that is shorter.
 const CHECKS = "check-connections";
-const WATCH = "watch-backfill";
 
 /** For what a task waits, by its state. */
 const WAITS = {
@@ -28,63 +28,84 @@ const WAITS = {
   scheduled: "for a free slot of its pool",
   up_for_retry: "to be tried again after an error",
 };
-/** How the state of a run looks. */
-const STATES = { success: ["✓ ", "ok"], failed: ["✗ ", "bad"], running: ["▶ ", "info"] };
+/** How each level looks, the worst first. */
+const LEVELS = {
+  bad: { verdict: ["✗ something is wrong", "bad"], finding: ["✗ problem", "bad"] },
+  unknown: { verdict: ["? not known", "warn"] },
+  warn: { verdict: ["! something needs a look", "warn"], finding: ["! warning", "warn"] },
+  note: { verdict: ["✓ all is well", "ok"], finding: ["i note", "info"] },
+  ok: { verdict: ["✓ all is well", "ok"] },
+};
 
 /**
  * @typedef {import("./airflow.js").Run} Run
  * @typedef {import("./airflow.js").Dag} Dag
- * @typedef {{dag: Dag, last: ?Run, good: ?Run}} Health - of a DAG: its last run, and its last good one
- * @typedef {Array<string|Node>} Sentence - for people, with links
+ * @typedef {import("./run_facts.js").Facts} Facts
+ * @typedef {{dag: Dag, last: ?Run, facts: ?Facts, good: ?Run}} Health - of a DAG: its last run with what is
+ *   known of it, and its last good one
+ * @typedef {{level: string, text: Array<string|Node>, toDo: Array<string|Node>|string}} Problem
  */
 
 /** @param {Dag[]} dags @returns {Promise<Health[]>} */
 function healthOf(dags) {
-  return Promise.all(dags.map(async (dag) => ({ dag, ...(await lastRuns(dag)) })));
+  return Promise.all(
+    dags.map(async (dag) => {
+      const { last, good } = await lastRuns(dag);
+      return { dag, last, facts: last ? await factsOf(last) : null, good };
+    }),
+  );
 }
 
 // What is wrong
 
-/** @param {Health[]} health @returns {Promise<Sentence[]>} */
+/** @param {Health[]} health @returns {Promise<Problem[]>} */
 async function problemsOf(health) {
-  const found = await Promise.all([
-    stuckRuns(health.map(({ dag }) => dag.dag_id)),
-    failedChecks(health),
-    overdue(health),
-  ]);
-  return [...found.flat(), ...health.map(failure), ...health.map(lateness)].filter((each) => each);
+  const found = [
+    ...health.map(failure),
+    ...health.map(lateness),
+    ...failedChecks(health),
+    ...(await stuckRuns(health.map(({ dag }) => dag.dag_id))),
+  ];
+  return found.filter((each) => each).sort((one, other) => rank(one.level) - rank(other.level));
 }
 
-function failure({ dag, last }) {
+function failure({ dag, last, facts }) {
   if (last?.state !== "failed") {
     return null;
   }
-  const link = airflowLink(runPage(last), `The last run of ${dag.dag_id}`);
-  return [link, " failed ", timeElement(last.end_date), "."];
+  const logs = facts.failed.map((task) => airflowLink(logPage(last, task), `The log of ${task.task_id}`));
+  return {
+    level: "bad",
+    text: [airflowLink(runPage(last), `The last run of ${dag.dag_id}`), " failed ", timeElement(last.end_date), "."],
+    toDo: logs.length ? [logs[0], " says why."] : "Its tasks say why.",
+  };
 }
 
 function lateness({ dag, good }) {
   const [start, end] = [dag.next_dagrun_data_interval_start, dag.next_dagrun_data_interval_end];
-  if (!good || !start || !end) {
+  if (!areSchedulesOn || !good || !start || !end) {
     return null;
   }
   const interval = (Date.parse(end) - Date.parse(start)) / 1000;
   if (secondsSince(good.end_date) < interval + Math.min(interval, LATE_SECONDS)) {
     return null;
   }
-  const link = airflowLink(dagPage(dag.dag_id), dag.dag_id);
-  const every = `, and it is to run every ${duration(interval)}`;
-  return [link, " had its last good run ", timeElement(good.end_date), every, whyLate(dag), "."];
+  const every = `, and it is to run every ${duration(interval)}.`;
+  return {
+    level: "warn",
+    text: [dag.dag_id, " had its last good run ", timeElement(good.end_date), every],
+    toDo: whyLate(dag),
+  };
 }
 
 function whyLate(dag) {
   const due = dag.next_dagrun_run_after;
   if (dag.is_paused) {
-    return ": the DAG is paused";
+    return ["The DAG is paused: ", airflowLink(dagPage(dag.dag_id), "unpause it"), "."];
   }
   return due && secondsSince(due) > LONG_SECONDS
-    ? [": Airflow's scheduler ought to have started a run ", timeElement(due)]
-    : "";
+    ? ["Airflow's scheduler ought to have started a run ", timeElement(due), ": see whether it is alive."]
+    : ["See ", element("a", { href: runsOf(dag.dag_id) }, "its last runs"), "."];
 }
 
 /** Tell of the runs that wait for long, and for what. */
@@ -95,8 +116,10 @@ async function stuckRuns(dagIds) {
 
 function queuedForLong(run) {
   const since = run.queued_at ?? run.run_after;
-  const reason = ": it waits for an earlier run of this DAG, or for the scheduler.";
-  return secondsSince(since) > LONG_SECONDS && [linkTo(run), " was queued ", timeElement(since), reason];
+  const toDo = "It waits for an earlier run of this DAG, or for the scheduler.";
+  return secondsSince(since) > LONG_SECONDS
+    ? { level: "warn", text: [linkTo(run), " was queued ", timeElement(since), "."], toDo }
+    : null;
 }
 
 async function waitingForLong(run) {
@@ -107,34 +130,39 @@ async function waitingForLong(run) {
   if (!task) {
     return null;
   }
-  const log = airflowLink(logPage(run, task), task.task_id);
-  return [linkTo(run), ` waits ${WAITS[task.state]}: `, log, ", since ", timeElement(since(task)), "."];
+  return {
+    level: "warn",
+    text: [linkTo(run), ` waits ${WAITS[task.state]}, since `, timeElement(since(task)), "."],
+    toDo: ["See the log of ", airflowLink(logPage(run, task), task.task_id), "."],
+  };
 }
 
 const linkTo = (run) => airflowLink(runPage(run), `A run of ${run.dag_id}`);
 
-async function failedChecks(health) {
-  const report = await lastReport(health, CHECKS);
-  return (report?.to_fix ?? []).map((line) => [`The last check of the Connections says: ${line}`]);
+function failedChecks(health) {
+  const report = health.find(({ dag }) => dag.dag_id === CHECKS)?.facts?.report;
+  const again = ["Trigger ", element("a", { href: runsOf(CHECKS) }, CHECKS), " again when this is mended."];
+  return (report?.to_fix ?? []).map((line) => ({
+    level: "bad",
+    text: [`The last check of the Connections says: ${line}`],
+    toDo: again,
+  }));
 }
 
-async function overdue(health) {
-  const report = await lastReport(health, WATCH);
-  return report?.overdue ? [["There was no good run of backfill over the whole cache for too long."]] : [];
+function rank(level) {
+  return Object.keys(LEVELS).indexOf(level);
 }
 
-async function lastReport(health, dagId) {
-  const last = health.find(({ dag }) => dag.dag_id === dagId)?.last;
-  return last ? xcom(dagId, last.dag_run_id, reportTasks(dagId)[0]) : null;
+function runsOf(dagId) {
+  return `runs?action=${encodeURIComponent(dagId)}`;
 }
 
 // As elements
 
-async function showMaintenance(place, dags) {
-  const health = await healthOf(dags);
-  const problems = (await problemsOf(health)).map((problem) => element("li", {}, problem));
-  const stuck = problems.length ? [notice(element("ul", {}, problems), "warn")] : [];
-  place.replaceChildren(...stuck, table(health));
+/** @param {Problem} problem */
+function item({ level, text, toDo }) {
+  const [label, look] = LEVELS[level].finding;
+  return element("li", {}, badge(label, look), element("p", {}, text), element("p", { class: "muted" }, toDo));
 }
 
 function table(health) {
@@ -147,10 +175,9 @@ function table(health) {
   return made;
 }
 
-function row({ dag, last, good }, names) {
-  const address = `runs?action=${encodeURIComponent(dag.dag_id)}`;
-  const name = element("th", { scope: "row" }, element("a", { href: address }, dag.dag_id));
-  const cells = [good ? ended(good) : "none", last ? state(last) : "none", next(dag)];
+function row({ dag, last, facts, good }, names) {
+  const name = element("th", { scope: "row" }, element("a", { href: runsOf(dag.dag_id) }, dag.dag_id));
+  const cells = [good ? ended(good) : "none", last ? outcomeBadge(last, facts) : "none", next(dag)];
   // On a phone, each cell says its column.
   const attributes = (index) => ({ "data-column": names[index + 1] });
   const columns = cells.map((cell, index) => element("td", attributes(index), element("span", {}, cell)));
@@ -161,37 +188,83 @@ function ended(run) {
   return airflowLink(runPage(run), timeElement(run.end_date));
 }
 
-function state(run) {
-  const [sign, look] = STATES[run.state] ?? ["", "neutral"];
-  return badge(`${sign}${run.state}`, look);
-}
-
 function next(dag) {
   const due = dag.next_dagrun_run_after;
   if (dag.is_paused) {
     return badge("paused", "warn");
   }
-  if (!due) {
-    return dag.timetable_summary ? "after the run that is at work" : "by hand";
+  if (!dag.timetable_summary) {
+    return "by hand";
   }
-  return secondsSince(due) > 0 ? ["due ", timeElement(due)] : timeElement(due);
+  if (!areSchedulesOn) {
+    return "by hand: schedules are off";
+  }
+  if (!due) {
+    return "after the run that is at work";
+  }
+  return secondsSince(due) > LONG_SECONDS ? [badge("late", "warn"), " was due ", timeElement(due)] : timeElement(due);
 }
 
-// Both parts of the page
+// All is well, or what is the worst
+
+const levels = { databases: "ok", airflow: "ok", questions: "ok" };
+
+/** Say at the top what the worst is of all that the page knows. */
+function showVerdict() {
+  levels.databases = isStale ? "unknown" : document.getElementById("level").dataset.level;
+  const worst = Object.values(levels).sort((one, other) => rank(one) - rank(other))[0];
+  const [text, look] = LEVELS[worst].verdict;
+  const verdict = document.getElementById("verdict");
+  if (verdict.textContent !== text) {
+    verdict.replaceChildren(badge(text, look));
+  }
+  const findings = document.querySelectorAll("#findings > li, [data-airflow-problems] > li");
+  document.getElementById("well").hidden = findings.length > 0 || worst !== "ok";
+}
+
+let isStale = false; // The last refresh of the page has failed.
+for (const [event, isBehind] of [["refreshed", false], ["notrefreshed", true]]) {
+  document.addEventListener(event, () => {
+    isStale = isBehind;
+    showVerdict();
+  });
+}
+
+// The parts of the page
 
 const approvals = document.querySelector("[data-airflow-approvals]");
 const maintenance = document.querySelector("[data-airflow-last-runs]");
+const problemList = document.querySelector("[data-airflow-problems]");
+const areSchedulesOn = maintenance.dataset.schedules === "on";
+
+async function showMaintenance(dags) {
+  const health = await healthOf(dags);
+  const problems = await problemsOf(health);
+  maintenance.replaceChildren(table(health));
+  problemList.replaceChildren(...problems.map(item));
+  levels.airflow = problems[0]?.level ?? "ok";
+}
+
+async function showQuestions(dags) {
+  const asking = approvals.dataset.airflowApprovals.split(" ");
+  const pending = await showApprovals(approvals, dags.map((dag) => dag.dag_id).filter((id) => asking.includes(id)));
+  document.title = pending.length ? `${counted(pending.length, "question")} · Datasets server` : TITLE;
+  levels.questions = pending.length ? "warn" : "ok";
+}
+
+const TITLE = document.title;
 
 async function update() {
   if (!document.hidden) {
     try {
       const dags = await listDags();
-      const dagIds = dags.map((dag) => dag.dag_id);
-      await Promise.all([showApprovals(approvals, dagIds), showMaintenance(maintenance, dags)]);
+      await Promise.all([showQuestions(dags), showMaintenance(dags)]);
       refreshTimes();
     } catch (error) {
+      levels.airflow = "unknown";
       maintenance.replaceChildren(notice(error));
     }
+    showVerdict();
   }
   setTimeout(update, REFRESH_MILLISECONDS);
 }

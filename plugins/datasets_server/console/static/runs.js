@@ -1,6 +1,6 @@
 // The runs of the DAGs. Each list says in its attributes which runs it shows, and is kept up to date.
 
-import { failedTasks, hasEnded, listRuns, logPage, progressOf, runPage, xcom } from "./airflow.js";
+import { hasEnded, listRuns, logPage, runPage } from "./airflow.js";
 import {
   airflowLink,
   badge,
@@ -13,6 +13,7 @@ import {
   timeElement,
 } from "./dom.js";
 import { errorsOf, inWords, numbersOf, rateOf, reportTasks, samplesOf } from "./reports.js";
+import { factsOf, keyOf, knownFactsOf, outcomeBadge } from "./run_facts.js";
 import { askAndBackfill, askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const SOON_MILLISECONDS = 4_000; // While a run is at work.
@@ -20,63 +21,12 @@ const LATER_MILLISECONDS = 30_000;
 const SAID_MILLISECONDS = 20_000;
 const ERRORS_SHOWN = 3;
 
-/** How each state of a run looks. */
-const STATES = {
-  success: ["✓ success", "ok"],
-  failed: ["✗ failed", "bad"],
-  running: ["▶ running", "info"],
-  queued: ["… queued", "neutral"],
-};
 /** Some states of a task in words. */
 const TASK_STATES = {
   deferred: "waits",
   awaiting_input: "waits for a person",
   up_for_retry: "will be tried again",
 };
-
-/**
- * @typedef {import("./airflow.js").Run} Run
- * @typedef {{report: ?Object, reportTask: ?string, failed: Array, progress: ?Object}} Facts - what there is
- *   to know about a run beside the run itself; `reportTask` has the report, or ought to have it
- */
-
-/** What is known of the runs that have ended: it does not change. @type {Map<string, Facts>} */
-const known = new Map();
-
-const keyOf = (run) => [run.dag_id, run.dag_run_id, run.state, run.end_date].join(" ");
-
-/** @param {Run} run @returns {Promise<Facts>} */
-async function factsOf(run) {
-  const key = keyOf(run);
-  if (!known.has(key)) {
-    const facts = await askFor(run);
-    if (!hasEnded(run)) {
-      return facts;
-    }
-    known.set(key, facts);
-  }
-  return known.get(key);
-}
-
-async function askFor(run) {
-  if (!hasEnded(run)) {
-    return { report: null, failed: [], progress: await progressOf(run) };
-  }
-  const failing = run.state === "failed" ? failedTasks(run) : [];
-  const [found, failed] = await Promise.all([reportOf(run), failing]);
-  return { ...found, failed, progress: null };
-}
-
-/** Find the report of a run: which task has it, and what it says. */
-async function reportOf(run) {
-  for (const task of reportTasks(run.dag_id)) {
-    const report = await xcom(run.dag_id, run.dag_run_id, task);
-    if (report !== null) {
-      return { report, reportTask: task };
-    }
-  }
-  return { report: null, reportTask: reportTasks(run.dag_id).at(-1) ?? null };
-}
 
 // A run as an element
 
@@ -93,11 +43,8 @@ function row(run, facts, isNamed) {
 }
 
 function outcome(run, facts) {
-  const [text, state] = STATES[run.state] ?? [run.state, "neutral"];
-  const made = badge(text, state);
-  made.classList.toggle("running", run.state === "running");
   const isDry = facts?.report?.dry_run ?? run.conf?.dry_run;
-  return isDry ? [made, badge("dry run", "warn")] : made;
+  return [outcomeBadge(run, facts), isDry ? badge("dry run", "neutral") : null];
 }
 
 function did(run, { report, failed, progress }) {
@@ -184,9 +131,9 @@ function links(run, facts) {
     title: "Opens the form with the parameters of this run",
   };
   return [
-    airflowLink(runPage(run), "Run"),
+    airflowLink(runPage(run), "In Airflow"),
     task ? airflowLink(logPage(run, task), "Log") : null,
-    element("button", again, "Run again …"),
+    element("button", again, "Trigger again…"),
   ];
 }
 
@@ -204,7 +151,7 @@ async function show(list) {
   const states = list.dataset.states?.split(" ");
   const { runs, total } = await listRuns(dagIds, limit, { states, offset });
   const isNamed = dagIds.length > 1;
-  draw(list, runs, runs.map((run) => known.get(keyOf(run)) ?? null), isNamed);
+  draw(list, runs, runs.map(knownFactsOf), isNamed);
   draw(list, runs, await Promise.all(runs.map(factsOf)), isNamed);
   document.getElementById("older")?.toggleAttribute("hidden", offset + runs.length >= total);
   return runs.some((run) => !hasEnded(run));

@@ -15,9 +15,9 @@ export async function askAndTrigger(dagId, conf = {}) {
   const dag = await dagDetails(dagId);
   const fields = fieldsOf(dag, conf);
   return askAndDo({
-    title: `Run ${dagId}`,
+    title: `Trigger ${dagId}`,
     content: [element("p", { class: "muted" }, dag.description), pausedNote(dag), inSections(fields)],
-    doing: "Run",
+    doing: "Trigger",
     act: () => trigger(dagId, confOf(fields)),
   });
 }

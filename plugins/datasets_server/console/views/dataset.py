@@ -34,6 +34,14 @@ SIGNS = {
     State.OTHER_REVISION: ("≠", "warn"),
 }
 
+#: What is wrong with the artifacts of a step (or outdated by it), but for errors, which have a code.
+_REASONS = {
+    State.EMPTY: "%s has never been computed",
+    State.OUTDATED_BY_PARENT: "its parent %s is newer",
+    State.OBSOLETE: "%s has a newer version",
+    State.OTHER_REVISION: "%s was computed for another revision",
+}
+
 #: No name is longer, neither of a dataset nor of a config; an address may be.
 _Name = Annotated[str, Query(max_length=1_000)]
 _LEVELS = {level.name.lower(): level for level in Level}
@@ -53,6 +61,7 @@ def show(request: Request, name: _Name = "") -> HTMLResponse:
         current="dataset",
         view=view,
         signs=SIGNS,
+        reasons=_REASONS,
         levels=_LEVELS,
     )
 
