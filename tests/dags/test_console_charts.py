@@ -24,15 +24,15 @@ def test_a_time_without_a_count_stays_a_gap() -> None:
 
 
 def test_a_single_count_is_seen_as_a_point() -> None:
-    assert charts.time_series(TIMES[:1], {"errors": [1]}, shape="area")["layer"][0]["mark"]["point"]
-    assert "point" not in charts.time_series(TIMES, {"errors": [1, 2, 3]}, shape="area")["layer"][0]["mark"]
+    assert charts.time_series(TIMES[:1], {"errors": [1]})["layer"][0]["mark"]["point"]
+    assert "point" not in charts.time_series(TIMES, {"errors": [1, 2, 3]})["layer"][0]["mark"]
 
 
 def test_a_name_is_never_the_path_of_a_field() -> None:
     chart = json.dumps(charts.time_series(TIMES, {HOSTILE: [1, 2, 3]}))
 
     fields = set(re.findall(r'"field": "([^"]*)"', chart))
-    assert fields == {"time", "name", "value", "order", "value0"}
+    assert fields == {"time", "name", "value", "value0"}
 
 
 def test_a_state_has_its_colour_and_other_series_take_theirs_in_turn() -> None:
@@ -42,6 +42,20 @@ def test_a_state_has_its_colour_and_other_series_take_theirs_in_turn() -> None:
         "domain": ["error", "other"],
         "range": ["var(--bad)", "var(--series-2)"],
     }
+
+
+def test_a_mark_is_a_line_at_its_time() -> None:
+    marks, *_ = charts.time_series(TIMES, {"errors": [1, 2, 3]}, marks=TIMES[1:2])["layer"]
+
+    assert marks["mark"]["type"] == "rule"
+    assert marks["data"]["values"] == [{"time": TIMES[1].timestamp() * 1000}]
+
+
+def test_a_logarithmic_scale_has_a_zero() -> None:
+    [values, _] = charts.time_series(TIMES, {"errors": [0, 2, 30_000]}, is_logarithmic=True)["layer"]
+
+    assert values["encoding"]["y"]["scale"] == {"type": "symlog"}
+    assert values["encoding"]["y"]["axis"]["values"][:3] == [0, 1, 10]
 
 
 def test_a_chart_says_that_it_is_empty() -> None:

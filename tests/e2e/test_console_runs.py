@@ -35,7 +35,8 @@ def open_tab(console: Page) -> Callable[[str], FrameLocator]:
 
 def trigger(frame: FrameLocator, dag_id: str) -> None:
     """Agree in the dialog that is open."""
-    frame.get_by_role("dialog", name=f"Trigger {dag_id}").get_by_role("button", name="Trigger", exact=True).click()
+    dialog = frame.get_by_role("dialog", name=f"Trigger {dag_id}")
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
     expect(frame.get_by_text(f"{dag_id} was triggered")).to_be_visible()
 
 

@@ -21,7 +21,7 @@ from fastapi import APIRouter, Response
 
 Chart = dict[str, Any]
 State = Literal["ok", "warn", "bad", "retry", "info", "neutral"]
-Shape = Literal["line", "area", "bar"]
+Shape = Literal["line", "bar"]
 
 #: Where the browser loads the library from. Each version has its own address, so it may be kept for ever.
 LIBRARY = f"vendor/vega-{version('vl-convert-python')}.js"
@@ -31,7 +31,6 @@ _LONGEST_BUNDLE_SECONDS = 60
 _PALETTE = 8
 _MARKS: Mapping[Shape, Chart] = {
     "line": {"strokeWidth": 2},
-    "area": {"fillOpacity": 0.85, "line": {"strokeWidth": 1}},
     "bar": {"width": 6},
 }
 _WHOLE = ",.0f"
@@ -42,6 +41,7 @@ _HEIGHT = 240
 _LABEL_WIDTH = 200
 _CHARACTER_WIDTH = 7
 _AXIS_WIDTH = 60
+_POWERS_OF_TEN = [0, *(10**power for power in range(10))]
 
 _bundling = threading.Lock()
 
@@ -80,31 +80,33 @@ def time_series(
     *,
     shape: Shape = "line",
     states: Mapping[str, State] | None = None,
+    marks: Sequence[datetime] = (),
+    is_logarithmic: bool = False,
 ) -> Chart:
-    """Return lines, bars or stacked areas over time.
+    """Return lines or bars over time.
 
     :param times: when the values were counted; their time zone must be known
     :param series: name → its value at each time; ``None`` leaves a gap
-    :param shape: ``area`` for areas on top of each other, the first one at the bottom; ``bar`` for values
-        that belong to a moment, not to the time between
+    :param shape: ``bar`` for values that belong to a moment, not to the time between
     :param states: name → the state whose colour it has; the others take colours in their order
+    :param marks: times of events, each a dashed line
+    :param is_logarithmic: let a few be seen beside thousands
     """
-    at = [int(time.timestamp() * 1000) for time in times]
+    at = _milliseconds(times)
     rows = [
-        {"time": time, "name": name, "value": value, "order": order}
-        for order, (name, values) in enumerate(series.items())
+        {"time": time, "name": name, "value": value}
+        for name, values in series.items()
         for time, value in zip(at, values, strict=True)
     ]
     mark: Chart = {"type": shape, "aria": False} | _MARKS[shape]
     if len(times) == 1 and shape != "bar":
-        mark["point"] = {"size": 60}  # A single count would be an area without width.
+        mark["point"] = {"size": 60}  # A single count would be a line without length.
     values: Chart = {
         "data": {"values": rows},
         "mark": mark,
         "encoding": {
-            "y": _amount("value") | {"stack": "zero" if shape == "area" else None},
+            "y": _amount("value", is_logarithmic) | {"stack": None},
             "color": _color(series, states),
-            "order": {"field": "order"},
         },
     }
     x = {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": None}
@@ -114,8 +116,19 @@ def time_series(
         "labelExpr": _HOUR_OR_DAY,
         "labelOverlap": True,
     }
-    layers = [values, _reading_line(at, series)]
+    layers = [*([_marks(marks)] if marks else []), values, _reading_line(at, series)]
     return _chart({"layer": layers, "encoding": {"x": x | {"axis": axis}}, "height": _HEIGHT}, empty=not rows)
+
+
+def _milliseconds(times: Sequence[datetime]) -> list[int]:
+    return [int(time.timestamp() * 1000) for time in times]
+
+
+def _marks(times: Sequence[datetime]) -> Chart:
+    return {
+        "data": {"values": [{"time": time} for time in _milliseconds(times)]},
+        "mark": {"type": "rule", "aria": False, "color": "var(--fg-muted)", "strokeDash": [2, 4]},
+    }
 
 
 def _reading_line(at: Sequence[int], series: Mapping[str, Sequence[float | None]]) -> Chart:
@@ -164,14 +177,18 @@ def _chart(chart: Chart, *, empty: bool) -> Chart:
     size = {
         "width": "container",
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "padding": {"right": 16, "bottom": 6},
+        "padding": {"right": 16, "bottom": 12},
     }
     return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
 
 
-def _amount(field: str) -> Chart:
-    axis = {"format": _WHOLE, "tickCount": {"expr": "width < 400 ? 3 : 5"}, "domain": False, "ticks": False}
-    return {"field": field, "type": "quantitative", "title": None, "axis": axis}
+def _amount(field: str, is_logarithmic: bool = False) -> Chart:
+    axis: Chart = {"format": _WHOLE, "domain": False, "ticks": False}
+    amount: Chart = {"field": field, "type": "quantitative", "title": None, "axis": axis}
+    if not is_logarithmic:
+        return amount | {"axis": axis | {"tickCount": {"expr": "width < 400 ? 3 : 5"}}}
+    # Unlike a logarithm, this scale has a zero.
+    return amount | {"scale": {"type": "symlog"}, "axis": axis | {"values": _POWERS_OF_TEN}}
 
 
 def _color(names: Mapping[str, Any], states: Mapping[str, State] | None) -> Chart:

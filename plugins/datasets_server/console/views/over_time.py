@@ -40,6 +40,7 @@ class ChartOfPage:
     :param name: the last part of its address.
     :param lines: returns what it shows, in this shape.
     :param empty: what to do if it shows nothing.
+    :param is_logarithmic: whether its numbers differ so much that most would not be seen.
     """
 
     name: str
@@ -47,13 +48,26 @@ class ChartOfPage:
     lines: Callable[[OverTime], Lines]
     shape: Shape
     empty: str
+    is_logarithmic: bool = False
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether it marks the runs that changed something. The charts of these runs need no marks."""
+        return self.shape == "line"
 
     def json(self, page: OverTime) -> Chart:
         """Return the chart."""
         lines = self.lines(page)
         series = {line.name: line.values for line in lines.lines}
         states = {name: _STATES[name] for name in series if name in _STATES}
-        return time_series(lines.times, series, shape=self.shape, states=states)
+        return time_series(
+            lines.times,
+            series,
+            shape=self.shape,
+            states=states,
+            marks=[run.ended_at for run in page.runs] if self.has_marks else (),
+            is_logarithmic=self.is_logarithmic,
+        )
 
 
 def _runs(value: str, name: str) -> Callable[[OverTime], Lines]:
@@ -72,11 +86,25 @@ _NO_JOBS = "The action collect-queue-metrics adds to them."
 _NO_RUNS = "Runs of backfill that change something add to them."
 CHARTS = (
     ChartOfPage(
-        "entries", "Cache entries by status", lambda page: page.entries_by_status, "area", _NO_ENTRIES
+        "entries",
+        "Cache entries by status",
+        lambda page: page.entries_by_status,
+        "line",
+        _NO_ENTRIES,
+        is_logarithmic=True,
     ),
     ChartOfPage("errors", "Errors by code", lambda page: page.errors_by_code, "line", _NO_ENTRIES),
-    ChartOfPage("jobs", "Jobs by status", lambda page: page.jobs_by_status, "area", _NO_JOBS),
-    ChartOfPage("sizes", "Jobs by worker size", lambda page: page.jobs_by_worker_size, "area", _NO_JOBS),
+    ChartOfPage(
+        "jobs", "Jobs by status", lambda page: page.jobs_by_status, "line", _NO_JOBS, is_logarithmic=True
+    ),
+    ChartOfPage(
+        "sizes",
+        "Jobs by worker size",
+        lambda page: page.jobs_by_worker_size,
+        "line",
+        _NO_JOBS,
+        is_logarithmic=True,
+    ),
     ChartOfPage(
         "created", "Jobs created by each run", _runs("jobs_created", "jobs created"), "bar", _NO_RUNS
     ),
