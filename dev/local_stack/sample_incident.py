@@ -21,7 +21,7 @@ from include.databases.counts import Counts
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.queue_store import QueueStore
 from include.databases.run_reports import COLLECTION as RUN_REPORTS
-from include.planning.dataset_state import Priority
+from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Release
 
 #: It has an artifact in each state.
@@ -54,6 +54,8 @@ def happen(databases: Mapping[str, Database[Document]], hub: HubState, release: 
     cache, queue, own = databases["cache"], databases["queue"], databases["own"]
     _let_errors_grow(cache)
     _show_each_state(cache, queue, release)
+    at_work = {"started_at": utc_now() - timedelta(minutes=4), "last_heartbeat": utc_now()}
+    queue[JOBS].update_many({"status": JobStatus.STARTED.value}, {"$set": at_work})
     for name in LOST:
         hub.datasets.pop(name, None)
     counted = {

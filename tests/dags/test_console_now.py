@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from datasets_server.actions import DAGS
 from datasets_server.console.answers import forget_answers
 from datasets_server.console.views import over_time
+from datasets_server.operators.approval import LastingApprovalOperator
 from dev.local_stack.documents import BLOCKAGES, CACHE_TOTALS, JOB_TOTALS
 from dev.local_stack.sample_state import DATASETS
 from include.databases.counts import Counts
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
 from tests.conftest import Databases
-from tests.dags.conftest import set_connection, set_variable
+from tests.dags.conftest import parsed, set_connection, set_variable
 
 HTML = {"Accept": "text/html"}
 
@@ -79,6 +82,29 @@ def test_the_page_now_has_places_for_what_airflow_knows(ask: Ask) -> None:
     assert "data-airflow-approvals" in text
     assert "data-airflow-last-runs" in text
     assert "There has been no good run of backfill over the whole cache yet." in text
+
+
+def test_the_page_now_asks_for_the_questions_of_each_dag_that_asks(ask: Ask) -> None:
+    [asking] = re.findall('data-airflow-approvals="([^"]*)"', ask("now"))
+
+    tasks = {dag.id: parsed(dag.id).tasks for dag in DAGS}
+    assert set(asking.split()) == {
+        dag_id
+        for dag_id, of_dag in tasks.items()
+        if any(isinstance(task, LastingApprovalOperator) for task in of_dag)
+    }
+
+
+@pytest.mark.parametrize("schedules", ["on", "off"])
+def test_the_page_now_says_whether_airflow_starts_runs_by_itself(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, schedules: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE", str(schedules == "on"))
+
+    text = ask("now")
+
+    assert f'data-schedules="{schedules}"' in text
+    assert ("starts no run by itself" in text) == (schedules == "off")
 
 
 def test_the_page_now_shows_the_sample(sample: None, ask: Ask, databases: Databases) -> None:

@@ -51,8 +51,8 @@ function card(approval, refresh) {
 }
 
 function asked({ dagId, since, until }) {
-  const timeOut = until ? [", and takes no answer for a no ", timeElement(until)] : [];
-  return [`${dagId} asked `, timeElement(since), timeOut, "."];
+  const timeOut = until ? [" The question closes ", timeElement(until), "."] : [];
+  return [`${dagId} asked `, timeElement(since), ".", timeOut];
 }
 
 function confirmed(approval, isApproved) {

@@ -12,7 +12,7 @@ const STATES = {
   queued: ["… queued", "neutral"],
 };
 const WITH_ERRORS = ["! success with errors", "warn"];
-const WAITS_FOR_A_PERSON = ["⏸ waits for a person", "warn"];
+const WAITS_FOR_A_PERSON = ["? waits for a person", "warn"];
 
 /**
  * @typedef {import("./airflow.js").Run} Run

@@ -38,7 +38,7 @@ SIGNS = {
 _REASONS = {
     State.EMPTY: "%s has never been computed",
     State.OUTDATED_BY_PARENT: "its parent %s is newer",
-    State.OBSOLETE: "%s has a newer version",
+    State.OBSOLETE: "%s was computed by an older version of its job runner",
     State.OTHER_REVISION: "%s was computed for another revision",
 }
 
