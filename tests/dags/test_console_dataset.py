@@ -22,6 +22,7 @@ from dev.local_stack.documents import (
 )
 from dev.local_stack.hub_server import HubDataset, HubServer
 from include.databases.cache_store import CacheStore
+from include.planning.artifact_name import ArtifactName
 from tests.builders import REVISION
 from tests.conftest import Databases
 from tests.dags.conftest import RELEASE
@@ -105,6 +106,24 @@ def test_hostile_names_are_text_on_the_pages_of_errors(
         assert f"dataset?{urlencode({'name': name}).replace('+', '%20')}" in [
             link.replace("+", "%20") for link in entries.links
         ]
+
+
+def test_each_entry_with_an_error_can_be_chosen_by_the_text_that_a_refresh_takes(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str]
+) -> None:
+    for name in HOSTILE_NAMES:
+        put(databases, hub_server, name, {name: [name]})
+    shown = {"error_code": HOSTILE_NAMES[0], "kind": "split-first-rows"}
+    databases.cache[CACHE].update_many({"kind": shown["kind"]}, {"$set": {**shown, "http_status": 500}})
+    CacheStore(databases.cache).collect_metrics()
+
+    html = page("errors", code=shown["error_code"], step=shown["kind"])
+
+    texts = [value for value in parsed_page(html).values if value.startswith('["')]
+    wanted = {ArtifactName(name, shown["kind"], name, name) for name in HOSTILE_NAMES}
+    assert {ArtifactName.parse(text) for text in texts} == wanted
+    assert len(texts) == len(wanted)
+    assert f"Retry these {len(wanted)}…" in html
 
 
 def test_the_rows_and_an_artifact_come_as_json(
