@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from fastapi.testclient import TestClient
+from pymongo.database import Database
 
 from datasets_server.console.answers import forget_answers
 from dev.local_stack.documents import (
@@ -22,6 +24,7 @@ from dev.local_stack.documents import (
 )
 from dev.local_stack.hub_server import HubDataset, HubServer
 from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MaintenanceStore
 from include.planning.artifact_name import ArtifactName
 from tests.builders import REVISION
 from tests.conftest import Databases
@@ -78,6 +81,25 @@ def test_hostile_names_are_text_on_the_page_of_a_dataset(
         assert name in shown.text
     assert "<script>alert('message')</script>" in shown.text
     assert f"errors?code={quote(HOSTILE_NAMES[0], safe='/')}" in shown.links
+
+
+def test_what_was_removed_can_be_restored_until_it_was(
+    databases: Databases, hub_server: HubServer, maintenance: Database[Any], page: Callable[..., str]
+) -> None:
+    put(databases, hub_server, "user/data", {"config": ["train"]})
+    own = MaintenanceStore(maintenance)
+    never_removed = page("dataset", name="user/data")
+    own.removal_ledger().begin("a run", {"user/data": "it is gone"}, limit=1)
+    forget_answers()
+    removed = page("dataset", name="user/data")
+    own.restores().note("user/data", HOSTILE_NAMES[0])
+    forget_answers()
+    restored = page("dataset", name="user/data")
+
+    has_button = ["Restore…" in html for html in (never_removed, removed, restored)]
+    assert has_button == [False, True, False]
+    assert "because it is gone" in restored
+    assert HOSTILE_NAMES[0] in parsed_page(restored).text
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

@@ -490,7 +490,8 @@ class TestRecreations:
         assert not (folder / "file").exists()
         assert_counts_are_right(world.stores)
         assert list(world.stores.maintenance.unfinished_rebuilds()) == []
-        restored = Restorer(archives_beside(world.root), world.stores.cache).restore(["user/a"])
+        restorer = Restorer(archives_beside(world.root), world.stores.cache, "a run", restores=None)
+        restored = restorer.restore(["user/a"])
         assert restored.restored_entries == entries
         assert "by a run: a person asked to make it anew" in restored.restored_sample[0]
 
