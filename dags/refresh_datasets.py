@@ -12,10 +12,11 @@ the run would do.
 
 **What it does.** It asks the Hub about each dataset, and creates a job for each artifact of the chosen
 *Steps*, for the revision on the Hub. For all steps, choose the first one (`dataset-config-names`) and *With
-children*. With *Error codes* instead of steps, it creates a job for each entry with such an error. A job that
-is pending already is not doubled. It is only replaced if it waits with a lower priority. The report shows
-which datasets have none of these artifacts, and which the Hub does not support: these stay, until `backfill`
-removes them.
+children*. With *Error codes* instead of steps, it creates a job for each entry with such an error. With
+*Artifacts* instead of datasets and steps, it creates the jobs of exactly these; with *Error codes* too, only
+of those that still have such an error. A job that is pending already is not doubled. It is only replaced if
+it waits with a lower priority. The report shows which datasets have none of these artifacts, which artifacts
+were left out, and which datasets the Hub does not support: these stay, until `backfill` removes them.
 
 **The new jobs are safe from a backfill only when they have started.** A backfill deletes the waiting jobs of
 artifacts that are up to date, these included: `backfill` at its time, and `backfill-retryable-errors` those
@@ -51,6 +52,7 @@ WHAT: dict[str, Any] = {
     "datasets": "{{ params.datasets }}",
     "error_codes": "{{ params.error_codes }}",
     "steps": "{{ params.steps }}",
+    "artifacts": "{{ params.artifacts }}",
     "with_children": "{{ params.with_children }}",
     "recreate": "{{ params.recreate }}",
     "priority": "{{ params.priority }}",

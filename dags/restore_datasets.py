@@ -13,7 +13,8 @@ which run it was removed, and how many entries would come back.
 **What it does.** Each dataset gets the entries that its last removal took (in the given time, if there is
 one). An entry that exists is newer, and stays. The counts of the cache follow. Jobs and files of assets do
 not come back: **run `backfill` for the same datasets afterwards**. It creates the jobs that are needed now,
-also those of the entries that *Without files* leaves out.
+also those of the entries that *Without files* leaves out. The page *One dataset* of the console then shows
+when and by which run the dataset was restored, until it is removed again.
 
 **When it fails.** The error says what to do. A dataset without an archive, or whose archive is damaged, is
 counted, and the others are restored. You can run it again at any time: it only does what is left to do.

@@ -61,7 +61,8 @@ class Place:
             cache = CacheStore(client[CACHE])
             queue = QueueStore(client[QUEUE], load_release())
             archives = RemovedDatasets(self._storage(), timedelta(days=30), 10**12)
-            yield Archiver(archives, cache, queue, DEFAULT_RELEASE, "bench"), Restorer(archives, cache)
+            restorer = Restorer(archives, cache, "bench", restores=None)
+            yield Archiver(archives, cache, queue, DEFAULT_RELEASE, "bench"), restorer
 
     def _storage(self) -> ArchiveStorage:
         if self.s3_url is None:

@@ -27,9 +27,10 @@ from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.databases.selection import Selection, has_wildcard
 from include.errors import ConfigurationError, DatasetError
 from include.hub.client import Hub
+from include.planning.artifact_name import ArtifactName
 from include.planning.dataset_state import CachedDataset, Priority
 from include.planning.processing_graph import Release
-from include.planning.refresh import Refresh, chosen_artifacts, plan_recreation, plan_refresh
+from include.planning.refresh import Refresh, chosen_artifacts, left_out, plan_recreation, plan_refresh
 from include.summaries import Summary, add_to_sample
 
 RECREATED = Cause("a person asked to make it anew")
@@ -41,7 +42,8 @@ class RefreshSummary(Summary):
     """What a refresh did, or in a dry run would do.
 
     Of ``pending`` datasets, all jobs were in the queue already. Those ``without_artifacts`` have none of the
-    chosen steps, or no such error. ``unsupported`` are left to a backfill, which removes them. ``recreated``
+    chosen artifacts. ``artifacts_left_out`` were named, but do not exist, or have no such error now.
+    ``unsupported`` are left to a backfill, which removes them. ``recreated``
     are among the ``refreshed``. ``jobs_replaced`` counts the waiting jobs of a lower priority that gave way.
     """
 
@@ -49,6 +51,7 @@ class RefreshSummary(Summary):
     recreated: int = 0
     pending: int = 0
     without_artifacts: int = 0
+    artifacts_left_out: int = 0
     unsupported: int = 0
     over_daily_limit: int = 0
     failed: int = 0
@@ -57,21 +60,18 @@ class RefreshSummary(Summary):
     hub_requests: int = 0
     refreshed_sample: list[str] = field(default_factory=list)
     without_artifacts_sample: list[str] = field(default_factory=list)
+    left_out_sample: list[str] = field(default_factory=list)
     unsupported_sample: list[str] = field(default_factory=list)
     over_daily_limit_sample: list[str] = field(default_factory=list)
     error_sample: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, done: BackfillSummary, without: Mapping[str, str] | None = None) -> RefreshSummary:
-        """Return the summary of what was done.
-
-        :param without: the datasets that have nothing to compute again, each with the reason.
-        """
-        summary = cls(
+    def of(cls, done: BackfillSummary) -> RefreshSummary:
+        """Return the summary of what was done."""
+        return cls(
             refreshed=done.backfilled,
             recreated=done.rebuilt,
             pending=done.untouched - done.over_limit,
-            without_artifacts=len(without or ()),
             unsupported=done.unsupported,
             over_daily_limit=done.over_limit,
             failed=done.failed,
@@ -83,9 +83,17 @@ class RefreshSummary(Summary):
             over_daily_limit_sample=done.over_limit_sample,
             error_sample=done.error_sample,
         )
-        for name, why in (without or {}).items():
-            add_to_sample(summary.without_artifacts_sample, name, why)
-        return summary
+
+    def count_without_artifacts(self, name: str, why: str) -> None:
+        """Count a dataset that has none of the chosen artifacts."""
+        self.without_artifacts += 1
+        add_to_sample(self.without_artifacts_sample, name, why)
+
+    def count_left_out(self, artifacts: Mapping[ArtifactName, str]) -> None:
+        """Count artifacts that were named, but are left out, each with the reason."""
+        self.artifacts_left_out += len(artifacts)
+        for name, why in artifacts.items():
+            add_to_sample(self.left_out_sample, str(name), why)
 
 
 def refresh_report(summary: RefreshSummary, *, dry_run: bool) -> dict[str, Any]:
@@ -101,10 +109,12 @@ def refresh_report(summary: RefreshSummary, *, dry_run: bool) -> dict[str, Any]:
             "over_daily_limit": summary.over_daily_limit,
             "failed": summary.failed,
         },
+        "artifacts_left_out": summary.artifacts_left_out,
         "jobs": {"created": summary.jobs_created, "deleted": summary.jobs_replaced},
         "hub_requests": summary.hub_requests,
         "refreshed_sample": summary.refreshed_sample,
         "without_artifacts_sample": summary.without_artifacts_sample,
+        "left_out_sample": summary.left_out_sample,
         "unsupported_sample": summary.unsupported_sample,
         "over_daily_limit_sample": summary.over_daily_limit_sample,
         "error_sample": summary.error_sample,
@@ -112,23 +122,34 @@ def refresh_report(summary: RefreshSummary, *, dry_run: bool) -> dict[str, Any]:
 
 
 def check_request(
-    datasets: Sequence[str], error_codes: Sequence[str], steps: Sequence[str], *, recreate: bool
+    datasets: Sequence[str],
+    error_codes: Sequence[str],
+    steps: Sequence[str],
+    artifacts: Sequence[str],
+    *,
+    recreate: bool,
 ) -> None:
     """Make sure that it is clear what a person wants.
 
     :raises ConfigurationError: if it is not.
     """
-    if not datasets and not error_codes:
-        raise ConfigurationError("Name the datasets, or the error codes of entries to compute again.")
+    if not datasets and not error_codes and not artifacts:
+        raise ConfigurationError(
+            "Name the datasets, the artifacts, or the error codes of entries to compute again."
+        )
     if not recreate:
-        if not steps and not error_codes:
+        if artifacts and (datasets or steps):
+            raise ConfigurationError(
+                "artifacts name their own datasets and steps: leave datasets and steps empty."
+            )
+        if not steps and not error_codes and not artifacts:
             raise ConfigurationError(
                 "Name the steps to compute again. For all steps, name the first one, and set with_children."
             )
         return
-    if steps or error_codes:
+    if steps or error_codes or artifacts:
         raise ConfigurationError(
-            "recreate makes datasets anew with all their steps: leave steps and error_codes empty."
+            "recreate makes datasets anew with all their steps: leave steps, error_codes and artifacts empty."
         )
     if wildcards := [name for name in datasets if has_wildcard(name)]:
         raise ConfigurationError(
@@ -176,12 +197,12 @@ class Refresher:
 
         :raises ConfigurationError: if these are more than ``max_jobs``. Then nothing is written.
         """
-        without: dict[str, str] = {}
-        chosen = list(self._with_artifacts(self._left(names), refresh, max_jobs, without))
+        missing = RefreshSummary()
+        chosen = list(self._with_artifacts(self._left(names), refresh, max_jobs, missing))
         options = BackfillOptions(priority=refresh.priority)
-        return RefreshSummary.of(
-            self._backfill(chosen, options, partial(plan_refresh, refresh=refresh)), without
-        )
+        summary = RefreshSummary.of(self._backfill(chosen, options, partial(plan_refresh, refresh=refresh)))
+        summary.add(missing)
+        return summary
 
     def recreate(self, names: Iterable[str], priority: Priority, limit: RemovalLimit) -> RefreshSummary:
         """Remove datasets that the Hub supports, and create the jobs that build them from nothing.
@@ -197,21 +218,22 @@ class Refresher:
         return [name for name in names if name not in done]
 
     def _with_artifacts(
-        self, names: Iterable[str], refresh: Refresh, max_jobs: int, without: dict[str, str]
+        self, names: Iterable[str], refresh: Refresh, max_jobs: int, missing: RefreshSummary
     ) -> Iterator[str]:
-        """Yield the datasets that have one of the chosen artifacts, and add the others to ``without``."""
+        """Yield the datasets that have one of the chosen artifacts, and count in ``missing`` what is not."""
         jobs = 0
         for name, cached in self._read(names):
             if isinstance(cached, CachedDataset):  # An error comes up again when the dataset is planned.
-                artifacts = len(chosen_artifacts(self.release, cached, refresh))
+                artifacts = chosen_artifacts(self.release, cached, refresh)
+                missing.count_left_out(left_out(self.release, cached, refresh, artifacts))
                 if not artifacts:
-                    without[name] = _why_without(cached, refresh)
+                    missing.count_without_artifacts(name, _why_without(cached, refresh))
                     continue
-                jobs += artifacts
+                jobs += len(artifacts)
             if jobs > max_jobs:
                 raise ConfigurationError(
                     f"The run would create more jobs than max_jobs ({max_jobs:,}), so it creates none. Name"
-                    " fewer datasets or steps, or raise max_jobs if you mean it."
+                    " fewer datasets, steps or artifacts, or raise max_jobs if you mean it."
                 )
             yield name
 
@@ -241,6 +263,8 @@ class Refresher:
 
 
 def _why_without(cached: CachedDataset, refresh: Refresh) -> str:
+    if refresh.artifacts:
+        return "none of the named artifacts exists, or has such an error"
     if not cached.entries:
         return (
             "it is not in the cache, so it has no configs and splits yet: name a step of the dataset itself"

@@ -15,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 
 from include.databases.cache_store import CacheStore, artifact
 from include.databases.mongo import DOCUMENTS_PER_TRANSACTION
+from include.databases.restores import Restores
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.databases.selection import Selection, has_wildcard
 from include.errors import DatasetError
@@ -59,6 +60,8 @@ class Restorer:
 
     It may be killed at any point: restoring the same datasets again restores what is left of them.
 
+    :param run: what people call the run.
+    :param restores: where each restored dataset is written down. A dry run needs none.
     :param without_files: leave out the entries that name files of the assets, which are gone: a backfill then
         computes these entries again, with their files.
     :param dry_run: read and compare everything, but write nothing.
@@ -67,6 +70,8 @@ class Restorer:
 
     archives: RemovedDatasets
     cache: CacheStore
+    run: str
+    restores: Restores | None
     without_files: bool = False
     dry_run: bool = False
     right: RightToWrite = UNRESTRICTED
@@ -109,6 +114,8 @@ class Restorer:
                     inserted = self.cache.insert_missing(entries, self.right, dry_run=self.dry_run)
                     restored += inserted
                     present += len(entries) - inserted
+        if self.restores and not self.dry_run and restored + present:
+            self.restores.note(dataset, self.run, self.right)
         summary.restored += 1
         summary.restored_entries += restored
         summary.present_entries += present

@@ -20,6 +20,7 @@ from include.databases.dataset_reader import State as Stored
 from include.databases.error_messages import ErrorMessage
 from include.databases.proof_store import Proof
 from include.databases.removal_ledger import Removal
+from include.databases.restores import Restore
 from include.errors import DatasetError, ServiceError
 from include.hub.answers import Unsupported
 from include.hub.client import Hub
@@ -127,6 +128,7 @@ class DatasetView:
         otherwise that of the newest entry.
     :param jobs: the first pending jobs, those that come first for a worker at the top.
     :param rate_limited_since: since when the queue holds back its jobs.
+    :param restore: its restore, unless it was removed again.
     """
 
     name: str
@@ -140,7 +142,13 @@ class DatasetView:
     backfill: BackfillView
     rate_limited_since: datetime | None
     removal: Removal | None
+    restore: Restore | None
     record: RecordView | None
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it was removed, and not restored since."""
+        return self.removal is not None and self.restore is None
 
 
 def ask_hub(hub: Hub, name: str) -> HubView:
@@ -196,6 +204,7 @@ def read_dataset(
         backfill=backfill,
         rate_limited_since=reader.rate_limited_since(name),
         removal=records.removal,
+        restore=records.restore,
         record=_record(records, answer, size, stored, clock_tolerance),
     )
 

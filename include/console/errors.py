@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from include.databases.cache_reader import EntryTotal
 from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, Place
+from include.planning.artifact_name import ArtifactName
 from include.planning.processing_graph import Release
 
 ENTRIES_PER_PAGE = 50
@@ -64,9 +65,9 @@ class ErrorEntriesView:
     page: ErrorPage
 
     @property
-    def datasets(self) -> list[str]:
-        """The datasets on the page, each once."""
-        return list(dict.fromkeys(entry.dataset for entry in self.page.entries))
+    def artifacts(self) -> list[ArtifactName]:
+        """What the entries on the page are of, without those whose names are malformed."""
+        return [entry.artifact for entry in self.page.entries if entry.artifact]
 
 
 def read_errors(reader: ErrorReader, release: Release) -> ErrorsView:

@@ -19,6 +19,7 @@ from include.databases.malformed import ANY_TEXT, is_text
 from include.databases.proof_store import Look, Proof, ProofStore
 from include.databases.queue_store import QueueStore
 from include.databases.removal_ledger import Removal, RemovalLedger
+from include.databases.restores import Restore, Restores
 from include.errors import DatasetError
 from include.planning.dataset_state import CachedDataset, Job
 from include.planning.plan import ArtifactKey
@@ -63,12 +64,14 @@ class OwnRecords:
 
     :param is_rebuilt: whether its rebuild was interrupted.
     :param removal: its last removal.
+    :param restore: its restore, unless it was removed again.
     :param proof: that an earlier run has proven it to be up to date.
     :param look: the last look for datasets that have changed since they were proven.
     """
 
     is_rebuilt: bool
     removal: Removal | None
+    restore: Restore | None
     proof: Proof | None
     look: Look | None
 
@@ -165,6 +168,7 @@ class DatasetReader:
             return OwnRecords(
                 is_rebuilt=bool(MaintenanceStore(self._own).unfinished_rebuilds_among([name])),
                 removal=RemovalLedger(self._own).of(name),
+                restore=Restores(self._own).of(name),
                 proof=proofs.among([name], rules).get(name),
                 look=proofs.last_look(),
             )

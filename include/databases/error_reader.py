@@ -17,6 +17,7 @@ from include.databases.bounded import MAX_TIME_MS
 from include.databases.cache_reader import EntryTotal, entry_total
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.malformed import ANY_TEXT, ANY_TIME, is_number, is_text
+from include.planning.artifact_name import ArtifactName
 from include.planning.rules import FIRST_ERROR_STATUS
 
 Document = dict[str, Any]
@@ -35,7 +36,10 @@ _ANY_ID = {"$type": "objectId"}
 
 @dataclass(frozen=True, slots=True)
 class FailedEntry:
-    """An entry with an error."""
+    """An entry with an error.
+
+    :param artifact: what it is the entry of; None if one of its names is malformed, and only shown.
+    """
 
     id: ObjectId
     kind: str
@@ -47,6 +51,7 @@ class FailedEntry:
     failed_runs: int
     updated_at: datetime
     message: ErrorMessage
+    artifact: ArtifactName | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +226,15 @@ def _failed_entry(document: Document) -> FailedEntry:
         failed_runs=int(failed_runs) if is_number(failed_runs) else 0,
         updated_at=document["updated_at"].replace(tzinfo=UTC),
         message=message_of(document),
+        artifact=_artifact(document),
     )
+
+
+def _artifact(document: Document) -> ArtifactName | None:
+    dataset, place = document.get("dataset"), (document.get("config"), document.get("split"))
+    if is_text(dataset) and all(name is None or is_text(name) for name in place):
+        return ArtifactName(dataset, document["kind"], *place)
+    return None
 
 
 def _shown(value: object) -> str | None:

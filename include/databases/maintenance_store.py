@@ -16,7 +16,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from include.batches import batched
-from include.databases import proof_store, removal_ledger, run_reports
+from include.databases import proof_store, removal_ledger, restores, run_reports
 from include.databases.counts import Counts
 from include.databases.lease import Lease
 from include.databases.listing_store import ListingStore
@@ -24,6 +24,7 @@ from include.databases.mongo import Session, in_transaction, resumed, retried
 from include.databases.name_ranges import ALL_NAMES, NameRange, in_range, ranges_between
 from include.databases.proof_store import ProofStore
 from include.databases.removal_ledger import RemovalLedger
+from include.databases.restores import Restores
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 from include.databases.run_records import COLLECTION as RUN_RECORDS
 from include.databases.run_records import RunRecords
@@ -38,6 +39,7 @@ COLLECTIONS = dict.fromkeys(
         "removalCandidates",
         "unfinishedRebuilds",
         removal_ledger.COLLECTION,
+        restores.COLLECTION,
         proof_store.COLLECTION,
         proof_store.LOOKS,
         RUN_RECORDS,
@@ -92,6 +94,7 @@ class MaintenanceStore:
             collection.create_index("asked_at", expireAfterSeconds=int(KEPT_FOR.total_seconds()))
         self._metrics.create_index([("action", 1), ("collected_at", 1)])
         self.removal_ledger().create_indexes()
+        self.restores().create_indexes()
         self.run_reports().create_indexes()
         proof_store.create_indexes(self._database)
 
@@ -102,6 +105,10 @@ class MaintenanceStore:
     def removal_ledger(self) -> RemovalLedger:
         """Return the record of the removals."""
         return RemovalLedger(self._database)
+
+    def restores(self) -> Restores:
+        """Return the record of the restores."""
+        return Restores(self._database)
 
     def proofs(self, cache: str) -> ProofStore:
         """Return the records of which datasets of a cache were proven to be up to date."""
@@ -248,8 +255,12 @@ class MaintenanceStore:
         :param right: checked in the transaction.
         :raises ServiceError: if the right is lost.
         """
+        self._write(partial(self._start_rebuilds, list(names)), right)
+
+    def _start_rebuilds(self, names: Sequence[str], session: Session) -> None:
         rebuilds = [ReplaceOne({"_id": name}, {"dataset": name}, upsert=True) for name in names]
-        self._write(lambda session: self._rebuilds.bulk_write(rebuilds, session=session), right)
+        self._rebuilds.bulk_write(rebuilds, session=session)
+        self.restores().forget(names, session)
 
     def finish_rebuilds(self, names: Iterable[str], session: Session = None) -> None:
         """Forget the rebuilds whose jobs are created."""

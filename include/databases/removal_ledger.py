@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from include.databases.mongo import Session, in_transaction
+from include.databases.restores import Restores
 from include.databases.right_to_write import UNRESTRICTED, RightToWrite
 
 Document = dict[str, Any]
@@ -59,6 +60,7 @@ class RemovalLedger:
     def __init__(self, database: Database[Document]) -> None:
         self._client = database.client
         self._removals = database.get_collection(COLLECTION, write_concern=WriteConcern("majority"))
+        self._restores = Restores(database)
 
     def create_indexes(self) -> None:
         """Create the indexes that do not exist."""
@@ -99,12 +101,21 @@ class RemovalLedger:
         :raises ServiceError: if the right is lost: another run may have begun to remove them again.
         """
 
-        def cross_off(session: Session) -> None:
-            these = {"_id": {"$in": list(names)}}
-            self._removals.update_many(these, {"$set": {"finished": True}}, session=session)
+        def finish(session: Session) -> None:
+            self._cross_off(names, session)
+            self._restores.forget(names, session)  # of a dataset whose removal was cut short
 
         if names:
-            in_transaction(self._client, cross_off, right)
+            in_transaction(self._client, finish, right)
+
+    def spare(self, names: Collection[str], right: RightToWrite = UNRESTRICTED) -> None:
+        """Write down that datasets stay after all, whose removal was cut short.
+
+        :param right: checked in the transaction.
+        :raises ServiceError: if the right is lost.
+        """
+        if names:
+            in_transaction(self._client, partial(self._cross_off, names), right)
 
     def unfinished(self) -> dict[str, str]:
         """Return the datasets of which something may be left, with the reasons for their removal."""
@@ -123,6 +134,10 @@ class RemovalLedger:
     def begun_in_a_day(self, session: Session = None) -> int:
         """Return how many datasets were removed in the last 24 hours, rebuilds included."""
         return self._removals.count_documents(BEGUN_IN_A_DAY, session=session)
+
+    def _cross_off(self, names: Collection[str], session: Session) -> None:
+        these = {"_id": {"$in": list(names)}}
+        self._removals.update_many(these, {"$set": {"finished": True}}, session=session)
 
     def _take(
         self, run: str, reasons: Mapping[str, str], limit: int, right: RightToWrite, *, finished: bool
@@ -157,6 +172,7 @@ class RemovalLedger:
             [UpdateMany(again, {"$set": {"finished": finished}}), *writes], session=session
         )
         taken = counted.union(new)
+        self._restores.forget(taken, session)
         return [name for name in reasons if name in taken]
 
 

@@ -7,10 +7,11 @@ plan comes out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from include.errors import ConfigurationError
+from include.planning.artifact_name import ArtifactName
 from include.planning.dataset_state import CachedDataset, Job, JobStatus, Priority
 from include.planning.plan import (
     PRIORITY_RANK,
@@ -34,12 +35,14 @@ class Refresh:
     :param steps: those of these steps. Without any, those whose entry has one of the ``error_codes``.
     :param with_children: also those that depend on them, at any distance.
     :param priority: of the jobs. A waiting job of a lower one gives way.
+    :param artifacts: instead of steps, these, by dataset; with ``error_codes``, only those with one of them.
     """
 
     steps: frozenset[str] = frozenset()
     error_codes: frozenset[str] = frozenset()
     with_children: bool = False
     priority: Priority = Priority.NORMAL
+    artifacts: Mapping[str, Set[ArtifactKey]] = field(default_factory=dict)
 
 
 def check_steps(release: Release, names: Iterable[str]) -> None:
@@ -73,12 +76,19 @@ def chosen_artifacts(release: Release, cached: CachedDataset, refresh: Refresh) 
 def _choice(cached: CachedDataset, refresh: Refresh) -> Callable[[Step, Place], bool]:
     if refresh.steps:
         return lambda step, _: step.name in refresh.steps
-    with_error = {
+    chosen = _with_error(cached, refresh)
+    if refresh.artifacts:
+        named = refresh.artifacts.get(cached.dataset, frozenset())
+        chosen = named & chosen if refresh.error_codes else named
+    return lambda step, place: (step.name, *place) in chosen
+
+
+def _with_error(cached: CachedDataset, refresh: Refresh) -> Set[ArtifactKey]:
+    return {
         (entry.kind, entry.config, entry.split)
         for entry in cached.entries
         if entry.error_code in refresh.error_codes
     }
-    return lambda step, place: (step.name, *place) in with_error
 
 
 def _depends(step: Step, path: Path, touched: dict[str, set[Place]]) -> bool:
@@ -88,6 +98,29 @@ def _depends(step: Step, path: Path, touched: dict[str, set[Place]]) -> bool:
     """
     level: Level = step.input_type
     return any(path[min(parent.input_type, level)] in touched[parent.name] for parent in step.parents)
+
+
+def left_out(
+    release: Release, cached: CachedDataset, refresh: Refresh, chosen: Iterable[tuple[Step, Place]]
+) -> dict[ArtifactName, str]:
+    """Return the artifacts of a dataset that were named, but are not computed again, each with the reason.
+
+    :param chosen: what :func:`chosen_artifacts` returns.
+    """
+    named = refresh.artifacts.get(cached.dataset, frozenset())
+    left = named - {(step.name, *place) for step, place in chosen}
+    places = [{path[-1] for path in paths} for paths in expected_paths(cached)]
+    expected = {step.name: places[step.input_type] for step in release.steps}
+
+    def why(step: str, *place: str | None) -> str:
+        if step not in expected:
+            return f"the release {release.name} has no such step"
+        if not cached.entries:
+            return "its dataset is not in the cache"
+        return "it has no such error now" if place in expected[step] else "the cache lists no such artifact"
+
+    names = (ArtifactName(cached.dataset, *artifact) for artifact in left)
+    return {name: why(*name[1:]) for name in sorted(names, key=str)}
 
 
 def plan_refresh(

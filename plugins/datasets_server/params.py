@@ -335,6 +335,17 @@ def refresh_params() -> dict[str, Param]:
                 " step."
             ),
         ),
+        "artifacts": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string", "minLength": 1},
+            title="Artifacts",
+            description=(
+                "Exactly these, instead of datasets and steps. One per line: a JSON array of the dataset,"
+                ' step, config and split, such as ["org/name", "split-first-rows", "config", "split"]. With'
+                " error codes: only those that still have one."
+            ),
+        ),
         "with_children": Param(
             False,
             type="boolean",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from fastapi.testclient import TestClient
+from pymongo.database import Database
 
 from datasets_server.console.answers import forget_answers
 from dev.local_stack.documents import (
@@ -22,6 +24,8 @@ from dev.local_stack.documents import (
 )
 from dev.local_stack.hub_server import HubDataset, HubServer
 from include.databases.cache_store import CacheStore
+from include.databases.maintenance_store import MaintenanceStore
+from include.planning.artifact_name import ArtifactName
 from tests.builders import REVISION
 from tests.conftest import Databases
 from tests.dags.conftest import RELEASE
@@ -79,6 +83,25 @@ def test_hostile_names_are_text_on_the_page_of_a_dataset(
     assert f"errors?code={quote(HOSTILE_NAMES[0], safe='/')}" in shown.links
 
 
+def test_what_was_removed_can_be_restored_until_it_was(
+    databases: Databases, hub_server: HubServer, maintenance: Database[Any], page: Callable[..., str]
+) -> None:
+    put(databases, hub_server, "user/data", {"config": ["train"]})
+    own = MaintenanceStore(maintenance)
+    never_removed = page("dataset", name="user/data")
+    own.removal_ledger().begin("a run", {"user/data": "it is gone"}, limit=1)
+    forget_answers()
+    removed = page("dataset", name="user/data")
+    own.restores().note("user/data", HOSTILE_NAMES[0])
+    forget_answers()
+    restored = page("dataset", name="user/data")
+
+    has_button = ["Restore…" in html for html in (never_removed, removed, restored)]
+    assert has_button == [False, True, False]
+    assert "because it is gone" in restored
+    assert HOSTILE_NAMES[0] in parsed_page(restored).text
+
+
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_a_hostile_name_of_a_dataset_is_text(
     databases: Databases, hub_server: HubServer, page: Callable[..., str], name: str
@@ -105,6 +128,24 @@ def test_hostile_names_are_text_on_the_pages_of_errors(
         assert f"dataset?{urlencode({'name': name}).replace('+', '%20')}" in [
             link.replace("+", "%20") for link in entries.links
         ]
+
+
+def test_each_entry_with_an_error_can_be_chosen_by_the_text_that_a_refresh_takes(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str]
+) -> None:
+    for name in HOSTILE_NAMES:
+        put(databases, hub_server, name, {name: [name]})
+    shown = {"error_code": HOSTILE_NAMES[0], "kind": "split-first-rows"}
+    databases.cache[CACHE].update_many({"kind": shown["kind"]}, {"$set": {**shown, "http_status": 500}})
+    CacheStore(databases.cache).collect_metrics()
+
+    html = page("errors", code=shown["error_code"], step=shown["kind"])
+
+    texts = [value for value in parsed_page(html).values if value.startswith('["')]
+    wanted = {ArtifactName(name, shown["kind"], name, name) for name in HOSTILE_NAMES}
+    assert {ArtifactName.parse(text) for text in texts} == wanted
+    assert len(texts) == len(wanted)
+    assert f"Retry these {len(wanted)}…" in html
 
 
 def test_the_rows_and_an_artifact_come_as_json(

@@ -9,6 +9,7 @@ from pymongo.database import Database
 
 from dev.local_stack.documents import CACHE, JOBS
 from dev.local_stack.sample_state import Outcome, datasets_by_outcome
+from include.planning.artifact_name import ArtifactName
 from tests.conftest import Databases
 from tests.dags.conftest import RELEASE, DyingRun, FinishedRun, RunDag
 
@@ -76,6 +77,26 @@ def test_refreshes_the_entries_with_an_error_code(
     assert created <= {(entry["kind"], entry["dataset"]) for entry in with_error}
 
 
+def test_refreshes_exactly_the_artifacts_that_are_named(
+    sample: None, run_dag: RunDag, databases: Databases
+) -> None:
+    untouched = datasets_by_outcome(RELEASE)[Outcome.UNTOUCHED]
+    dataset = min(untouched - set(databases.queue[JOBS].distinct("dataset")))
+    [entry, *_] = databases.cache[CACHE].find({"dataset": dataset, "kind": "split-first-rows"})
+    name = ArtifactName(dataset, entry["kind"], entry["config"], entry["split"])
+    gone = ArtifactName(dataset, entry["kind"], "gone, or: never there", entry["split"])
+    artifacts = [str(name), str(gone), str(name)]
+
+    healed = run_dag("refresh-datasets", artifacts=artifacts, error_codes=["UnexpectedError"])
+    run = run_dag("refresh-datasets", artifacts=artifacts, priority="high")
+
+    assert (healed.state, run.state) == ("success", "success")
+    assert (datasets(healed)["without_artifacts"], report(healed)["artifacts_left_out"]) == (1, 2)
+    assert report(run)["left_out_sample"] == [f"{gone}: the cache lists no such artifact"]
+    [job] = databases.queue[JOBS].find({"dataset": dataset})
+    assert (job["type"], job["config"], job["split"]) == name[1:]
+
+
 def test_leaves_an_unsupported_dataset_to_the_backfill(
     sample: None, run_dag: RunDag, databases: Databases
 ) -> None:
@@ -111,7 +132,15 @@ def test_recreates_a_few_datasets_without_asking_anybody(
             {"datasets": ["glue"], "steps": ["dataset-sizes"]},
             "has no step dataset-sizes. It has dataset-config",
         ),
-        ({"steps": ["dataset-size"]}, "Name the datasets, or the error codes"),
+        ({"steps": ["dataset-size"]}, "Name the datasets, the artifacts, or the error codes"),
+        (
+            {"artifacts": ['["glue", "dataset-size"]'], "steps": ["dataset-size"]},
+            "leave datasets and steps empty",
+        ),
+        (
+            {"artifacts": ['["glue", "dataset-size"]', "glue, dataset-size"]},
+            "'glue, dataset-size' names no artifact",
+        ),
         ({"datasets": ["*"], "steps": ["split-first-rows"], "max_jobs": 3}, "more jobs than max_jobs (3)"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo.database import Database
 
 from dev.local_stack.documents import CACHE, CACHE_TOTALS, create_indexes
 from tests.conftest import Databases
@@ -28,7 +29,12 @@ def totals(databases: Databases) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("protocol", ["file", "s3"])
 def test_puts_back_what_a_backfill_removed(
-    sample: None, run_dag: RunDag, databases: Databases, monkeypatch: pytest.MonkeyPatch, protocol: str
+    sample: None,
+    run_dag: RunDag,
+    databases: Databases,
+    maintenance: Database[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
 ) -> None:
     if protocol == "s3":
         set_variable(monkeypatch, "datasets_server_archive_storage_protocol", "s3")
@@ -44,6 +50,7 @@ def test_puts_back_what_a_backfill_removed(
 
     assert preview.state == "success"
     assert len(entries(databases)) == len(before) - removed["cache_entries"]
+    assert maintenance["restores"].count_documents({}) == 0
 
     restore = run_dag("restore-datasets", datasets=["*"])
 
@@ -54,6 +61,9 @@ def test_puts_back_what_a_backfill_removed(
     assert " by backfill " in restore.report["restored_sample"][0]
     assert entries(databases) == before
     assert totals(databases) == totals_before
+    noted = list(maintenance["restores"].find())
+    assert len(noted) == restore.report["restored"]
+    assert all(each["run"].startswith("restore-datasets ") for each in noted)
 
 
 def test_fails_if_more_datasets_fail_than_its_limit(sample: None, run_dag: RunDag) -> None:

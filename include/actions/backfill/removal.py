@@ -227,7 +227,7 @@ class UnsupportedRemoval:
         asked = self._asked_again(names, summary)
         in_use = self.remover.in_use(asked.supported)
         summary.spared += len(in_use)
-        self.ledger.finish(in_use, self.remover.right)
+        self.ledger.spare(in_use, self.remover.right)
         of_nobody = dict.fromkeys((name for name in asked.supported if name not in in_use), OF_NOBODY)
         return self._remove({**asked.unsupported, **of_nobody}, asked, summary)
 

@@ -36,6 +36,8 @@ class _RefreshingOperator(WaitingOperator):
     :param datasets: names or shell wildcards. (templated)
     :param error_codes: only datasets that have an entry with one of these. (templated)
     :param steps: the steps to compute again; none for the entries with the error codes. (templated)
+    :param artifacts: instead of datasets and steps, exactly these, each as the text of an
+        :class:`include.planning.artifact_name.ArtifactName`. (templated)
     :param with_children: also all that depends on these. (templated)
     :param recreate: instead, remove the datasets and build them from nothing. (templated)
     :param priority: the priority of the new jobs: ``low``, ``normal`` or ``high``. (templated)
@@ -50,6 +52,7 @@ class _RefreshingOperator(WaitingOperator):
         "datasets",
         "error_codes",
         "steps",
+        "artifacts",
         "with_children",
         "recreate",
         "priority",
@@ -66,6 +69,7 @@ class _RefreshingOperator(WaitingOperator):
         datasets: Sequence[str] | str | None,
         error_codes: Sequence[str] | str | None,
         steps: Sequence[str] | str | None,
+        artifacts: Sequence[str] | str | None,
         with_children: bool | str,
         recreate: bool | str,
         priority: str,
@@ -79,6 +83,7 @@ class _RefreshingOperator(WaitingOperator):
         self.datasets = datasets
         self.error_codes = error_codes
         self.steps = steps
+        self.artifacts = artifacts
         self.with_children = with_children
         self.recreate = recreate
         self.priority = priority
@@ -127,14 +132,16 @@ class _RefreshingOperator(WaitingOperator):
 
     def _done_by(self, refresher: Refresher, services: Services) -> RefreshSummary:
         from include.actions.refresh_datasets import named_datasets
+        from include.planning.artifact_name import ArtifactName, by_dataset
         from include.planning.refresh import Refresh
 
-        names = named_datasets(services.cache, self.datasets or (), self.error_codes or ())
-        priority = Priority(self.priority)
+        error_codes, priority = self.error_codes or (), Priority(self.priority)
+        artifacts = by_dataset(map(ArtifactName.parse, self.artifacts or ()))
+        names = artifacts or named_datasets(services.cache, self.datasets or (), error_codes)
         if self.recreate:
             return refresher.recreate(names, priority, services.removal_limit(self.max_removals_per_day))
         refresh = Refresh(
-            frozenset(self.steps or ()), frozenset(self.error_codes or ()), bool(self.with_children), priority
+            frozenset(self.steps or ()), frozenset(error_codes), bool(self.with_children), priority, artifacts
         )
         return refresher.refresh(names, refresh, int(self.max_jobs))
 
@@ -160,11 +167,16 @@ class RefreshDatasetsOperator(_RefreshingOperator, SkipMixin):
     def execute(self, context: Context) -> None:
         """Check what is asked for, and do it."""
         from include.actions.refresh_datasets import check_request
+        from include.planning.artifact_name import ArtifactName
         from include.planning.refresh import check_steps
 
         run_token(context)  # makes it for the tasks that follow
-        steps = self.steps or ()
-        check_request(self.datasets or (), self.error_codes or (), steps, recreate=bool(self.recreate))
+        steps, artifacts = self.steps or (), self.artifacts or ()
+        check_request(
+            self.datasets or (), self.error_codes or (), steps, artifacts, recreate=bool(self.recreate)
+        )
+        for artifact in artifacts:
+            ArtifactName.parse(artifact)
         with open_services() as services:
             check_steps(services.release, steps)
         if self._needs_approval():

@@ -10,7 +10,7 @@ from datasets_server import settings
 from datasets_server.console_link import ConsoleLink
 from datasets_server.operators.selection import utc_time
 from datasets_server.operators.waiting import WaitingOperator
-from datasets_server.runs import keep_report, turn_to_write, within_error_limit
+from datasets_server.runs import keep_report, run_name, turn_to_write, within_error_limit
 from datasets_server.services import open_services
 from include.errors import ConfigurationError
 from include.summaries import as_text
@@ -84,7 +84,15 @@ class RestoreDatasetsOperator(WaitingOperator):
             with turn_to_write(services, context, dry_run=dry_run, by_last_task=True) as right:
                 if not dry_run:  # The restored entries have their old times, which no look for changes finds.
                     services.maintenance.proofs(services.cache.name).forget_looks()
-                restorer = Restorer(archives, services.cache, bool(self.without_files), dry_run, right)
+                restorer = Restorer(
+                    archives,
+                    services.cache,
+                    run_name(context),
+                    None if dry_run else services.maintenance.restores(),
+                    bool(self.without_files),
+                    dry_run,
+                    right,
+                )
                 summary = restorer.restore(names, since, until)
             report = {"dry_run": dry_run, **summary.as_json()}
             if not dry_run:  # A dry run does not need the database in which reports are kept.

@@ -88,7 +88,7 @@ class Action:
             archiver = Archiver(archives, cache, queue, self.release, RUN)
             remover = Remover(cache, queue, [FolderStorage(self.root)], archiver=archiver)
             if self.name == "restore":
-                Restorer(archives, cache).restore(["*"])
+                Restorer(archives, cache, RUN, maintenance.restores()).restore(["*"])
                 return
             hub = Hub(self.hub_url, "hf_token", release, BlockList())
             if self.name == "removal":

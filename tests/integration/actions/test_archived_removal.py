@@ -182,7 +182,7 @@ def test_what_a_worker_writes_meanwhile_is_archived_too(
     assert (summary.removed, summary.archives) == (1, 2)
     assert next(numbers for _, numbers in archived(archives, "user/data")) == {"entry": 2, "job": 1}
     assert list(entries.find()) == []
-    Restorer(archives, stores.cache).restore(["user/data"])
+    Restorer(archives, stores.cache, "a run", restores=None).restore(["user/data"])
     assert entries.find_one({"kind": "dataset-size"}, {"_id": 0, "content": 1}) == {
         "content": {"newer": True}
     }

@@ -25,6 +25,7 @@ from include.actions.restore_datasets import Restorer
 from include.errors import ConfigurationError
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
+from include.planning.artifact_name import ArtifactName, by_dataset
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import Level, Release
 from include.planning.refresh import Refresh
@@ -311,6 +312,142 @@ class TestRefreshes:
         assert len(world.found_jobs()) == 2
 
 
+class TestRefreshesOfNamedArtifacts:
+    """Each with its dataset, up to date or not."""
+
+    FIRST_ROWS = ("split-first-rows", "config", "train")
+
+    def refresh(
+        self, world: RefreshWorld, *names: ArtifactName, error_codes: str = "", **how: Any
+    ) -> RefreshSummary:
+        artifacts = by_dataset(names)
+        codes = frozenset(error_codes.split())
+        return world.refresh(*artifacts, refresh=Refresh(artifacts=artifacts, error_codes=codes), **how)
+
+    def test_create_exactly_their_jobs_for_the_revision_on_the_hub(self, world: RefreshWorld) -> None:
+        world.cache("user/a", "user/b", "user/c")
+        world.host("user/a", "user/b", "user/c", revision=OTHER_REVISION)
+        world.count_everything()
+        names = [
+            ArtifactName("user/b", *self.FIRST_ROWS),
+            ArtifactName("user/a", "config-size", "config"),
+            ArtifactName("user/b", "dataset-size"),
+        ]
+
+        dry = self.refresh(world, *names, dry_run=True)
+        assert world.found_jobs() == []
+        summary = self.refresh(world, *names)
+
+        jobs = world.found_jobs()
+        assert {(job["dataset"], job["type"], job.get("config"), job.get("split")) for job in jobs} == set(
+            names
+        )
+        assert len(jobs) == len(names)
+        assert {job["revision"] for job in jobs} == {OTHER_REVISION}
+        assert (summary.refreshed, summary.jobs_created) == (2, 3)
+        assert summary == dry
+        assert_counts_are_right(world.stores)
+
+    def test_double_no_pending_job(self, world: RefreshWorld) -> None:
+        world.cache("user/a")
+        world.host("user/a")
+        name = ArtifactName("user/a", *self.FIRST_ROWS)
+        self.refresh(world, name, run="first")
+
+        second = self.refresh(world, name, name, run="second")
+
+        assert (second.pending, second.jobs_created) == (1, 0)
+        assert len(world.found_jobs()) == 1
+
+    def test_leave_an_entry_alone_that_has_healed(self, world: RefreshWorld) -> None:
+        world.cache("user/a", "user/b", "user/c")
+        world.host("user/a", "user/b", "user/c")
+        error = {"http_status": 500, "error_code": "UnexpectedError"}
+        world.entries.update_many(
+            {"dataset": {"$in": ["user/a", "user/c"]}, "kind": "split-first-rows"}, {"$set": error}
+        )
+
+        summary = self.refresh(
+            world,
+            ArtifactName("user/a", *self.FIRST_ROWS),
+            ArtifactName("user/a", "config-size", "config"),
+            ArtifactName("user/b", *self.FIRST_ROWS),
+            error_codes="UnexpectedError OtherError",
+        )
+
+        [job] = world.found_jobs()
+        assert (job["dataset"], job["type"]) == ("user/a", "split-first-rows")
+        assert (summary.refreshed, summary.without_artifacts, summary.artifacts_left_out) == (1, 1, 2)
+        assert summary.left_out_sample == [
+            '["user/a", "config-size", "config"]: it has no such error now',
+            '["user/b", "split-first-rows", "config", "train"]: it has no such error now',
+        ]
+        assert summary.without_artifacts_sample == [
+            "user/b: none of the named artifacts exists, or has such an error"
+        ]
+
+    def test_report_what_does_not_exist_and_create_the_jobs_of_the_others(self, world: RefreshWorld) -> None:
+        world.cache("user/a")
+        world.host("user/a", "user/new")
+
+        summary = self.refresh(
+            world,
+            ArtifactName("user/a", "split-first-rows", "gone", "train"),
+            ArtifactName("user/a", "forgotten-step"),
+            ArtifactName("user/a", "dataset-size"),
+            ArtifactName("user/new", "config-size", "config"),
+            ArtifactName("user/*", "dataset-size", "\0"),
+            ArtifactName("", "dataset-size", ""),
+        )
+
+        assert types(world.found_jobs()) == ["dataset-size"]
+        assert (summary.refreshed, summary.without_artifacts, summary.artifacts_left_out) == (1, 3, 5)
+        assert summary.left_out_sample[:3] == [
+            f'["user/a", "forgotten-step"]: the release {world.release.name} has no such step',
+            '["user/a", "split-first-rows", "gone", "train"]: the cache lists no such artifact',
+            '["user/new", "config-size", "config"]: its dataset is not in the cache',
+        ]
+
+    @pytest.mark.parametrize(
+        "dataset", ["", "/", "..", "a/b/c", "user/a\0", "user/*", "\u202e, \n", "x" * 9_000]
+    )
+    def test_of_a_name_that_no_dataset_can_have_disturb_no_other(
+        self, world: RefreshWorld, dataset: str
+    ) -> None:
+        world.cache("user/a")
+        world.host("user/a")
+
+        summary = self.refresh(
+            world, ArtifactName(dataset, "dataset-info"), ArtifactName("user/a", "dataset-info")
+        )
+
+        assert [job["dataset"] for job in world.found_jobs()] == ["user/a"]
+        assert (summary.refreshed, summary.unsupported + summary.failed) == (1, 1)
+
+    def test_create_no_job_if_they_would_create_more_than_they_may(self, world: RefreshWorld) -> None:
+        world.cache("user/a")
+        world.host("user/a")
+        names = [ArtifactName("user/a", "dataset-size"), ArtifactName("user/a", "dataset-info")]
+
+        with pytest.raises(ConfigurationError, match=r"more jobs than max_jobs \(1\), so it creates none"):
+            self.refresh(world, *names, max_jobs=1)
+
+        assert world.found_jobs() == []
+
+    def test_that_are_tried_again_leave_out_what_is_done(self, world: RefreshWorld) -> None:
+        world.cache("user/a", "user/b")
+        world.host("user/a")
+        names = [ArtifactName("user/a", *self.FIRST_ROWS), ArtifactName("user/b", *self.FIRST_ROWS)]
+        assert self.refresh(world, *names).unsupported == 1
+        world.work_off()
+        world.host("user/b")
+
+        second = self.refresh(world, *names)
+
+        assert (second.refreshed, second.artifacts_left_out) == (1, 0)
+        assert {job["dataset"] for job in world.found_jobs()} == {"user/b"}
+
+
 class TestNamedDatasets:
     def test_are_the_names_and_what_the_wildcards_match_each_once(self, world: RefreshWorld) -> None:
         world.cache("org/a", "org/b", "other/a")
@@ -353,7 +490,8 @@ class TestRecreations:
         assert not (folder / "file").exists()
         assert_counts_are_right(world.stores)
         assert list(world.stores.maintenance.unfinished_rebuilds()) == []
-        restored = Restorer(archives_beside(world.root), world.stores.cache).restore(["user/a"])
+        restorer = Restorer(archives_beside(world.root), world.stores.cache, "a run", restores=None)
+        restored = restorer.restore(["user/a"])
         assert restored.restored_entries == entries
         assert "by a run: a person asked to make it anew" in restored.restored_sample[0]
 

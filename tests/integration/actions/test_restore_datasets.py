@@ -78,7 +78,8 @@ def remove(stores: Stores, archives: RemovedDatasets, *names: str) -> None:
 
 
 def restore(stores: Stores, archives: RemovedDatasets, *names: str, **options: Any) -> RestoreSummary:
-    return Restorer(archives, stores.cache, **options).restore(names)
+    restores = stores.maintenance.restores()
+    return Restorer(archives, stores.cache, "restore one", restores, **options).restore(names)
 
 
 def everything(stores: Stores) -> dict[str, list[dict[str, Any]]]:
@@ -207,6 +208,49 @@ def test_a_wildcard_restores_all_that_it_names_and_nothing_else(
     assert restore(stores, archives, "org/*").restored == 2
 
     assert sorted(stores.cache.dataset_names()) == ["org/one", "org/two"]
+
+
+def test_a_dataset_that_is_back_is_written_down_even_by_another_attempt(
+    stores: Stores, release: Release, archives: RemovedDatasets
+) -> None:
+    put(stores, release, "user/data", "user/other")
+    remove(stores, archives, "user/data", "user/other")
+    restores = stores.maintenance.restores()
+    restore(stores, archives, "user/data", dry_run=True)
+    assert restores.of("user/data") is None
+    Restorer(archives, stores.cache, "killed before it wrote it down", None).restore(["user/data"])
+
+    restore(stores, archives, "user/data")
+
+    noted = restores.of("user/data")
+    assert noted is not None
+    assert noted.run == "restore one"
+    assert restores.of("user/other") is None
+
+
+def test_a_damaged_archive_is_not_written_down_as_a_restore(
+    stores: Stores, release: Release, archives: RemovedDatasets, tmp_path: Path
+) -> None:
+    put(stores, release, "user/damaged")
+    remove(stores, archives, "user/damaged")
+    [file] = (tmp_path / "archive").rglob("user/damaged/--/*.gz")
+    file.write_bytes(file.read_bytes()[:-20])
+
+    restore(stores, archives, "user/damaged")
+
+    assert stores.maintenance.restores().of("user/damaged") is None
+
+
+def test_an_archive_without_entries_is_not_written_down_as_a_restore(
+    stores: Stores, release: Release, archives: RemovedDatasets
+) -> None:
+    put(stores, release, "user/data")
+    stores.databases.cache[CACHE].delete_many({})
+    remove(stores, archives, "user/data")
+
+    assert restore(stores, archives, "user/data").restored == 1
+
+    assert stores.maintenance.restores().of("user/data") is None
 
 
 def test_a_name_without_an_archive_is_an_error_of_this_dataset(

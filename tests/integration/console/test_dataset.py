@@ -291,6 +291,33 @@ def test_its_removal_is_shown(stores: Stores, shared_hub: HubServer, view_of: An
     assert datetime.now(UTC) - removal.begun_at < timedelta(minutes=1)
 
 
+def test_its_restore_is_shown_until_it_is_removed_again(
+    stores: Stores, shared_hub: HubServer, view_of: Any
+) -> None:
+    ledger, restores = stores.maintenance.removal_ledger(), stores.maintenance.restores()
+    ledger.begin("run", {DATASET: "it is not found on the Hub"}, limit=1)
+    removed = view_of()
+    restores.note(DATASET, "restore-datasets one")
+    restored = view_of()
+    ledger.begin("another run", {DATASET: "it is not found on the Hub"}, limit=1)
+    removed_again = view_of()
+
+    assert (removed.is_removed, restored.is_removed, removed_again.is_removed) == (True, False, True)
+    assert restored.restore.run == "restore-datasets one"
+    assert removed_again.restore is None
+
+
+def test_a_restore_is_shown_even_if_the_removal_is_too_long_ago(
+    stores: Stores, shared_hub: HubServer, view_of: Any
+) -> None:
+    stores.maintenance.restores().note(DATASET, "restore-datasets one")
+
+    view = view_of()
+
+    assert (view.removal, view.is_removed) == (None, False)
+    assert view.restore.run == "restore-datasets one"
+
+
 class TestRecord:
     @pytest.fixture(autouse=True)
     def proven(self, stores: Stores, shared_hub: HubServer, release: Release) -> None:

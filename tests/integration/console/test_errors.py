@@ -9,6 +9,7 @@ import pytest
 from dev.local_stack.documents import CACHE
 from include.console.errors import read_error_entries, read_errors
 from include.databases.error_reader import ErrorReader
+from include.planning.artifact_name import ArtifactName
 from include.planning.processing_graph import Release
 from tests.integration.conftest import Stores
 from tests.integration.databases.test_cache_store import entry
@@ -54,7 +55,7 @@ def test_the_codes_come_with_their_counts_and_whether_they_are_retried(
     assert (view.entries, view.retried_entries) == (5, 3)
 
 
-def test_a_page_of_entries_names_their_datasets_once(
+def test_a_page_of_entries_names_their_artifacts(
     stores: Stores, reader: ErrorReader, release: Release
 ) -> None:
     insert(
@@ -68,9 +69,22 @@ def test_a_page_of_entries_names_their_datasets_once(
 
     assert view.code is not None
     assert view.code.entries == 2
-    assert view.datasets == ["a"]
+    assert sorted(view.artifacts) == [("a", "dataset-info", None, None), ("a", "dataset-size", None, None)]
     of_step = read_error_entries(reader, release, "EmptyDatasetError", kind="dataset-size")
-    assert [each.kind for each in of_step.page.entries] == ["dataset-size"]
+    assert of_step.artifacts == [ArtifactName("a", "dataset-size")]
+
+
+@pytest.mark.parametrize("change", [{"dataset": 5}, {"config": 5}, {"split": ["train"]}], ids=str)
+def test_an_entry_with_a_malformed_name_is_shown_but_names_no_artifact(
+    stores: Stores, reader: ErrorReader, release: Release, change: Document
+) -> None:
+    insert(stores, ("a", "dataset-size", 500, "Odd"), ("b", "dataset-size", 500, "Odd"))
+    stores.databases.cache[CACHE].update_one({"dataset": "b"}, {"$set": change})
+
+    view = read_error_entries(reader, release, "Odd")
+
+    assert len(view.page.entries) == 2
+    assert view.artifacts == [ArtifactName("a", "dataset-size")]
 
 
 def test_an_unknown_code_has_no_entries(reader: ErrorReader, release: Release) -> None:

@@ -166,6 +166,7 @@ class TestOwnRecords:
         own, proofs = stores.maintenance, stores.maintenance.proofs(stores.databases.cache.name)
         own.removal_ledger().begin("a run", {DATASET: "it is gone"}, limit=5)
         own.start_rebuilds([DATASET])
+        own.restores().note(DATASET, "another run")
         proofs.keep({DATASET: Proof(REVISION, 5, 5)}, "rules")
         proofs.note_look(datetime(2026, 1, 31, tzinfo=UTC))
 
@@ -175,10 +176,17 @@ class TestOwnRecords:
         assert records.removal is not None
         assert (records.removal.reason, records.removal.run) == ("it is gone", "a run")
         assert not records.removal.finished
+        assert records.restore is not None
+        assert records.restore.run == "another run"
         assert records.proof == Proof(REVISION, 5, 5)
         assert records.look is not None
 
     def test_a_dataset_that_maintenance_has_never_seen_has_none(self, reader: DatasetReader) -> None:
         records = reader.own_records("none", "rules")
 
-        assert (records.is_rebuilt, records.removal, records.proof) == (False, None, None)
+        assert (records.is_rebuilt, records.removal, records.restore, records.proof) == (
+            False,
+            None,
+            None,
+            None,
+        )

@@ -235,6 +235,7 @@ WRITES: dict[str, Write] = {
         "run", ["candidate"], right
     ),
     "start rebuilds": lambda stores, right: stores.maintenance.start_rebuilds([DATASET], right),
+    "note a restore": lambda stores, right: stores.maintenance.restores().note(DATASET, "a run", right),
 }
 
 

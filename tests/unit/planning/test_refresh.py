@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import ConfigurationError
+from include.planning.artifact_name import ArtifactName
 from include.planning.dataset_state import CachedDataset, Job, JobStatus, Priority
 from include.planning.plan import ArtifactKey, NewJob, Plan, Reason, plan_dataset
 from include.planning.processing_graph import load_release, release_names
@@ -16,6 +17,7 @@ from include.planning.refresh import (
     Refresh,
     check_steps,
     chosen_artifacts,
+    left_out,
     plan_recreation,
     plan_refresh,
 )
@@ -30,7 +32,7 @@ from tests.builders import (
     up_to_date,
     without,
 )
-from tests.states import State, every_state, states
+from tests.states import State, every_state, names, states
 from tests.unit.planning.test_plan import SMALL
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -40,6 +42,10 @@ SPLITS = {"a": ["train", "test"], "b": ["train"]}
 
 def of(*steps: str, with_children: bool = False, priority: Priority = Priority.NORMAL) -> Refresh:
     return Refresh(frozenset(steps), with_children=with_children, priority=priority)
+
+
+def exactly(*artifacts: ArtifactKey, error_codes: str = "") -> Refresh:
+    return Refresh(error_codes=frozenset(error_codes), artifacts={DATASET: frozenset(artifacts)})
 
 
 def chosen(cached: CachedDataset, refresh: Refresh) -> list[ArtifactKey]:
@@ -95,6 +101,59 @@ class TestChosenArtifacts:
             ("info", "a", None),
             ("info", "b", None),
         ]
+
+    def test_that_are_named_are_exactly_these_up_to_date_or_not(self) -> None:
+        cached = without(up_to_date(SMALL, SPLITS), "rows", ("a", "test"))
+        wanted: list[ArtifactKey] = [("names", None, None), ("info", "b", None), ("rows", "a", "test")]
+
+        assert chosen(cached, exactly(*wanted)) == wanted
+        assert chosen(cached, Refresh(artifacts={"another": {("info", "b", None)}})) == []
+
+    def test_that_are_named_with_error_codes_are_those_that_still_have_one(self) -> None:
+        cached = changed(up_to_date(SMALL, SPLITS), "rows", ("a", "test"), error_code="X", http_status=500)
+        cached = changed(cached, "rows", ("b", "train"), error_code="X", http_status=500)
+
+        refresh = exactly(("rows", "a", "test"), ("rows", "a", "train"), error_codes="X")
+
+        assert chosen(cached, refresh) == [("rows", "a", "test")]
+
+    def test_that_are_named_may_come_with_their_children(self) -> None:
+        refresh = replace(exactly(("rows", "a", "test")), with_children=True)
+
+        assert chosen(up_to_date(SMALL, SPLITS), refresh) == [
+            ("rows", "a", "test"),
+            ("count", "a", "test"),
+            ("sum", "a", None),
+            ("total", None, None),
+        ]
+
+    def test_that_are_named_but_left_out_come_with_the_reason(self) -> None:
+        cached = changed(up_to_date(SMALL, SPLITS), "rows", ("a", "test"), error_code="X", http_status=500)
+        keys: list[ArtifactKey] = [
+            ("rows", "a", "test"),
+            ("rows", "a", "train"),
+            ("rows", "gone", "train"),
+            ("info", "a", "test"),
+            ("lines", "a", None),
+        ]
+        refresh = exactly(*keys, error_codes="X")
+
+        found = left_out(SMALL, cached, refresh, chosen_artifacts(SMALL, cached, refresh))
+
+        assert {name[1:]: why for name, why in found.items()} == {
+            ("rows", "a", "train"): "it has no such error now",
+            ("rows", "gone", "train"): "the cache lists no such artifact",
+            ("info", "a", "test"): "the cache lists no such artifact",
+            ("lines", "a", None): "the release small has no such step",
+        }
+
+    def test_of_a_dataset_that_is_not_cached_are_left_out_below_it(self) -> None:
+        cached = CachedDataset(DATASET)
+        refresh = exactly(("names", None, None), ("info", "a", None))
+
+        found = left_out(SMALL, cached, refresh, chosen_artifacts(SMALL, cached, refresh))
+
+        assert found == {ArtifactName(DATASET, "info", "a"): "its dataset is not in the cache"}
 
     def test_an_unknown_step_is_an_error_that_lists_the_known_ones(self) -> None:
         check_steps(SMALL, ["rows", "total"])
@@ -254,6 +313,25 @@ def test_children_are_all_that_can_be_reached_in_the_graph(state: State, refresh
     with_children = chosen_artifacts(state.release, state.cached, replace(refresh, with_children=True))
 
     assert {(step.name, *place) for step, place in with_children} == reached
+
+
+@every_state
+@given(states(), st.data())
+def test_of_named_artifacts_exactly_the_expected_ones_have_a_job_or_what_was_better(
+    state: State, data: st.DataObject
+) -> None:
+    unexpected = st.tuples(st.sampled_from([*all_steps, "gone"]), st.none() | names, st.none() | names)
+    wanted = data.draw(st.frozensets(st.sampled_from(expected(state)) | unexpected, max_size=8))
+    refresh = exactly(*wanted)
+
+    plan = planned(state, refresh)
+
+    there = wanted & set(expected(state))
+    created = {key(job) for job in plan.new_jobs}
+    assert created <= there
+    assert there - created <= {key(job) for job in state.jobs if job.revision == REVISION}
+    chosen = chosen_artifacts(state.release, state.cached, refresh)
+    assert {name[1:] for name in left_out(state.release, state.cached, refresh, chosen)} == wanted - there
 
 
 def _agree(one: str | None, other: str | None) -> bool:

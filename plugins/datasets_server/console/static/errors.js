@@ -4,6 +4,9 @@ import { notice } from "./dom.js";
 import { askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const triggered = document.getElementById("triggered");
+const retryThese = document.getElementById("retry-these");
+const all = document.getElementById("all-artifacts");
+const boxes = [...document.querySelectorAll("input.artifact")];
 
 async function ask(dag, conf) {
   try {
@@ -16,11 +19,38 @@ async function ask(dag, conf) {
   }
 }
 
-document.getElementById("retry-these")?.addEventListener("click", ({ target }) => {
-  const { code, datasets } = target.dataset;
-  ask("refresh-datasets", { datasets: JSON.parse(datasets), error_codes: [code] });
+function chosen() {
+  return boxes.filter((box) => box.checked);
+}
+
+function showWhatIsChosen() {
+  const count = chosen().length;
+  all.checked = count > 0 && count === boxes.length;
+  all.indeterminate = count > 0 && count < boxes.length;
+  retryThese.textContent = count > 0 ? `Retry the chosen ${count}…` : `Retry these ${boxes.length}…`;
+}
+
+retryThese?.addEventListener("click", () => {
+  const wanted = chosen().length > 0 ? chosen() : boxes;
+  ask("refresh-datasets", {
+    artifacts: wanted.map((box) => box.value),
+    error_codes: [retryThese.dataset.code],
+  });
 });
 
 document.getElementById("retry-all")?.addEventListener("click", ({ target }) => {
   ask("backfill-retryable-errors", { error_codes: [target.dataset.code], ignore_failed_runs: true });
 });
+
+if (retryThese) {
+  all.addEventListener("change", () => {
+    for (const box of boxes) {
+      box.checked = all.checked;
+    }
+    showWhatIsChosen();
+  });
+  for (const box of boxes) {
+    box.addEventListener("change", showWhatIsChosen);
+  }
+  showWhatIsChosen(); // A browser may keep what was chosen when it loads the page again.
+}
