@@ -12,6 +12,7 @@ from include.planning.artifact_name import ArtifactName
 from include.planning.processing_graph import Release
 
 ENTRIES_PER_PAGE = 50
+_MESSAGES_COUNTED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,18 @@ class ErrorEntriesView:
 
     code: ErrorCodeView | None
     page: ErrorPage
+
+    @property
+    def datasets(self) -> int:
+        """How many datasets the entries on the page are of."""
+        return len({entry.dataset for entry in self.page.entries})
+
+    @property
+    def messages(self) -> list[tuple[str, int]]:
+        """The messages on the page that several entries have, the most frequent first, and how many."""
+        texts = (entry.message.text or entry.message.cause_message for entry in self.page.entries)
+        counts = Counter(text for text in texts if text)
+        return [(text, count) for text, count in counts.most_common(_MESSAGES_COUNTED) if count > 1]
 
     @property
     def artifacts(self) -> list[ArtifactName]:

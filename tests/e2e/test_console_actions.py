@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from datasets_server.actions import BACKFILL, REFRESH_DATASETS
 from dev.local_stack.airflow_server import USER, VIEWER, AirflowApi
 from dev.local_stack.configuration import CACHE_DATABASE, QUEUE_DATABASE
 from dev.local_stack.documents import CACHE, JOBS, Shape, as_error, up_to_date_entries, utc_now
-from dev.local_stack.sample_incident import LOST, SHOWCASE
+from dev.local_stack.sample_incident import GROWING_CODE, LOST, SHOWCASE
 from include.planning.processing_graph import load_release
 from tests.e2e.conftest import Stack, settle
 
@@ -91,6 +92,28 @@ def test_a_step_that_is_up_to_date_is_refreshed_from_the_page(
     console.goto(f"{stack.console}/datasets-server/runs?action={REFRESH_DATASETS.id}")
     run = console.frame_locator("iframe").get_by_role("listitem").first
     expect(run).to_contain_text("1 dataset refreshed, 1 job created")
+
+
+def test_exactly_the_entries_that_are_chosen_are_retried(
+    console: Page, stack: Stack, databases: MongoClient[Document]
+) -> None:
+    console.goto(f"{stack.console}/datasets-server/errors?code={GROWING_CODE}&step=split-first-rows")
+    frame = console.frame_locator("iframe")
+    boxes = frame.locator("input.artifact")
+    chosen = [json.loads(boxes.nth(number).get_attribute("value") or "") for number in (0, 3)]
+    for number in (0, 3):
+        boxes.nth(number).check()
+
+    frame.get_by_role("button", name="Retry the chosen 2…").click()
+    dialog = frame.get_by_role("dialog", name=f"Trigger {REFRESH_DATASETS.id}")
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
+
+    expect(frame.get_by_text(f"{REFRESH_DATASETS.id} was triggered")).to_be_visible()
+    jobs = databases[QUEUE_DATABASE][JOBS]
+    query = {"type": "split-first-rows", "dataset": {"$in": [dataset for dataset, *_ in chosen]}}
+    wait_for(lambda: jobs.count_documents(query) == 2)
+    found = [[job["dataset"], job["type"], job["config"], job["split"]] for job in jobs.find(query)]
+    assert sorted(found) == sorted(chosen)
 
 
 def test_removals_are_approved_on_the_first_page(

@@ -74,6 +74,19 @@ def test_a_page_of_entries_names_their_artifacts(
     assert of_step.artifacts == [ArtifactName("a", "dataset-size")]
 
 
+def test_a_page_says_what_several_entries_say(stores: Stores, reader: ErrorReader, release: Release) -> None:
+    steps = ("dataset-info", "dataset-size", "dataset-parquet", "dataset-hub-cache")
+    insert(stores, *(("a", step, 500, "Odd") for step in steps), ("b", "dataset-size", 500, "Odd"))
+    for index, text in enumerate(("once", "again", "again", "again")):
+        content = {"$set": {"content": {"error": text}}}
+        stores.databases.cache[CACHE].update_one({"dataset": "a", "kind": steps[index]}, content)
+
+    view = read_error_entries(reader, release, "Odd")
+
+    assert view.messages == [("again", 3)]
+    assert view.datasets == 2
+
+
 @pytest.mark.parametrize("change", [{"dataset": 5}, {"config": 5}, {"split": ["train"]}], ids=str)
 def test_an_entry_with_a_malformed_name_is_shown_but_names_no_artifact(
     stores: Stores, reader: ErrorReader, release: Release, change: Document

@@ -8,9 +8,9 @@ const retryThese = document.getElementById("retry-these");
 const all = document.getElementById("all-artifacts");
 const boxes = [...document.querySelectorAll("input.artifact")];
 
-async function ask(dag, conf) {
+async function ask(dag, conf, about) {
   try {
-    const run = await askAndTrigger(dag, conf);
+    const run = await askAndTrigger(dag, conf, about);
     if (run) {
       triggered.replaceChildren(triggeredNotice(run));
     }
@@ -32,14 +32,15 @@ function showWhatIsChosen() {
 
 retryThese?.addEventListener("click", () => {
   const wanted = chosen().length > 0 ? chosen() : boxes;
-  ask("refresh-datasets", {
-    artifacts: wanted.map((box) => box.value),
-    error_codes: [retryThese.dataset.code],
-  });
+  const conf = { artifacts: wanted.map((box) => box.value), error_codes: [retryThese.dataset.code] };
+  const about = "Computes these entries again, whether they have runs left or not. An entry that no longer has"
+    + " this error is left alone.";
+  ask("refresh-datasets", conf, about);
 });
 
 document.getElementById("retry-all")?.addEventListener("click", ({ target }) => {
-  ask("backfill-retryable-errors", { error_codes: [target.dataset.code], ignore_failed_runs: true });
+  const conf = { error_codes: [target.dataset.code], ignore_failed_runs: true };
+  ask("backfill-retryable-errors", conf, "Backfills all datasets with this error, however often it has failed.");
 });
 
 if (retryThese) {

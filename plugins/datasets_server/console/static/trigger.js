@@ -8,15 +8,16 @@ import { confOf, fieldOf, labelled } from "./fields.js";
  * Ask for the parameters of a run, and trigger it.
  * @param {string} dagId
  * @param {Object} [conf] - the parameters with which the form begins, where they differ from their default
+ * @param {string} [about] - what the run does; by default, the description of the DAG
  * @returns {Promise<?import("./airflow.js").Run>} the run; null if the user has cancelled
  * @throws {import("./airflow.js").AirflowError} if the parameters cannot be read
  */
-export async function askAndTrigger(dagId, conf = {}) {
+export async function askAndTrigger(dagId, conf = {}, about = undefined) {
   const dag = await dagDetails(dagId);
   const fields = fieldsOf(dag, conf);
   return askAndDo({
     title: `Trigger ${dagId}`,
-    content: [element("p", { class: "muted" }, dag.description), pausedNote(dag), inSections(fields)],
+    content: [element("p", { class: "muted" }, about ?? dag.description), pausedNote(dag), inSections(fields)],
     doing: "Trigger",
     act: () => trigger(dagId, confOf(fields)),
   });
