@@ -354,6 +354,11 @@ function watch(times) {
   }, WATCH_MILLISECONDS);
 }
 
+/** What a person chooses, beside the dataset. */
+const TO_CHOOSE = { "refresh-datasets": { steps: [], with_children: false, recreate: false } };
+
 for (const button of document.querySelectorAll("button[data-ask]")) {
-  button.addEventListener("click", () => start(askAndTrigger(button.dataset.ask, { datasets: [name] })));
+  const dag = button.dataset.ask;
+  const conf = { datasets: [name], ...TO_CHOOSE[dag] };
+  button.addEventListener("click", () => start(askAndTrigger(dag, conf)));
 }

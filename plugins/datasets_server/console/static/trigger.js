@@ -4,10 +4,12 @@ import { createBackfill, dagDetails, dagPage, runPage, trigger } from "./airflow
 import { airflowLink, element, notice } from "./dom.js";
 import { confOf, fieldOf, labelled } from "./fields.js";
 
+const DRY_RUN = "dry_run";
+
 /**
  * Ask for the parameters of a run, and trigger it.
  * @param {string} dagId
- * @param {Object} [conf] - the parameters with which the form begins, where they differ from their default
+ * @param {Object} [conf] - the parameters with which the form begins; if there are any, it shows these first
  * @param {string} [about] - what the run does; by default, the description of the DAG
  * @returns {Promise<?import("./airflow.js").Run>} the run; null if the user has cancelled
  * @throws {import("./airflow.js").AirflowError} if the parameters cannot be read
@@ -17,7 +19,7 @@ export async function askAndTrigger(dagId, conf = {}, about = undefined) {
   const fields = fieldsOf(dag, conf);
   return askAndDo({
     title: `Trigger ${dagId}`,
-    content: [element("p", { class: "muted" }, about ?? dag.description), pausedNote(dag), inSections(fields)],
+    content: [element("p", { class: "muted" }, about ?? dag.description), pausedNote(dag), mentionedFirst(fields, conf)],
     doing: "Trigger",
     act: () => trigger(dagId, confOf(fields)),
   });
@@ -35,7 +37,7 @@ export async function askAndBackfill(dagId) {
     { schema: { ...day, title: "From" }, description: "The earliest start of a data interval." },
     { schema: { ...day, title: "To" }, description: "The latest start of a data interval." },
   ].map((param) => fieldOf(param.schema.title.toLowerCase(), param));
-  const fields = fieldsOf(dag, {}).filter(({ name }) => name === "dry_run");
+  const fields = fieldsOf(dag, {}).filter(({ name }) => name === DRY_RUN);
   const about = `One run for each data interval (${dag.timetable_summary}) that begins in this range, one`
     + " after the other. Each takes what was last changed in its interval.";
   return askAndDo({
@@ -98,14 +100,26 @@ function fieldsOf(dag, conf) {
   );
 }
 
+/** Show the fields that the caller mentions, and the dry run; all others wait behind a click. */
+function mentionedFirst(fields, conf) {
+  const isFirst = ({ name }) => name in conf || name === DRY_RUN;
+  if (Object.keys(conf).length === 0) {
+    return inSections(fields);
+  }
+  const others = fields.filter((field) => !isFirst(field)).map(labelled);
+  return [fields.filter(isFirst).map(labelled), others.length ? section("Other parameters", others, false) : null];
+}
+
 function inSections(fields) {
   const sections = Map.groupBy(fields, ({ param }) => param.schema.section);
-  return [...sections].map(([section, within]) => {
+  return [...sections].map(([title, within]) => {
     const controls = within.map(labelled);
-    const isOpen = Object.keys(confOf(within)).length > 0;
-    const summary = element("summary", {}, section ?? "");
-    return section ? element("details", { class: "section", open: isOpen }, summary, controls) : controls;
+    return title ? section(title, controls, Object.keys(confOf(within)).length > 0) : controls;
   });
+}
+
+function section(title, controls, isOpen) {
+  return element("details", { class: "section", open: isOpen }, element("summary", {}, title), controls);
 }
 
 function pausedNote(dag) {
