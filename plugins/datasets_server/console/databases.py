@@ -10,6 +10,7 @@ from typing import Any
 from pymongo.database import Database
 
 from datasets_server import settings
+from datasets_server.console.answers import turn_to_compute
 from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
 from include.databases.mongo import MAINTENANCE_DATABASE
 from include.planning.processing_graph import Release
@@ -32,13 +33,14 @@ class Databases:
 
 @contextmanager
 def open_databases() -> Iterator[Databases]:
-    """Open the databases of the Connections, and close them at the end.
+    """Open the databases of the Connections, in a turn to compute, and close them at the end.
 
     :raises ConfigurationError: if a Connection or a Variable is missing or wrong.
-    :raises ServiceError: if a database cannot be reached, or does not answer in time.
+    :raises ServiceError: if a database cannot be reached, or does not answer in time, or if too many others
+        compute.
     """
     hooks: list[DatabaseHook] = []
-    with explained_mongo_errors(hooks), ExitStack() as opened:
+    with turn_to_compute(), explained_mongo_errors(hooks), ExitStack() as opened:
         for hook in (CacheHook(), QueueHook()):
             hook.extras["serverSelectionTimeoutMS"] = _SERVER_SELECTION_MILLISECONDS
             hook.extras["socketTimeoutMS"] = _SOCKET_MILLISECONDS

@@ -44,8 +44,9 @@ def show(request: Request, name: _Name = "") -> HTMLResponse:
     """Show the page: of a dataset, or with a field for its name."""
     name = name.strip()
     if not name:
-        with open_databases():  # Say what is missing before a name is typed.
-            return render(request, "dataset.html", current="dataset", view=None)
+        with open_databases():
+            pass  # Say what is missing before a name is typed.
+        return render(request, "dataset.html", current="dataset", view=None)
     view = _view(name)
     return render(
         request,
