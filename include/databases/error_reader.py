@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 
-from include.databases.bounded import MAX_TIME_MS
+from include.databases.bounded import max_time_ms
 from include.databases.cache_reader import EntryTotal, entry_total
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.malformed import ANY_TEXT, is_number, is_text
@@ -135,7 +135,7 @@ class ErrorReader:
         query: Document = {"http_status": {"$gte": FIRST_ERROR_STATUS}, "total": {"$gt": 0}}
         if error_code is not None:
             query["error_code"] = error_code
-        found = self._totals.find(query, limit=MAX_TOTALS, max_time_ms=MAX_TIME_MS)
+        found = self._totals.find(query, limit=MAX_TOTALS, max_time_ms=max_time_ms())
         return [total for document in found if (total := entry_total(document))]
 
     def page(
@@ -201,7 +201,7 @@ class ErrorReader:
 
     def _found(self, query: Document, order: str, way: int, count: int) -> list[Document]:
         fields = _FIELDS | projected_message(MESSAGE_CHARACTERS) | {"_id": 1}
-        found = self._entries.find(query, fields, limit=count, hint=_INDEX, max_time_ms=MAX_TIME_MS)
+        found = self._entries.find(query, fields, limit=count, hint=_INDEX, max_time_ms=max_time_ms())
         return list(found.sort(order, way))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import ASCENDING
 from pymongo.database import Database
 
-from include.databases.bounded import MAX_TIME_MS, unless_too_slow
+from include.databases.bounded import max_time_ms, unless_too_slow
 from include.databases.malformed import ANY_TEXT, is_number, is_text
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.rules import BLOCKED_FOR
@@ -75,12 +75,12 @@ class QueueReader:
 
     def totals(self) -> list[JobTotal]:
         """Return the counts by step and status that are kept; a malformed one is left out."""
-        found = self._totals.find({}, {"_id": 0}, limit=_MOST_COUNTS, max_time_ms=MAX_TIME_MS)
+        found = self._totals.find({}, {"_id": 0}, limit=_MOST_COUNTS, max_time_ms=max_time_ms())
         return [total for document in found if (total := _total(document))]
 
     def by_worker_size(self) -> dict[str, int]:
         """Return the counts of the jobs by the size of the workers, which are scaled by these counts."""
-        found = self._worker_sizes.find({}, limit=_MOST_COUNTS, max_time_ms=MAX_TIME_MS)
+        found = self._worker_sizes.find({}, limit=_MOST_COUNTS, max_time_ms=max_time_ms())
         return {
             each["worker_size"]: max(0, int(each["jobs_count"]))
             for each in found
@@ -102,15 +102,15 @@ class QueueReader:
         for priority in Priority:
             query: Document = {"priority": priority.value, "status": status.value}
             query["created_at"] = {"$type": "date"}
-            found = self._jobs.find(query, {"_id": 0, "created_at": 1}, limit=1, max_time_ms=MAX_TIME_MS)
+            found = self._jobs.find(query, {"_id": 0, "created_at": 1}, limit=1, max_time_ms=max_time_ms())
             for job in found.sort("created_at"):
                 since[priority] = job["created_at"].replace(tzinfo=UTC)
         return OldestJobs(since)
 
     def blockages(self) -> Blockages:
         """Return the rate-limited datasets, the first ones by the index by which they expire."""
-        number = self._blockages.estimated_document_count(maxTimeMS=MAX_TIME_MS)
-        found = self._blockages.find({"blocked_at": {"$type": "date"}}, {"_id": 0}, max_time_ms=MAX_TIME_MS)
+        number = self._blockages.estimated_document_count(maxTimeMS=max_time_ms())
+        found = self._blockages.find({"blocked_at": {"$type": "date"}}, {"_id": 0}, max_time_ms=max_time_ms())
         first = found.sort("blocked_at", ASCENDING).limit(BLOCKED_NAMED)
         return Blockages(number, tuple(_blockage(each) for each in first if is_text(each.get("dataset"))))
 

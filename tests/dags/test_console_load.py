@@ -13,8 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from datasets_server.console import answers
-from datasets_server.console.answers import COMPUTED_AT_ONCE, kept, turn_to_compute
+from datasets_server.console import databases as console_databases
+from datasets_server.console.answers import COMPUTED_AT_ONCE, forget_answers, kept, turn_to_compute
 from datasets_server.console.app import REQUESTS_AT_ONCE
+from include.databases.bounded import all_within
 from include.errors import ServiceError
 
 LogIn = Callable[[str | None], TestClient]
@@ -96,6 +98,19 @@ def test_an_error_is_not_kept() -> None:
     with pytest.raises(ServiceError, match="down"):
         sometimes()
     assert sometimes() == "answer"
+
+
+@pytest.mark.parametrize("path", ["now", "over-time", "errors", "errors?code=a", "dataset?name=a"])
+def test_a_page_whose_reads_take_too_long_together_says_what_to_do(
+    connections: None, log_in: LogIn, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(console_databases, "all_within", lambda seconds: all_within(0 * seconds))
+    forget_answers()
+
+    answer = log_in("viewer").get(f"/datasets-server/{path}")
+
+    assert answer.status_code == 503
+    assert "The databases took too long: load this page again in some minutes." in answer.json()["error"]
 
 
 def test_slow_readers_keep_nobody_waiting(short_waits: None, log_in: LogIn) -> None:

@@ -36,6 +36,8 @@ SIGNS = {
 
 #: No name is longer, neither of a dataset nor of a config; an address may be.
 _Name = Annotated[str, Query(max_length=1_000)]
+#: The Hub answers between two reads, in five seconds at most, and a large dataset takes some to be judged.
+_SECONDS = 20.0
 _LEVELS = {level.name.lower(): level for level in Level}
 
 
@@ -95,7 +97,7 @@ def artifact(
 
 @kept
 def _view(name: str) -> DatasetView:
-    with open_databases() as databases:
+    with open_databases(_SECONDS) as databases:
         return read_dataset(
             _reader(databases), _ask_hub, databases.release, name, settings.CLOCK_TOLERANCE.read()
         )
