@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
+from threading import Lock
 from typing import NoReturn
 
 from httpx2 import HTTPError
 
 from include.actions.backfill.proofs import fingerprint
+from include.batches import rare_garbage_collection
 from include.console.matrix import Artifacts, State, Trouble, place_text
 from include.databases.dataset_reader import MAX_ENTRIES, MAX_JOBS, DatasetReader, OwnRecords, Size
 from include.databases.dataset_reader import State as Stored
@@ -34,6 +37,11 @@ MAX_TROUBLES = 20
 #: So many troubles come with the message of an example.
 MAX_MESSAGES = 10
 MAX_JOBS_SHOWN = 100
+#: Of a dataset with so many entries and pending jobs, the view is made alone.
+LARGE = 20_000
+_LONGEST_WAIT_SECONDS = 5.0
+
+_large = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,11 @@ class DatasetView:
     removal: Removal | None
     record: RecordView | None
 
+    @property
+    def weight(self) -> int:
+        """How many entries and jobs it holds."""
+        return self.size.entries + self.size.jobs if self.artifacts else 0
+
 
 def ask_hub(hub: Hub, name: str) -> HubView:
     """Ask a Hub about a dataset. Its failure is an answer too: the rest of a page is worth reading.
@@ -169,6 +182,36 @@ def read_dataset(
     :param clock_tolerance: by how much the clocks of the workers and of the database may differ at most.
     """
     size = reader.size(name)
+    with _alone_if_large(size):
+        return _read_dataset(reader, ask, release, name, size, clock_tolerance)
+
+
+@contextmanager
+def _alone_if_large(size: Size) -> Iterator[None]:
+    """Let only one large dataset be read at a time: each takes seconds, and a hundred megabytes.
+
+    :raises ServiceError: if another one takes too long.
+    """
+    if size.has_too_many or size.entries + size.jobs < LARGE:
+        yield
+        return
+    if not _large.acquire(timeout=_LONGEST_WAIT_SECONDS):
+        raise ServiceError("Another large dataset is being read: load this page again in some seconds.")
+    try:
+        with rare_garbage_collection():  # Of the whole process; nobody else changes it in the API server.
+            yield
+    finally:
+        _large.release()
+
+
+def _read_dataset(
+    reader: DatasetReader,
+    ask: Callable[[str], HubView],
+    release: Release,
+    name: str,
+    size: Size,
+    clock_tolerance: timedelta,
+) -> DatasetView:
     records = reader.own_records(name, fingerprint(release))
     stored, problem = _read(reader, name, size)
     answer = ask(name)  # After the jobs: its answer is no reason to delete newer ones.

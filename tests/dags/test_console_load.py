@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +17,13 @@ from fastapi.testclient import TestClient
 
 from datasets_server.console import answers
 from datasets_server.console import databases as console_databases
-from datasets_server.console.answers import COMPUTED_AT_ONCE, forget_answers, kept, turn_to_compute
+from datasets_server.console.answers import (
+    COMPUTED_AT_ONCE,
+    forget_answers,
+    forget_old_answers,
+    kept,
+    turn_to_compute,
+)
 from datasets_server.console.app import REQUESTS_AT_ONCE
 from include.databases.bounded import all_within
 from include.errors import ServiceError
@@ -98,6 +107,35 @@ def test_an_error_is_not_kept() -> None:
     with pytest.raises(ServiceError, match="down"):
         sometimes()
     assert sometimes() == "answer"
+
+
+def test_large_answers_take_the_place_of_others() -> None:
+    calls = []
+
+    @kept
+    def view(weight: int) -> SimpleNamespace:
+        calls.append(weight)
+        return SimpleNamespace(weight=weight)
+
+    for weight in (1, 200_000, 1, 200_000, 300_000, 200_000, 500_000, 500_000):
+        view(weight)
+
+    assert calls == [1, 200_000, 300_000, 200_000, 500_000]
+
+
+def test_the_memory_of_old_answers_is_free_though_nobody_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "KEPT_SECONDS", 0.01)
+
+    class Answer:
+        pass
+
+    remembered = kept(Answer)
+    answer = weakref.ref(remembered())
+    assert answer()
+    time.sleep(0.01)
+    forget_old_answers()
+
+    assert not answer()
 
 
 @pytest.mark.parametrize("path", ["now", "over-time", "errors", "errors?code=a", "dataset?name=a"])

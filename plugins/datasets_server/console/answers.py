@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import wraps
-from threading import BoundedSemaphore, Lock
-from typing import Any, ParamSpec, TypeVar
+from threading import BoundedSemaphore, Lock, Thread
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from cachetools import TTLCache
 
@@ -20,7 +21,10 @@ LONGEST_WAIT_SECONDS = 10.0
 KEPT_SECONDS = 10
 BUSY = "Too many pages are being made at the same time: wait some seconds, then load this page again."
 
-_MOST_ANSWERS = 16
+#: Of the answers of a function that are kept. A view of a dataset weighs as many as it has entries and jobs,
+#: 50 MB for each 100,000 of them.
+_MOST_WEIGHT = 400_000
+_LEAST_WEIGHT = _MOST_WEIGHT // 16
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -47,7 +51,7 @@ def kept(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
     """Keep what a function returns for 10 seconds, for each of its (hashable) arguments.
 
     Whoever asks for the same while the function runs waits for its answer, or its error, but not for ever:
-    then it is a ServiceError. An error is not kept.
+    then it is a ServiceError. An error is not kept. An answer with a ``weight`` takes the place of many.
     """
     answers = _Answers()
     _all_answers.append(answers)
@@ -66,11 +70,28 @@ def forget_answers() -> None:
         answers.forget()
 
 
+def forget_old_answers() -> None:
+    """Let the memory of answers go whose time is over, although nobody asks for the same again."""
+    for answers in _all_answers:
+        answers.forget_old()
+
+
+def start_to_forget() -> None:
+    """Forget old answers from time to time, in a thread."""
+
+    def forget() -> NoReturn:
+        while True:
+            time.sleep(KEPT_SECONDS)
+            forget_old_answers()
+
+    Thread(target=forget, name="console-answers", daemon=True).start()
+
+
 class _Answers:
     """The answers of a function, by its arguments: those that are kept, and those that are being computed."""
 
     def __init__(self) -> None:
-        self._kept: TTLCache[Any, Future[Any]] = TTLCache(_MOST_ANSWERS, KEPT_SECONDS)
+        self._kept: TTLCache[Any, Future[Any]] = TTLCache(_MOST_WEIGHT, KEPT_SECONDS, getsizeof=_weight)
         self._computed: dict[Any, Future[Any]] = {}
         self._lock = Lock()
 
@@ -98,3 +119,12 @@ class _Answers:
     def forget(self) -> None:
         with self._lock:
             self._kept.clear()
+
+    def forget_old(self) -> None:
+        with self._lock:
+            self._kept.expire()
+
+
+def _weight(answer: Future[Any]) -> int:
+    weight: int = getattr(answer.result(), "weight", 0)
+    return min(max(weight, _LEAST_WEIGHT), _MOST_WEIGHT)

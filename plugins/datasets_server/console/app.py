@@ -18,7 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from datasets_server.actions import BACKFILL
-from datasets_server.console.answers import BUSY, LONGEST_WAIT_SECONDS
+from datasets_server.console.answers import BUSY, LONGEST_WAIT_SECONDS, start_to_forget
 from datasets_server.console.charts import chart_assets
 from datasets_server.console.pages import PAGES, error_page
 from include.errors import ConfigurationError, ServiceError
@@ -55,6 +55,7 @@ def create_app() -> FastAPI:
         app.include_router(import_module(f"datasets_server.console.views.{page.module}").router)
     app.include_router(chart_assets())
     app.middleware("http")(_with_headers)
+    start_to_forget()
     _explain_errors(app)
     return app
 

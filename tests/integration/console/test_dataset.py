@@ -19,6 +19,7 @@ from include.console.matrix import State
 from include.databases import dataset_reader
 from include.databases.dataset_reader import DatasetReader
 from include.databases.proof_store import Proof
+from include.errors import ServiceError
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.dataset_state import JobStatus
@@ -68,6 +69,20 @@ def test_an_up_to_date_dataset_has_nothing_to_do(
     assert not view.troubles
     assert not view.jobs
     assert view.problem == ""
+
+
+def test_only_one_large_dataset_is_read_at_a_time(
+    stores: Stores, release: Release, view_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert_up_to_date(stores.databases.cache, release)
+    monkeypatch.setattr(console, "_LONGEST_WAIT_SECONDS", 0.01)
+
+    with console._large:
+        assert view_of().artifacts
+        monkeypatch.setattr(console, "LARGE", 1)
+        with pytest.raises(ServiceError, match="Another large dataset is being read"):
+            view_of()
+    assert view_of().weight == view_of().size.entries > 0
 
 
 def test_what_a_backfill_would_do_is_what_the_plan_says(
