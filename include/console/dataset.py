@@ -62,6 +62,14 @@ class HubView:
         return self.info.revision if self.info else None
 
 
+#: With the token of maintenance, anybody could ask which private datasets there are.
+_NOT_ASKED = HubView(
+    None,
+    "it was not asked, because nothing here knows this dataset: it has no cache entries and no jobs, and was"
+    " never removed",
+)
+
+
 class Outcome(StrEnum):
     """What a backfill of the dataset would do now."""
 
@@ -176,7 +184,7 @@ def read_dataset(
     name: str,
     clock_tolerance: timedelta = timedelta(),
 ) -> DatasetView:
-    """Read a dataset, ask the Hub about it, and plan it.
+    """Read a dataset, ask the Hub about it if anything here knows it, and plan it.
 
     :param ask: asks the Hub, as :func:`ask_hub` does.
     :param clock_tolerance: by how much the clocks of the workers and of the database may differ at most.
@@ -214,7 +222,8 @@ def _read_dataset(
 ) -> DatasetView:
     records = reader.own_records(name, fingerprint(release))
     stored, problem = _read(reader, name, size)
-    answer = ask(name)  # After the jobs: its answer is no reason to delete newer ones.
+    # After the jobs: its answer is no reason to delete newer ones.
+    answer = ask(name) if _is_known(size, records) else _NOT_ASKED
     artifacts, plan = _judge(release, stored, answer, records)
     if stored and plan and plan.incoherent and not records.is_rebuilt:
         # It also looks incoherent if a worker adds a config between two queries.
@@ -234,6 +243,10 @@ def _read_dataset(
         removal=records.removal,
         record=_record(records, answer, size, stored, clock_tolerance),
     )
+
+
+def _is_known(size: Size, records: OwnRecords) -> bool:
+    return bool(size.entries or size.jobs or records.removal or records.is_rebuilt)
 
 
 def _read(reader: DatasetReader, name: str, size: Size) -> tuple[Stored | None, str]:

@@ -39,7 +39,15 @@ class HubHook(BaseHook):
         :param sleep: how it waits for its rate limit.
         :raises ConfigurationError: if the endpoint is not a valid URL.
         """
-        return Hub(endpoint(self._connection), self._connection.password or None, release, blocked, sleep)
+        return Hub(*self.address_and_token, release, blocked, sleep)
+
+    @property
+    def address_and_token(self) -> tuple[str, str | None]:
+        """The endpoint, and the token if there is one.
+
+        :raises ConfigurationError: if the endpoint is not a valid URL.
+        """
+        return endpoint(self._connection), self._connection.password or None
 
 
 def endpoint(connection: Connection) -> str:

@@ -11,13 +11,12 @@ from fastapi.responses import HTMLResponse
 from datasets_server import settings
 from datasets_server.console.answers import kept
 from datasets_server.console.databases import Databases, open_databases
+from datasets_server.console.hub import ask_shared_hub
 from datasets_server.console.pages import ago, render, utc
-from datasets_server.hooks.hub import HubHook
-from include.console.dataset import DatasetView, HubView, ask_hub, no_waiting, read_dataset
+from include.console.dataset import DatasetView, read_dataset
 from include.console.matrix import MAX_ROWS, Artifact, Artifacts, Matrix, Row, State
 from include.databases.dataset_reader import DatasetReader
 from include.databases.error_messages import ErrorMessage
-from include.errors import ConfigurationError
 from include.planning.dataset_state import Entry, Job
 from include.planning.processing_graph import Level
 
@@ -99,20 +98,12 @@ def artifact(
 def _view(name: str) -> DatasetView:
     with open_databases(_SECONDS) as databases:
         return read_dataset(
-            _reader(databases), _ask_hub, databases.release, name, settings.CLOCK_TOLERANCE.read()
+            _reader(databases), ask_shared_hub, databases.release, name, settings.CLOCK_TOLERANCE.read()
         )
 
 
 def _reader(databases: Databases) -> DatasetReader:
     return DatasetReader(databases.cache, databases.queue, databases.own, databases.release)
-
-
-def _ask_hub(name: str) -> HubView:
-    try:
-        hub = HubHook().hub(settings.RELEASE.read(), settings.BLOCKED_DATASETS.read(), no_waiting)
-    except ConfigurationError as error:
-        return HubView(None, str(error))
-    return ask_hub(hub, name)
 
 
 def _artifacts(name: str) -> Artifacts:
