@@ -86,7 +86,7 @@ class DatasetReader:
     ) -> None:
         self._entries = cache.get_collection("cachedResponsesBlue", ANY_TEXT)
         self._jobs = queue["jobsBlue"]
-        self._blockages = queue["datasetBlockages"]
+        self._blockages = queue.get_collection("datasetBlockages", ANY_TEXT)
         self._own = own
         self._cache_name = cache.name
         self._cache = CacheStore(cache, max_time_ms=MAX_TIME_MS)

@@ -16,7 +16,7 @@ from pymongo.database import Database
 from include.databases.bounded import max_time_ms
 from include.databases.cache_reader import EntryTotal, entry_total
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
-from include.databases.malformed import ANY_TEXT, is_number, is_text
+from include.databases.malformed import ANY_TEXT, ANY_TIME, is_number, is_text
 from include.planning.rules import FIRST_ERROR_STATUS
 
 Document = dict[str, Any]
@@ -29,9 +29,8 @@ _MALFORMED_CHARACTERS = 100
 _SHOWN = ("dataset", "config", "split", "http_status", "job_runner_version", "failed_runs", "updated_at")
 _FIELDS = {"kind": 1, **dict.fromkeys(_SHOWN, 1)}
 _INDEX = {"http_status": 1, "error_code": 1, "kind": 1, "updated_at": 1}
-#: These select all values of the right type.
+#: Selects all ids of the right type.
 _ANY_ID = {"$type": "objectId"}
-_ANY_TIME = {"$lt": datetime.max}  # noqa: DTZ901 (in UTC, as MongoDB gives times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +170,10 @@ class ErrorReader:
         """Read so many entries from a place on, by time and then by id."""
         further = "$gt" if way == ASCENDING else "$lt"
         found: list[Document] = []
-        times = _ANY_TIME
+        times: Document = ANY_TIME
         if place is not None:
             found = self._at_one_time(query, place.updated_at, way, count, {further: place.id})
-            times = {further: place.updated_at}
+            times = ANY_TIME | {further: place.updated_at}
         if len(found) < count:
             found += self._of_times(query, times, way, count - len(found))
         return [_failed_entry(document) for document in found]

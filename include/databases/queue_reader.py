@@ -12,7 +12,7 @@ from pymongo import ASCENDING
 from pymongo.database import Database
 
 from include.databases.bounded import max_time_ms, unless_too_slow
-from include.databases.malformed import ANY_TEXT, is_number, is_text
+from include.databases.malformed import ANY_TEXT, ANY_TIME, is_number, is_text
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.rules import BLOCKED_FOR
 
@@ -100,8 +100,7 @@ class QueueReader:
     def _oldest(self, status: JobStatus) -> OldestJobs:
         since: dict[Priority, datetime] = {}
         for priority in Priority:
-            query: Document = {"priority": priority.value, "status": status.value}
-            query["created_at"] = {"$type": "date"}
+            query = {"priority": priority.value, "status": status.value, "created_at": ANY_TIME}
             found = self._jobs.find(query, {"_id": 0, "created_at": 1}, limit=1, max_time_ms=max_time_ms())
             for job in found.sort("created_at"):
                 since[priority] = job["created_at"].replace(tzinfo=UTC)
@@ -110,7 +109,7 @@ class QueueReader:
     def blockages(self) -> Blockages:
         """Return the rate-limited datasets, the first ones by the index by which they expire."""
         number = self._blockages.estimated_document_count(maxTimeMS=max_time_ms())
-        found = self._blockages.find({"blocked_at": {"$type": "date"}}, {"_id": 0}, max_time_ms=max_time_ms())
+        found = self._blockages.find({"blocked_at": ANY_TIME}, {"_id": 0}, max_time_ms=max_time_ms())
         first = found.sort("blocked_at", ASCENDING).limit(BLOCKED_NAMED)
         return Blockages(number, tuple(_blockage(each) for each in first if is_text(each.get("dataset"))))
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bson.errors import BSONError
 from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
@@ -15,7 +16,7 @@ from datasets_server.console.answers import turn_to_compute
 from datasets_server.hooks.databases import CacheHook, DatabaseHook, QueueHook, explained_mongo_errors
 from include.databases.bounded import all_within
 from include.databases.mongo import MAINTENANCE_DATABASE
-from include.errors import ServiceError
+from include.errors import ConfigurationError, ServiceError
 from include.planning.processing_graph import Release
 
 #: A person waits: a server that is down is reported soon.
@@ -66,4 +67,10 @@ def _explained_errors(hooks: Sequence[DatabaseHook]) -> Iterator[None]:
             raise ServiceError(
                 "The databases took too long: load this page again in some minutes. If that does not help,"
                 f" look for what else keeps them busy, and for missing indexes. {error}"
+            ) from error
+        except BSONError as error:
+            connections = ", ".join(hook.address for hook in hooks)
+            raise ConfigurationError(
+                f"MongoDB at the Connection {connections} holds a value that Python cannot read, such as a"
+                f" date after the year 9999: find the document, and correct it. {error}"
             ) from error

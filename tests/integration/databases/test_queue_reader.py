@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from dev.local_stack.documents import BLOCKAGES, JOB_TOTALS, JOBS, WORKER_SIZES, new_job
 from include.databases.queue_reader import BLOCKED_NAMED, Blockages, JobTotal, QueueReader
@@ -63,6 +64,25 @@ def test_the_oldest_job_of_each_priority_and_status_is_found(
     assert waiting.since == {Priority.HIGH: noon + 4 * MINUTE, Priority.LOW: noon + 3 * MINUTE}
     assert waiting.of_all == noon + 3 * MINUTE
     assert started.of_all == noon + MINUTE
+
+
+@pytest.mark.parametrize("year", [-20_000, 20_000])
+def test_a_date_that_python_cannot_hold_is_left_out(
+    stores: Stores, reader: QueueReader, release: Release, year: int
+) -> None:
+    date = DatetimeMS(year * 366 * 86_400_000)
+    add_job(stores, release, "a", 5)
+    job = new_job(release.steps[0], "b", REVISION, created_at=NOON)
+    stores.databases.queue[JOBS].insert_one(job | {"created_at": date})
+    stores.databases.queue[BLOCKAGES].insert_many(
+        [{"dataset": "a", "blocked_at": NOON}, {"dataset": "b", "blocked_at": date}]
+    )
+
+    oldest, blockages = reader.oldest(JobStatus.WAITING), reader.blockages()
+
+    assert oldest is not None
+    assert oldest.of_all == NOON.replace(tzinfo=UTC) + 5 * MINUTE
+    assert [each.dataset for each in blockages.first] == ["a"]
 
 
 def test_an_empty_queue_has_no_oldest_job(reader: QueueReader) -> None:
