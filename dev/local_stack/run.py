@@ -132,6 +132,8 @@ class Services:
         }
         variables = {
             settings.BLOCKED_DATASETS.name: BLOCKED_DATASETS,
+            # The first backfill removes ten, and the question of a later one is about more.
+            settings.MAX_REMOVALS_PER_DAY.name: "20",
             settings.ASSETS_PROTOCOL.name: "file",
             settings.ASSETS_ROOT.name: str(self.assets),
             settings.CACHED_ASSETS_PROTOCOL.name: "s3",

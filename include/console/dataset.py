@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
+from threading import Lock
 from typing import NoReturn
 
 from httpx2 import HTTPError
 
 from include.actions.backfill.proofs import fingerprint
+from include.batches import rare_garbage_collection
 from include.console.matrix import Artifacts, State, Trouble, place_text
 from include.console.words import counted
 from include.databases.dataset_reader import MAX_ENTRIES, MAX_JOBS, DatasetReader, OwnRecords, Size
@@ -36,6 +39,11 @@ MAX_TROUBLES = 20
 #: So many troubles come with the message of an example.
 MAX_MESSAGES = 10
 MAX_JOBS_SHOWN = 100
+#: Of a dataset with so many entries and pending jobs, the view is made alone.
+LARGE = 20_000
+_LONGEST_WAIT_SECONDS = 5.0
+
+_large = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,14 @@ class HubView:
     def revision(self) -> str | None:
         """The revision of its main branch, if it is known."""
         return self.info.revision if self.info else None
+
+
+#: With the token of maintenance, anybody could ask which private datasets there are.
+_NOT_ASKED = HubView(
+    None,
+    "it was not asked, because nothing here knows this dataset: it has no cache entries and no jobs, and was"
+    " never removed",
+)
 
 
 class Outcome(StrEnum):
@@ -150,6 +166,11 @@ class DatasetView:
         """Whether it was removed, and not restored since."""
         return self.removal is not None and self.restore is None
 
+    @property
+    def weight(self) -> int:
+        """How many entries and jobs it holds."""
+        return self.size.entries + self.size.jobs if self.artifacts else 0
+
 
 def ask_hub(hub: Hub, name: str) -> HubView:
     """Ask a Hub about a dataset. Its failure is an answer too: the rest of a page is worth reading.
@@ -177,15 +198,46 @@ def read_dataset(
     name: str,
     clock_tolerance: timedelta = timedelta(),
 ) -> DatasetView:
-    """Read a dataset, ask the Hub about it, and plan it.
+    """Read a dataset, ask the Hub about it if anything here knows it, and plan it.
 
     :param ask: asks the Hub, as :func:`ask_hub` does.
     :param clock_tolerance: by how much the clocks of the workers and of the database may differ at most.
     """
     size = reader.size(name)
+    with _alone_if_large(size):
+        return _read_dataset(reader, ask, release, name, size, clock_tolerance)
+
+
+@contextmanager
+def _alone_if_large(size: Size) -> Iterator[None]:
+    """Let only one large dataset be read at a time: each takes seconds, and a hundred megabytes.
+
+    :raises ServiceError: if another one takes too long.
+    """
+    if size.has_too_many or size.entries + size.jobs < LARGE:
+        yield
+        return
+    if not _large.acquire(timeout=_LONGEST_WAIT_SECONDS):
+        raise ServiceError("Another large dataset is being read: load this page again in some seconds.")
+    try:
+        with rare_garbage_collection():  # Of the whole process; nobody else changes it in the API server.
+            yield
+    finally:
+        _large.release()
+
+
+def _read_dataset(
+    reader: DatasetReader,
+    ask: Callable[[str], HubView],
+    release: Release,
+    name: str,
+    size: Size,
+    clock_tolerance: timedelta,
+) -> DatasetView:
     records = reader.own_records(name, fingerprint(release))
     stored, problem = _read(reader, name, size)
-    answer = ask(name)  # After the jobs: its answer is no reason to delete newer ones.
+    # After the jobs: its answer is no reason to delete newer ones.
+    answer = ask(name) if _is_known(size, records) else _NOT_ASKED
     artifacts, plan = _judge(release, stored, answer, records)
     if stored and plan and plan.incoherent and not records.is_rebuilt:
         # It also looks incoherent if a worker adds a config between two queries.
@@ -207,6 +259,10 @@ def read_dataset(
         restore=records.restore,
         record=_record(records, answer, size, stored, clock_tolerance),
     )
+
+
+def _is_known(size: Size, records: OwnRecords) -> bool:
+    return bool(size.entries or size.jobs or records.removal or records.is_rebuilt)
 
 
 def _read(reader: DatasetReader, name: str, size: Size) -> tuple[Stored | None, str]:

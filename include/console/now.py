@@ -253,7 +253,7 @@ def _errors(growth: ErrorGrowth, cache: CacheReader, release: Release) -> tuple[
         runs_left = None
         if maximum is not None and each.name is not None and looked_at:
             runs_left = cache.runs_left(each.name, maximum)
-            looked_at -= 1
+            looked_at = 0 if runs_left is None else looked_at - 1  # What was too slow once, is so again.
         errors.append(ErrorCode(each, maximum, runs_left))
     return tuple(errors)
 

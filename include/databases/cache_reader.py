@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from include.databases.bounded import MAX_TIME_MS, unless_too_slow
+from include.databases.bounded import max_time_ms, unless_too_slow
 from include.databases.malformed import ANY_TEXT, is_number, is_text
 from include.planning.rules import FIRST_ERROR_STATUS
 
@@ -64,12 +64,12 @@ class CacheReader:
 
     def totals(self) -> list[EntryTotal]:
         """Return the counts that datasets-server keeps; a malformed one is left out."""
-        found = self._totals.find({}, {"_id": 0}, limit=_MOST_TOTALS, max_time_ms=MAX_TIME_MS)
+        found = self._totals.find({}, {"_id": 0}, limit=_MOST_TOTALS, max_time_ms=max_time_ms())
         return [total for document in found if (total := entry_total(document))]
 
     def entry_count(self) -> int:
         """Return the number of entries that MongoDB keeps, which is nearly exact."""
-        return self._entries.estimated_document_count(maxTimeMS=MAX_TIME_MS)
+        return self._entries.estimated_document_count(maxTimeMS=max_time_ms())
 
     def runs_left(self, error_code: str, max_failed_runs: int) -> RunsLeft | None:
         """Return how many entries with an error code have failed less often than the maximum.
@@ -85,12 +85,15 @@ class CacheReader:
             {"$limit": ENTRIES_LOOKED_AT},
             {"$group": {"_id": has_some_left, "entries": {"$sum": 1}}},
         ]
-        read = partial(self._entries.aggregate, pipeline, maxTimeMS=MAX_TIME_MS)
-        groups = unless_too_slow(lambda: {group["_id"]: group["entries"] for group in read()})
+        groups = unless_too_slow(partial(self._counts, pipeline))
         if groups is None:
             return None
         looked_at = sum(groups.values())
         return RunsLeft(groups.get(True, 0), looked_at, is_all=looked_at < ENTRIES_LOOKED_AT)
+
+    def _counts(self, pipeline: list[Document]) -> dict[bool, int]:
+        found = self._entries.aggregate(pipeline, maxTimeMS=max_time_ms())
+        return {group["_id"]: group["entries"] for group in found}
 
 
 def dataset_count(totals: list[EntryTotal]) -> int:

@@ -11,7 +11,7 @@ import pymongo
 from pymongo import ASCENDING
 from pymongo.database import Database
 
-from include.databases.bounded import MAX_TIME_MS
+from include.databases.bounded import MAX_TIME_MS, max_time_ms
 from include.databases.cache_store import CacheStore
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.maintenance_store import MaintenanceStore
@@ -89,7 +89,7 @@ class DatasetReader:
     ) -> None:
         self._entries = cache.get_collection("cachedResponsesBlue", ANY_TEXT)
         self._jobs = queue["jobsBlue"]
-        self._blockages = queue["datasetBlockages"]
+        self._blockages = queue.get_collection("datasetBlockages", ANY_TEXT)
         self._own = own
         self._cache_name = cache.name
         self._cache = CacheStore(cache, max_time_ms=MAX_TIME_MS)
@@ -103,7 +103,7 @@ class DatasetReader:
         time does not depend on how many entries each dataset has.
         """
         names: list[str] = []
-        with pymongo.timeout(MAX_TIME_MS / 1_000):
+        with pymongo.timeout(max_time_ms() / 1_000):
             for name in self._names_from(prefix):
                 if len(names) == limit or not name.startswith(prefix):
                     break
@@ -126,8 +126,8 @@ class DatasetReader:
         """Count the entries and the pending jobs of a dataset, from the indexes."""
         of_dataset = {"dataset": name}
         return Size(
-            self._entries.count_documents(of_dataset, limit=MAX_ENTRIES + 1, maxTimeMS=MAX_TIME_MS),
-            self._jobs.count_documents(of_dataset, limit=MAX_JOBS + 1, maxTimeMS=MAX_TIME_MS),
+            self._entries.count_documents(of_dataset, limit=MAX_ENTRIES + 1, maxTimeMS=max_time_ms()),
+            self._jobs.count_documents(of_dataset, limit=MAX_JOBS + 1, maxTimeMS=max_time_ms()),
         )
 
     def state(self, name: str, *, at_one_moment: bool = False) -> State:
@@ -144,7 +144,7 @@ class DatasetReader:
         if not self._release.queue_knows_blocked_datasets:
             return None
         # The collection has the datasets of the last six hours: it is small, and has no index of names.
-        found = self._blockages.find_one({"dataset": name}, max_time_ms=MAX_TIME_MS)
+        found = self._blockages.find_one({"dataset": name}, max_time_ms=max_time_ms())
         at = (found or {}).get("blocked_at")
         return at.replace(tzinfo=UTC) if isinstance(at, datetime) else None
 
@@ -154,7 +154,7 @@ class DatasetReader:
         found = self._entries.find_one(
             {"kind": kind, "dataset": name, "config": config, "split": split},
             projected_message(MAX_MESSAGE_CHARACTERS),
-            max_time_ms=MAX_TIME_MS,
+            max_time_ms=max_time_ms(),
         )
         return None if found is None else message_of(found)
 
@@ -164,7 +164,7 @@ class DatasetReader:
         :param rules: the fingerprint of the rules by which a record must have been proven.
         """
         proofs = ProofStore(self._own, self._cache_name)
-        with pymongo.timeout(MAX_TIME_MS / 1_000):
+        with pymongo.timeout(max_time_ms() / 1_000):
             return OwnRecords(
                 is_rebuilt=bool(MaintenanceStore(self._own).unfinished_rebuilds_among([name])),
                 removal=RemovalLedger(self._own).of(name),

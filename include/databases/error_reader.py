@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 
-from include.databases.bounded import MAX_TIME_MS
+from include.databases.bounded import max_time_ms
 from include.databases.cache_reader import EntryTotal, entry_total
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.malformed import ANY_TEXT, ANY_TIME, is_number, is_text
@@ -30,7 +30,7 @@ _MALFORMED_CHARACTERS = 100
 _SHOWN = ("dataset", "config", "split", "http_status", "job_runner_version", "failed_runs", "updated_at")
 _FIELDS = {"kind": 1, **dict.fromkeys(_SHOWN, 1)}
 _INDEX = {"http_status": 1, "error_code": 1, "kind": 1, "updated_at": 1}
-#: Selects all values of the right type.
+#: Selects all ids of the right type.
 _ANY_ID = {"$type": "objectId"}
 
 
@@ -139,7 +139,7 @@ class ErrorReader:
         query: Document = {"http_status": {"$gte": FIRST_ERROR_STATUS}, "total": {"$gt": 0}}
         if error_code is not None:
             query["error_code"] = error_code
-        found = self._totals.find(query, limit=MAX_TOTALS, max_time_ms=MAX_TIME_MS)
+        found = self._totals.find(query, limit=MAX_TOTALS, max_time_ms=max_time_ms())
         return [total for document in found if (total := entry_total(document))]
 
     def page(
@@ -175,10 +175,10 @@ class ErrorReader:
         """Read so many entries from a place on, by time and then by id."""
         further = "$gt" if way == ASCENDING else "$lt"
         found: list[Document] = []
-        times = ANY_TIME
+        times: Document = ANY_TIME
         if place is not None:
             found = self._at_one_time(query, place.updated_at, way, count, {further: place.id})
-            times = {further: place.updated_at}
+            times = ANY_TIME | {further: place.updated_at}
         if len(found) < count:
             found += self._of_times(query, times, way, count - len(found))
         return [_failed_entry(document) for document in found]
@@ -205,7 +205,7 @@ class ErrorReader:
 
     def _found(self, query: Document, order: str, way: int, count: int) -> list[Document]:
         fields = _FIELDS | projected_message(MESSAGE_CHARACTERS) | {"_id": 1}
-        found = self._entries.find(query, fields, limit=count, hint=_INDEX, max_time_ms=MAX_TIME_MS)
+        found = self._entries.find(query, fields, limit=count, hint=_INDEX, max_time_ms=max_time_ms())
         return list(found.sort(order, way))
 
 

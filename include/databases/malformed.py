@@ -26,8 +26,8 @@ ANY_DATE: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConv
 #: Bytes that are no UTF-8 are read too, as a string that :func:`is_text` tells from a good one.
 ANY_TEXT = ANY_DATE.with_options(unicode_decode_error_handler="surrogateescape")
 
-#: Selects the dates that Python can hold.
-ANY_TIME = {"$gte": datetime.min, "$lt": datetime.max}  # noqa: DTZ901 (in UTC, as MongoDB gives times)
+#: Selects the dates that Python can hold, and add some hours to, in UTC as MongoDB gives them.
+ANY_TIME = {"$gte": datetime.min, "$lt": datetime(9999, 12, 1)}  # noqa: DTZ001, DTZ901
 
 _NUMBERS = (int, Int64, float)
 

@@ -11,7 +11,7 @@ from pymongo import DESCENDING
 from pymongo.database import Database
 
 from include.databases import removal_ledger, run_records, run_reports
-from include.databases.bounded import MAX_TIME_MS
+from include.databases.bounded import max_time_ms
 from include.databases.counts import Group
 from include.databases.maintenance_store import METRICS_HISTORY
 from include.databases.proof_store import Look, ProofStore
@@ -143,7 +143,7 @@ class OwnReader:
         return next(map(_utc, self._last_time({"action": what.action})), None)
 
     def _last_time(self, query: Document) -> list[datetime]:
-        found = self._history.find(query, {"_id": 0, "collected_at": 1}, limit=1, max_time_ms=MAX_TIME_MS)
+        found = self._history.find(query, {"_id": 0, "collected_at": 1}, limit=1, max_time_ms=max_time_ms())
         return [each["collected_at"] for each in found.sort("collected_at", DESCENDING)]
 
     def _times(self, what: What, span: Span) -> list[datetime]:
@@ -154,7 +154,7 @@ class OwnReader:
             {"$match": {"action": what.action, "collected_at": {"$gte": span.since, "$lt": span.until}}},
             {"$group": {"_id": part, "last": {"$max": "$collected_at"}}},
         ]
-        return [each["last"] for each in self._history.aggregate(pipeline, maxTimeMS=MAX_TIME_MS)]
+        return [each["last"] for each in self._history.aggregate(pipeline, maxTimeMS=max_time_ms())]
 
     def _counted(
         self, what: What, groups: Document, times: Sequence[datetime], rows: Document | None = None
@@ -172,7 +172,7 @@ class OwnReader:
         ]
         # A collection in which nothing of it was counted is one, too: of zeros.
         by_time: dict[datetime, dict[Group, int]] = {time: {} for time in times}
-        for found in self._history.aggregate(pipeline, maxTimeMS=MAX_TIME_MS):
+        for found in self._history.aggregate(pipeline, maxTimeMS=max_time_ms()):
             group = found["_id"]
             by_time[group["at"]][tuple(group.get(part) for part in groups)] = found["count"]
         return [Counted(_utc(time), by_time[time]) for time in sorted(by_time)]
@@ -182,12 +182,12 @@ class OwnReader:
     def holders(self) -> list[Holder]:
         """Return the runs that do some work now which only one run at a time may do."""
         query = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}}
-        found = self._leases.find(query, limit=_MOST_RECORDS, max_time_ms=MAX_TIME_MS)
+        found = self._leases.find(query, limit=_MOST_RECORDS, max_time_ms=max_time_ms())
         return [Holder(each["_id"], each["run"], each["run_name"]) for each in found]
 
     def records(self) -> list[Record]:
         """Return what is kept of the runs of each DAG."""
-        found = self._records.find({}, limit=_MOST_RECORDS, max_time_ms=MAX_TIME_MS)
+        found = self._records.find({}, limit=_MOST_RECORDS, max_time_ms=max_time_ms())
         return [
             Record(
                 each["_id"],
@@ -208,7 +208,7 @@ class OwnReader:
         figures = ("jobs.created", "jobs.deleted", "datasets.removed")
         query: Document = {"action": {"$in": list(actions)}, "ended_at": {"$gte": since}, "dry_run": False}
         query["$or"] = [{f"figures.{figure}": {"$gt": 0}} for figure in figures]
-        found = self._reports.find(query, {"_id": 0}, limit=POINTS, max_time_ms=MAX_TIME_MS)
+        found = self._reports.find(query, {"_id": 0}, limit=POINTS, max_time_ms=max_time_ms())
         return [RunReport.from_document(each) for each in found.sort("ended_at", DESCENDING)]
 
     def last_report(self, action: str) -> RunReport | None:
@@ -221,13 +221,13 @@ class OwnReader:
         return self._last_report({"action": action, **good})
 
     def _last_report(self, query: Document) -> RunReport | None:
-        found = self._reports.find(query, {"_id": 0}, limit=1, max_time_ms=MAX_TIME_MS)
+        found = self._reports.find(query, {"_id": 0}, limit=1, max_time_ms=max_time_ms())
         return next((RunReport.from_document(each) for each in found.sort("ended_at", DESCENDING)), None)
 
     def removals(self) -> Removals:
         """Return the removals of the last 24 hours, and those that are not finished."""
-        begun = self._removals.count_documents(removal_ledger.BEGUN_IN_A_DAY, maxTimeMS=MAX_TIME_MS)
-        return Removals(begun, self._removals.count_documents({"finished": False}, maxTimeMS=MAX_TIME_MS))
+        begun = self._removals.count_documents(removal_ledger.BEGUN_IN_A_DAY, maxTimeMS=max_time_ms())
+        return Removals(begun, self._removals.count_documents({"finished": False}, maxTimeMS=max_time_ms()))
 
     def last_look(self, cache: str) -> Look | None:
         """Return when a run looked last for what has changed in a cache, and when all was read last."""

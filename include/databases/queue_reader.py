@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import ASCENDING
 from pymongo.database import Database
 
-from include.databases.bounded import MAX_TIME_MS, unless_too_slow
+from include.databases.bounded import max_time_ms, unless_too_slow
 from include.databases.malformed import ANY_TEXT, ANY_TIME, is_number, is_text
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.rules import BLOCKED_FOR
@@ -84,12 +84,12 @@ class QueueReader:
 
     def totals(self) -> list[JobTotal]:
         """Return the counts by step and status that are kept; a malformed one is left out."""
-        found = self._totals.find({}, {"_id": 0}, limit=_MOST_COUNTS, max_time_ms=MAX_TIME_MS)
+        found = self._totals.find({}, {"_id": 0}, limit=_MOST_COUNTS, max_time_ms=max_time_ms())
         return [total for document in found if (total := _total(document))]
 
     def by_worker_size(self) -> dict[str, int]:
         """Return the counts of the jobs by the size of the workers, which are scaled by these counts."""
-        found = self._worker_sizes.find({}, limit=_MOST_COUNTS, max_time_ms=MAX_TIME_MS)
+        found = self._worker_sizes.find({}, limit=_MOST_COUNTS, max_time_ms=max_time_ms())
         return {
             each["worker_size"]: max(0, int(each["jobs_count"]))
             for each in found
@@ -133,12 +133,12 @@ class QueueReader:
         """Yield the job of a priority and a status whose field ``time`` is the earliest, if there is one."""
         query: Document = {"priority": priority.value, "status": status.value, time: ANY_TIME}
         fields = {"_id": 0, "type": 1, "dataset": 1, time: 1}
-        yield from self._jobs.find(query, fields, max_time_ms=MAX_TIME_MS).sort(time, ASCENDING).limit(1)
+        yield from self._jobs.find(query, fields, max_time_ms=max_time_ms()).sort(time, ASCENDING).limit(1)
 
     def blockages(self) -> Blockages:
         """Return the rate-limited datasets, the first ones by the index by which they expire."""
-        number = self._blockages.estimated_document_count(maxTimeMS=MAX_TIME_MS)
-        found = self._blockages.find({"blocked_at": ANY_TIME}, {"_id": 0}, max_time_ms=MAX_TIME_MS)
+        number = self._blockages.estimated_document_count(maxTimeMS=max_time_ms())
+        found = self._blockages.find({"blocked_at": ANY_TIME}, {"_id": 0}, max_time_ms=max_time_ms())
         first = found.sort("blocked_at", ASCENDING).limit(BLOCKED_NAMED)
         return Blockages(number, tuple(_blockage(each) for each in first if is_text(each.get("dataset"))))
 

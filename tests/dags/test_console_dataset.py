@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pymongo.database import Database
 
+from datasets_server.console import hub
 from datasets_server.console.answers import forget_answers
 from dev.local_stack.documents import (
     CACHE,
@@ -28,7 +29,7 @@ from include.databases.maintenance_store import MaintenanceStore
 from include.planning.artifact_name import ArtifactName
 from tests.builders import REVISION
 from tests.conftest import Databases
-from tests.dags.conftest import RELEASE
+from tests.dags.conftest import RELEASE, set_connection
 from tests.dags.pages import HOSTILE_NAMES, parsed_page
 
 HTML = {"Accept": "text/html"}
@@ -245,6 +246,32 @@ def test_a_hub_without_a_connection_leaves_the_rest_of_the_page(
 
     assert "There is no Connection huggingface_hub" in text
     assert "What is not up to date" in text
+
+
+def test_all_pages_ask_the_hub_together_for_no_more_than_the_console_may(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "MOST_REQUESTS", 2)
+    for name in ("user/a", "user/b", "user/c"):
+        put(databases, hub_server, name, {"config": ["train"]})
+
+    texts = [page("dataset", name=name) for name in ("user/a", "user/b", "user/c")]
+
+    assert ["✓ supported" in text for text in texts] == [True, True, False]
+    assert "the console asks it no more than" in texts[-1]
+
+
+def test_a_new_token_counts_at_once(
+    databases: Databases, hub_server: HubServer, page: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(databases, hub_server, "user/data", {"config": ["train"]})
+    hub_server.state.tokens = {"new": "user"}
+
+    assert "✓ supported" not in page("dataset", name="user/data")
+    forget_answers()
+    set_connection(monkeypatch, "huggingface_hub", conn_type="generic", host=hub_server.url, password="new")
+
+    assert "✓ supported" in page("dataset", name="user/data")
 
 
 @pytest.mark.parametrize("path", ["dataset/names", "dataset/rows", "dataset/artifact"])

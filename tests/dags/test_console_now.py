@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 from fastapi.testclient import TestClient
 
 from datasets_server.actions import DAGS
@@ -19,6 +20,7 @@ from dev.local_stack.sample_state import DATASETS
 from include.databases.counts import Counts
 from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE
+from include.databases.run_records import COLLECTION
 from tests.conftest import Databases
 from tests.dags.conftest import parsed, set_connection, set_variable
 
@@ -173,3 +175,15 @@ def test_without_its_connection_a_page_says_what_to_do(
 
     assert answer.status_code == 503
     assert "datasets_server_queue" in answer.text
+
+
+def test_a_date_that_python_cannot_hold_in_our_own_database_is_explained(
+    ask: Ask, log_in: Any, databases: Databases
+) -> None:
+    run = {"_id": "backfill", "last_good_run": DatetimeMS(10**15)}
+    databases.cache.client[MAINTENANCE_DATABASE][COLLECTION].insert_one(run)
+
+    answer = log_in("viewer").get("/datasets-server/now", headers=HTML)
+
+    assert answer.status_code == 503
+    assert "holds a value that Python cannot read" in answer.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,61 @@ def test_an_endpoint_that_is_not_a_url_is_an_error_without_the_token(monkeypatch
     with pytest.raises(ConfigurationError, match=r"huggingface_hub has the host 'ftp://hub'") as e:
         HubHook().hub(load_release(), BlockList())
     assert PASSWORD not in str(e.value)
+
+
+@pytest.mark.parametrize("host", [f"https://me:{PASSWORD}@hub", f"me:{PASSWORD}@hub", "me:a/b@hub"])
+def test_an_endpoint_with_credentials_is_refused_without_showing_them(host: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match="write the host alone, https://hub, and the access token"
+    ) as e:
+        endpoint(Connection(conn_id="huggingface_hub", conn_type="generic", host=host))
+    assert PASSWORD not in str(e.value)
+
+
+@pytest.mark.parametrize("host", ["hub:12x", "https://[::1"])
+def test_an_endpoint_that_cannot_be_parsed_is_explained(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a valid URL"):
+        endpoint(Connection(conn_id="huggingface_hub", conn_type="generic", host=host))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": "127.0.0.1:27x"},
+        {"host": "127.0.0.1", "port": 99_999},
+        {"host": "127.0.0.1", "schema": "a.b"},
+        {"host": "127.0.0.1", "extra": {"appname": 3}},
+    ],
+)
+def test_a_connection_that_the_driver_cannot_use_is_explained(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    set_connection(monkeypatch, "datasets_server_cache", conn_type="mongo", **fields)
+
+    with CacheHook() as hook, pytest.raises(ConfigurationError, match="is not a valid MongoDB URI") as e:
+        hook.database()
+    assert decision(e.value) is RetryAction.FAIL
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": f"me:{PASSWORD}@127.0.0.1"},
+        {"host": f"me:{PASSWORD}@127.0.0.1", "login": "me", "password": "other"},
+        {"host": f"me:a/{PASSWORD}@127.0.0.1"},
+        {"host": f"mongodb://me:{PASSWORD}@127.0.0.1"},
+    ],
+)
+def test_credentials_in_a_host_are_not_shown(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
+    extra = {"serverSelectionTimeoutMS": 200}
+    set_connection(monkeypatch, "datasets_server_cache", conn_type="mongo", port=1, extra=extra, **fields)
+
+    with (
+        CacheHook() as hook,
+        pytest.raises((ConfigurationError, ServiceError), match=r"127\.0\.0\.1:1\)") as e,
+    ):
+        hook.database()
+    assert PASSWORD not in "".join(traceback.format_exception(e.value))
 
 
 def test_the_storages_are_those_of_the_variables(connections: None, tmp_path: Path) -> None:

@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from datasets_server.actions import BACKFILL
+from datasets_server.console.answers import BUSY, LONGEST_WAIT_SECONDS, start_to_forget
 from datasets_server.console.charts import chart_assets
 from datasets_server.console.pages import PAGES, error_page
 from include.errors import ConfigurationError, ServiceError
 
-#: At the same time, for all users: the API server has a limited number of threads, and the tasks of all DAGs
-#: send their heartbeats to it.
-REQUESTS_AT_ONCE = 4
-_LONGEST_WAIT_SECONDS = 10
+#: At the same time, for all users. Each takes one of the API server's 40 threads, from the time when its view
+#: begins until it has returned, also while it waits for a turn to compute or for another's answer. All others
+#: wait without a thread: the tasks of all DAGs send their heartbeats to this server.
+REQUESTS_AT_ONCE = 16
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -44,7 +45,8 @@ def create_app() -> FastAPI:
     may_read = Depends(requires_access_dag("GET", param_dag_id=BACKFILL.id))
     app = FastAPI(
         title="Datasets server",
-        dependencies=[may_read, Depends(_one_of_few())],
+        # The second one's scope ends before an answer is sent: a slow reader keeps nobody waiting.
+        dependencies=[may_read, Depends(_one_of_few(), scope="function")],
         openapi_url=None,  # Its addresses are those of pages, which may change.
     )
     app.mount("/static", StaticFiles(directory=_STATIC))
@@ -53,6 +55,7 @@ def create_app() -> FastAPI:
         app.include_router(import_module(f"datasets_server.console.views.{page.module}").router)
     app.include_router(chart_assets())
     app.middleware("http")(_with_headers)
+    start_to_forget()
     _explain_errors(app)
     return app
 
@@ -62,23 +65,21 @@ def _first_page() -> RedirectResponse:
 
 
 def _one_of_few() -> Callable[[], AsyncIterator[None]]:
-    """Return a dependency that lets few requests work at the same time."""
-    slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
+    """Return a dependency that lets few requests have a thread at the same time."""
+    threads = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
-    async def slot() -> AsyncIterator[None]:
+    async def thread() -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
-                await slots.acquire()
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                await threads.acquire()
         except TimeoutError:
-            raise HTTPException(
-                HTTPStatus.SERVICE_UNAVAILABLE, "Too many people use this page at the same time: try again."
-            ) from None
+            raise ServiceError(BUSY) from None
         try:
             yield
         finally:
-            slots.release()
+            threads.release()
 
-    return slot
+    return thread
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -18,7 +18,7 @@ def required_connection(conn_id: str, conn_type: str) -> Connection:
     if connection is None:
         raise ConfigurationError(
             f"There is no Connection {conn_id}: create it, with the type {conn_type},"
-            " in Airflow's UI under Admin."
+            " in Airflow's UI under Admin. One in an environment variable counts only if it can be read."
         )
     return connection
 

@@ -12,7 +12,7 @@ from airflow.providers.mongo.hooks.mongo import MongoHook
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError as InvalidMongoUri
-from pymongo.errors import InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
@@ -22,6 +22,7 @@ from include.databases.maintenance_store import MaintenanceStore
 from include.databases.mongo import MAINTENANCE_DATABASE, ReadMode
 from include.databases.queue_store import QueueStore
 from include.errors import ConfigurationError, ServiceError
+from include.hosts import without_credentials
 from include.planning.processing_graph import Release
 
 CACHE_CONNECTION = settings.CACHE.id
@@ -73,9 +74,16 @@ class DatabaseHook(MongoHook):
             or leaves out the database and the Variable of the release is not valid.
         """
         with explained_mongo_errors([self]):
-            database: Database[dict[str, Any]] = self.get_conn()[name or self._database_name()]
+            database: Database[dict[str, Any]] = self._connected()[name or self._database_name()]
             database.command("ping")
             return database
+
+    def _connected(self) -> MongoClient[dict[str, Any]]:
+        try:
+            client: MongoClient[dict[str, Any]] = self.get_conn()
+        except (TypeError, ValueError) as error:  # of a port with letters, or an option of another type
+            raise InvalidURI(str(error)) from None
+        return client
 
     def _taken_read_preference(self) -> ReadMode:
         """Take the options of reading out of the extra: a client with them would read everything by them."""
@@ -94,9 +102,9 @@ class DatabaseHook(MongoHook):
 
     @property
     def address(self) -> str:
-        """The id of the Connection and its server, without the credentials."""
+        """The id of the Connection and its server, without the credentials, wherever they are."""
         port = f":{self.connection.port}" if self.connection.port else ""
-        return f"{self.mongo_conn_id} ({self.connection.host}{port})"
+        return f"{self.mongo_conn_id} ({without_credentials(str(self.connection.host))}{port})"
 
 
 class CacheHook(DatabaseHook):
@@ -138,8 +146,19 @@ def explained_mongo_errors(hooks: Sequence[DatabaseHook]) -> Iterator[None]:
     """
     try:
         yield
+    except (InvalidMongoUri, InvalidURI, InvalidName) as error:
+        raise _explained_uri(error, hooks) from None  # It may quote what stands before the host.
     except PyMongoError as error:
         raise _explained(error, ", ".join(hook.address for hook in hooks)) from error
+
+
+def _explained_uri(error: PyMongoError, hooks: Sequence[DatabaseHook]) -> ConfigurationError:
+    connections = ", ".join(hook.address for hook in hooks)
+    if any("@" in (hook.connection.host or "") for hook in hooks):
+        what = "its host has an @: write the user name and the password into the fields for them"
+    else:
+        what = str(error)
+    return ConfigurationError(f"The Connection {connections} is not a valid MongoDB URI: {what}")
 
 
 def _explained(error: PyMongoError, connections: str) -> ConfigurationError | ServiceError:
@@ -149,6 +168,4 @@ def _explained(error: PyMongoError, connections: str) -> ConfigurationError | Se
                 f"MongoDB at the Connection {connections} {_REFUSALS[error.code]}. {error}"
             )
         return ServiceError(f"MongoDB at the Connection {connections} fails: {error}")
-    if isinstance(error, InvalidMongoUri | InvalidURI):
-        return ConfigurationError(f"The Connection {connections} is not a valid MongoDB URI: {error}")
     return ServiceError(f"MongoDB at the Connection {connections} cannot be reached: {error}")

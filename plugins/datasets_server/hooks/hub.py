@@ -12,6 +12,7 @@ from airflow.sdk import BaseHook, Connection
 from datasets_server import settings
 from datasets_server.hooks.connections import required_connection
 from include.errors import ConfigurationError
+from include.hosts import without_credentials
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.processing_graph import Release
@@ -39,22 +40,44 @@ class HubHook(BaseHook):
         :param sleep: how it waits for its rate limit.
         :raises ConfigurationError: if the endpoint is not a valid URL.
         """
-        return Hub(endpoint(self._connection), self._connection.password or None, release, blocked, sleep)
+        return Hub(*self.address_and_token, release, blocked, sleep)
+
+    @property
+    def address_and_token(self) -> tuple[str, str | None]:
+        """The endpoint, and the token if there is one.
+
+        :raises ConfigurationError: if the endpoint is not a valid URL.
+        """
+        return endpoint(self._connection), self._connection.password or None
 
 
 def endpoint(connection: Connection) -> str:
     """Return the endpoint of a Connection to the Hub, with a scheme and without a trailing slash.
 
-    :raises ConfigurationError: if it is not a valid URL.
+    :raises ConfigurationError: if it is not a valid URL, or has credentials: they would be sent instead of
+        the token, and be in each message that names the Hub.
     """
     host = (connection.host or settings.HUB_ENDPOINT).strip().rstrip("/")
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
     if connection.port:
         url = f"{url}:{connection.port}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if "@" in url:
+        raise ConfigurationError(
+            f"The Connection {connection.conn_id} has credentials in its host: write the host alone,"
+            f" {without_credentials(url)}, and the access token as the password."
+        )
+    if not _is_address(url):
         raise ConfigurationError(
             f"The Connection {connection.conn_id} has the host {connection.host!r}, which is not a valid URL:"
             f" write one such as {settings.HUB_ENDPOINT}."
         )
     return url
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # Only now it is read.
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

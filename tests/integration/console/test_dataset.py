@@ -19,6 +19,7 @@ from include.console.matrix import State
 from include.databases import dataset_reader
 from include.databases.dataset_reader import DatasetReader
 from include.databases.proof_store import Proof
+from include.errors import ServiceError
 from include.hub.block_list import BlockList
 from include.hub.client import Hub
 from include.planning.dataset_state import JobStatus
@@ -68,6 +69,20 @@ def test_an_up_to_date_dataset_has_nothing_to_do(
     assert not view.troubles
     assert not view.jobs
     assert view.problem == ""
+
+
+def test_only_one_large_dataset_is_read_at_a_time(
+    stores: Stores, release: Release, view_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert_up_to_date(stores.databases.cache, release)
+    monkeypatch.setattr(console, "_LONGEST_WAIT_SECONDS", 0.01)
+
+    with console._large:
+        assert view_of().artifacts
+        monkeypatch.setattr(console, "LARGE", 1)
+        with pytest.raises(ServiceError, match="Another large dataset is being read"):
+            view_of()
+    assert view_of().weight == view_of().size.entries > 0
 
 
 def test_what_a_backfill_would_do_is_what_the_plan_says(
@@ -238,7 +253,10 @@ def test_a_rebuild_that_was_interrupted_goes_on(
     assert (view.backfill.outcome, view.backfill.why) == (Outcome.REBUILD, "Its rebuild was interrupted.")
 
 
-def test_a_dataset_that_is_not_cached_is_none_of_a_backfill(shared_hub: HubServer, view_of: Any) -> None:
+def test_a_dataset_that_is_not_cached_is_none_of_a_backfill(
+    stores: Stores, shared_hub: HubServer, release: Release, view_of: Any
+) -> None:
+    add_job(stores, release, "dataset-config-names")
     shared_hub.state.put(DATA)
 
     view = view_of()
@@ -247,11 +265,26 @@ def test_a_dataset_that_is_not_cached_is_none_of_a_backfill(shared_hub: HubServe
     assert view.hub.supported
 
 
-def test_a_name_that_the_hub_cannot_have_is_no_error(view_of: Any) -> None:
-    view = view_of("<script>alert(1)</script>")
+def test_the_hub_is_not_asked_about_what_nothing_here_knows(shared_hub: HubServer, view_of: Any) -> None:
+    shared_hub.state.put(DATA)
+    asked = shared_hub.state.requests
+
+    view = view_of()
+
+    assert view.backfill.outcome is Outcome.NOT_CACHED
+    assert view.hub.supported is None
+    assert "nothing here knows this dataset" in view.hub.text
+    assert shared_hub.state.requests == asked
+
+
+def test_a_name_that_the_hub_cannot_have_is_no_error(stores: Stores, release: Release, view_of: Any) -> None:
+    name = "<script>alert(1)</script>"
+    insert_up_to_date(stores.databases.cache, release, name)
+
+    view = view_of(name)
 
     assert view.hub.supported is None
-    assert view.backfill.outcome is Outcome.NOT_CACHED
+    assert view.backfill.outcome is Outcome.UNKNOWN
 
 
 def test_a_dataset_with_too_many_entries_is_not_read(

@@ -9,7 +9,7 @@ import pytest
 from dev.local_stack.documents import BLOCKAGES, CACHE, JOBS, new_job
 from include.console.findings import Level
 from include.console.now import Freshness, Now, Settings
-from include.databases.cache_reader import RunsLeft
+from include.databases.cache_reader import CacheReader, RunsLeft
 from include.databases.lease import Lease
 from include.planning.dataset_state import JobStatus, Priority
 from include.planning.processing_graph import DEFAULT_RELEASE, release_names
@@ -111,6 +111,19 @@ def test_error_codes_tell_whether_they_are_retried_and_how_many_have_runs_left(w
     )
     assert retried.runs_left == RunsLeft(entries=1, looked_at=3, is_all=True)
     assert (without_code.code, without_code.entries, without_code.is_retried) == (None, 1, False)
+
+
+@OF_ONE_RELEASE
+def test_after_an_error_code_whose_entries_take_too_long_no_other_is_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+    monkeypatch.setattr(CacheReader, "runs_left", lambda _, code, __: looked_at.append(code))
+    codes = list(world.release.max_failed_runs)[:2]
+    world.count_entries({("dataset-info", 500, code): 3 for code in codes})
+
+    assert [code.runs_left for code in world.read_now().errors] == [None, None]
+    assert len(looked_at) == 1
 
 
 @OF_ONE_RELEASE

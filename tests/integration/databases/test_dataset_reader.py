@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from dev.local_stack.documents import BLOCKAGES, CACHE, JOBS, new_job
 from include.databases import dataset_reader
@@ -159,6 +160,14 @@ class TestRateLimit:
         since = NOON.replace(tzinfo=UTC) if release.queue_knows_blocked_datasets else None
         assert reader.rate_limited_since(DATASET) == since
         assert reader.rate_limited_since("other") is None
+
+    def test_rate_limited_since_a_date_that_python_cannot_hold(
+        self, stores: Stores, reader: DatasetReader
+    ) -> None:
+        blockage = {"dataset": DATASET, "blocked_at": DatetimeMS(10**15)}
+        stores.databases.queue[BLOCKAGES].insert_one(blockage)
+
+        assert reader.rate_limited_since(DATASET) is None
 
 
 class TestOwnRecords:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
 
 from dev.local_stack.documents import CACHE
 from include.databases.bounded import MAX_TIME_MS
@@ -169,6 +170,8 @@ def test_malformed_entries_are_shown_as_far_as_they_can_be_read(stores: Stores, 
         failed(1, config=5, failed_runs="many", job_runner_version="x", content=None),
         failed(2, updated_at="yesterday"),
         failed(3, _id="no object id"),
+        failed(4, updated_at=DatetimeMS(10**15)),
+        failed(5, updated_at=DatetimeMS(-(10**15))),
     )
 
     [found] = reader.page(wanted(reader), 10).entries

@@ -64,7 +64,8 @@ export function triggeredNotice(run) {
 export function askAndDo({ title, content, doing, isDangerous = false, act }) {
   const errors = element("div", { class: "errors" });
   const confirm = element("button", { class: isDangerous ? "danger" : "primary" }, doing);
-  const cancel = element("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
+  const leave = { type: "button", onclick: () => dialog.close(), autofocus: isDangerous };
+  const cancel = element("button", leave, "Cancel");
   const buttons = element("div", { class: "actions" }, confirm, cancel);
   const heading = element("h2", { id: "dialog-title" }, title);
   const form = element("form", {}, heading, content, errors, buttons);

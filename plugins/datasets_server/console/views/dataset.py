@@ -11,13 +11,12 @@ from fastapi.responses import HTMLResponse
 from datasets_server import settings
 from datasets_server.console.answers import kept
 from datasets_server.console.databases import Databases, open_databases
+from datasets_server.console.hub import ask_shared_hub
 from datasets_server.console.pages import ago, render, utc
-from datasets_server.hooks.hub import HubHook
-from include.console.dataset import DatasetView, HubView, ask_hub, no_waiting, read_dataset
+from include.console.dataset import DatasetView, read_dataset
 from include.console.matrix import MAX_ROWS, Artifact, Artifacts, Matrix, Row, State
 from include.databases.dataset_reader import DatasetReader
 from include.databases.error_messages import ErrorMessage
-from include.errors import ConfigurationError
 from include.planning.dataset_state import Entry, Job
 from include.planning.processing_graph import Level
 
@@ -44,6 +43,8 @@ _REASONS = {
 
 #: No name is longer, neither of a dataset nor of a config; an address may be.
 _Name = Annotated[str, Query(max_length=1_000)]
+#: The Hub answers between two reads, in five seconds at most, and a large dataset takes some to be judged.
+_SECONDS = 20.0
 _LEVELS = {level.name.lower(): level for level in Level}
 
 
@@ -52,8 +53,9 @@ def show(request: Request, name: _Name = "") -> HTMLResponse:
     """Show the page: of a dataset, or with a field for its name."""
     name = name.strip()
     if not name:
-        with open_databases():  # Say what is missing before a name is typed.
-            return render(request, "dataset.html", current="dataset", view=None)
+        with open_databases():
+            pass  # Say what is missing before a name is typed.
+        return render(request, "dataset.html", current="dataset", view=None)
     view = _view(name)
     return render(
         request,
@@ -103,22 +105,14 @@ def artifact(
 
 @kept
 def _view(name: str) -> DatasetView:
-    with open_databases() as databases:
+    with open_databases(_SECONDS) as databases:
         return read_dataset(
-            _reader(databases), _ask_hub, databases.release, name, settings.CLOCK_TOLERANCE.read()
+            _reader(databases), ask_shared_hub, databases.release, name, settings.CLOCK_TOLERANCE.read()
         )
 
 
 def _reader(databases: Databases) -> DatasetReader:
     return DatasetReader(databases.cache, databases.queue, databases.own, databases.release)
-
-
-def _ask_hub(name: str) -> HubView:
-    try:
-        hub = HubHook().hub(settings.RELEASE.read(), settings.BLOCKED_DATASETS.read(), no_waiting)
-    except ConfigurationError as error:
-        return HubView(None, str(error))
-    return ask_hub(hub, name)
 
 
 def _artifacts(name: str) -> Artifacts:
