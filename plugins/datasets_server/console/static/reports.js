@@ -20,6 +20,7 @@ const SAMPLES = {
   unsupported_sample: "Not supported by the Hub",
   over_daily_limit_sample: "Over the limit of the day",
   without_artifacts_sample: "Without these artifacts",
+  left_out_sample: "Artifacts left out",
   restored_sample: "Restored",
   deleted_sample: "Deleted",
   posted_sample: "Posted",
@@ -50,6 +51,7 @@ const REFRESH = [
   figure("jobs.deleted", "waiting job", "replaced"),
   figure("datasets.pending", "dataset", "pending already"),
   figure("datasets.without_artifacts", "dataset", "without these artifacts"),
+  figure("artifacts_left_out", "artifact", "left out"),
   figure("datasets.unsupported", "dataset", "not supported by the Hub"),
   DATASETS_FAILED,
 ];
