@@ -7,9 +7,13 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from datasets_server.console import lazy_app
+from datasets_server.console.charts import LIBRARY
 from datasets_server.console.pages import PAGES
+from datasets_server.console.views import runs
 
 HTML = {"Accept": "text/html"}
 
@@ -49,6 +53,72 @@ def test_each_answer_forbids_scripts_of_others_and_frames_in_others(
         assert "default-src 'self'" in policy
         assert "frame-ancestors 'self'" in policy
         assert "unsafe" not in policy
+
+
+def test_an_error_of_the_console_itself_forbids_the_same(
+    log_in: Callable[[str | None], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "DAGS", None)
+    logged_in = log_in("viewer")
+    client = TestClient(logged_in.app, raise_server_exceptions=False, cookies=dict(logged_in.cookies))
+
+    answer = client.get("/datasets-server/runs", headers=HTML)
+
+    assert answer.status_code == 500
+    assert "The console failed: the API server&#39;s log says why." in answer.text
+    assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("runs", "no-store"),
+        ("static/console.css", "no-cache"),
+        (LIBRARY, "public, max-age=31536000, immutable"),
+    ],
+)
+def test_how_long_a_browser_may_keep_an_answer(
+    log_in: Callable[[str | None], TestClient], path: str, kept: str
+) -> None:
+    answer = log_in("viewer").get(f"/datasets-server/{path}")
+
+    assert answer.headers.get_list("Cache-Control") == [kept]
+
+
+def test_a_static_file_that_has_not_changed_is_not_sent_again(
+    log_in: Callable[[str | None], TestClient],
+) -> None:
+    path = "/datasets-server/static/console.css"
+    tag = log_in("viewer").get(path).headers["ETag"]
+
+    assert log_in("viewer").get(path, headers={"If-None-Match": tag}).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [("none", "There is no such page."), ("dataset/rows?name=a&level=none", "There is no such level.")],
+)
+def test_what_is_not_found_is_said(log_in: Callable[[str | None], TestClient], path: str, error: str) -> None:
+    answer = log_in("viewer").get(f"/datasets-server/{path}")
+
+    assert (answer.status_code, answer.json()) == (404, {"error": error})
+
+
+def test_a_missing_package_is_named(
+    log_in: Callable[[str | None], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def console() -> FastAPI:
+        raise ModuleNotFoundError("No module named 'cachetools'", name="cachetools")
+
+    monkeypatch.setattr(lazy_app, "_console", console)
+
+    answer = log_in("viewer").get("/datasets-server/now", headers=HTML)
+
+    assert answer.status_code == 503
+    assert "needs the package cachetools" in answer.text
+    assert "Install requirements.txt where Airflow's API server runs" in answer.text
+    assert "Content-Security-Policy" in answer.headers
 
 
 def test_the_first_page_is_relative_so_that_a_prefix_of_the_address_stays(

@@ -13,11 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import Response
 from fastapi.testclient import TestClient
 
-from datasets_server.console import answers
+from datasets_server.console import answers, app, lazy_app
 from datasets_server.console import databases as console_databases
 from datasets_server.console.answers import (
+    BUSY,
     COMPUTED_AT_ONCE,
     forget_answers,
     forget_old_answers,
@@ -25,6 +27,7 @@ from datasets_server.console.answers import (
     turn_to_compute,
 )
 from datasets_server.console.app import REQUESTS_AT_ONCE
+from datasets_server.console.views import runs
 from include.databases.bounded import all_within
 from include.errors import ServiceError
 
@@ -34,6 +37,14 @@ LogIn = Callable[[str | None], TestClient]
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "LONGEST_WAIT_SECONDS", 0.1)
+
+
+@pytest.fixture
+def new_console() -> Iterator[None]:
+    """Make the console anew: what waits for one another in it belongs to one event loop."""
+    lazy_app._console.cache_clear()
+    yield
+    lazy_app._console.cache_clear()
 
 
 @contextmanager
@@ -151,14 +162,38 @@ def test_a_page_whose_reads_take_too_long_together_says_what_to_do(
     assert "The databases took too long: load this page again in some minutes." in answer.json()["error"]
 
 
-def test_slow_readers_keep_nobody_waiting(short_waits: None, log_in: LogIn) -> None:
+def test_the_console_takes_few_threads_of_the_api_server(
+    new_console: None, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = threading.Semaphore(0), threading.Event()
+
+    def render(*_: object, **__: object) -> Response:
+        begun.release()
+        end.wait()
+        return Response()
+
+    monkeypatch.setattr(runs, "render", render)
+    monkeypatch.setattr(app, "LONGEST_WAIT_SECONDS", 0.1)
+    client = log_in("viewer")
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        working = [pool.submit(client.get, "/datasets-server/runs") for _ in range(REQUESTS_AT_ONCE)]
+        for _ in working:
+            begun.acquire()
+        refused = client.get("/datasets-server/now")
+        end.set()
+
+    assert (refused.status_code, refused.json()) == (503, {"error": BUSY})
+    assert {each.result().status_code for each in working} == {200}
+
+
+def test_slow_readers_keep_nobody_waiting(new_console: None, log_in: LogIn) -> None:
     client = log_in("viewer")
     cookie = f"_token={client.cookies['_token']}".encode()
 
     asyncio.run(asyncio.wait_for(_ask_slowly(client.app, cookie, REQUESTS_AT_ONCE + 1), 30))
 
 
-async def _ask_slowly(app: Any, cookie: bytes, number: int) -> None:
+async def _ask_slowly(server: Any, cookie: bytes, number: int) -> None:
     """Ask so many times for a page, and read no answer until all of them are there."""
     all_answered = asyncio.Barrier(number)
     scope = {
@@ -177,4 +212,4 @@ async def _ask_slowly(app: Any, cookie: bytes, number: int) -> None:
             assert message["status"] == 200
             await all_answered.wait()
 
-    await asyncio.gather(*(app(dict(scope), receive, send) for _ in range(number)))
+    await asyncio.gather(*(server(dict(scope), receive, send) for _ in range(number)))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, Request, Response
@@ -28,13 +27,6 @@ from include.errors import ConfigurationError, ServiceError
 #: wait without a thread: the tasks of all DAGs send their heartbeats to this server.
 REQUESTS_AT_ONCE = 16
 
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
 _STATIC = Path(__file__).with_name("static")
 
 logger = logging.getLogger(__name__)
@@ -54,7 +46,6 @@ def create_app() -> FastAPI:
     for page in PAGES:
         app.include_router(import_module(f"datasets_server.console.views.{page.module}").router)
     app.include_router(chart_assets())
-    app.middleware("http")(_with_headers)
     start_to_forget()
     _explain_errors(app)
     return app
@@ -82,14 +73,6 @@ def _one_of_few() -> Callable[[], AsyncIterator[None]]:
     return thread
 
 
-async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    response.headers.update(_HEADERS)
-    if not request.url.path.rpartition("/")[0].endswith("/static"):
-        response.headers.setdefault("Cache-Control", "no-store")
-    return response
-
-
 # Errors
 
 
@@ -107,12 +90,19 @@ def _explain_errors(app: FastAPI) -> None:
 
 
 def _refused(request: Request, error: StarletteHTTPException) -> Response:
-    explained: dict[int, Any] = {
-        HTTPStatus.UNAUTHORIZED: "You are logged out. Log in to Airflow again.",
-        HTTPStatus.FORBIDDEN: f"You need Airflow's permission to read the DAG {BACKFILL.id}.",
-        HTTPStatus.NOT_FOUND: "There is no such page.",
-    }
-    return error_page(request, error.status_code, explained.get(error.status_code, error.detail))
+    return error_page(request, error.status_code, _why_refused(error))
+
+
+def _why_refused(error: StarletteHTTPException) -> str:
+    match error.status_code, error.detail:
+        case HTTPStatus.UNAUTHORIZED, _:
+            return "You are logged out. Log in to Airflow again."
+        case HTTPStatus.FORBIDDEN, _:
+            return f"You need Airflow's permission to read the DAG {BACKFILL.id}."
+        case HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase:  # What it is without a reason of our own.
+            return "There is no such page."
+        case _, detail:
+            return detail
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import logging
+from collections.abc import Awaitable, Callable
 from functools import cache
+from http import HTTPStatus
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from datasets_server.console.headers import Message, Send, with_headers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-Message = MutableMapping[str, Any]
-
 _making = Lock()
+
+logger = logging.getLogger(__name__)
 
 
 class LazyApp:
@@ -23,11 +27,29 @@ class LazyApp:
         self,
         scope: Message,
         receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
+        send: Send,
     ) -> None:
         """Answer a request."""
-        app = await asyncio.to_thread(_console_once)
-        await app(scope, receive, send)
+        send = with_headers(scope["path"], send)
+        try:
+            app = await asyncio.to_thread(_console_once)
+        except ImportError as error:
+            logger.exception("The console cannot be imported")
+            await _say_what_is_missing(error, send)
+        else:
+            await app(scope, receive, send)
+
+
+async def _say_what_is_missing(error: ImportError, send: Send) -> None:
+    """Answer without any package: the one that is missing may be that of the web pages."""
+    text = (
+        f"The console needs the package {error.name}, which is missing, or is another version: {error}.\n\n"
+        "Install requirements.txt where Airflow's API server runs, have plugins/ and the folder with include/"
+        " on its PYTHONPATH, and start it again.\n"
+    )
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": HTTPStatus.SERVICE_UNAVAILABLE, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
 
 
 def _console_once() -> FastAPI:
