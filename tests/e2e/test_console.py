@@ -73,6 +73,7 @@ def test_airflows_address_follows_the_pages_of_the_console(console: Page) -> Non
     frame.get_by_label("Dataset", exact=True).fill(SHOWCASE)
     frame.get_by_role("button", name="Show", exact=True).first.click()
     expect(frame.get_by_role("heading", name=SHOWCASE)).to_be_visible()
+    expect(console).to_have_url(re.compile("/datasets-server/datasets-server/dataset"))
 
     console.reload()
 
