@@ -26,7 +26,7 @@ IMAGES = PROJECT_ROOT / "docs" / "images"
 THEMES = ("light", "dark")
 #: The pages of the console, each with the height of its picture.
 PAGES = {
-    "now": ("now", 1300),
+    "now": ("now", 1420),
     "over-time": ("over-time", 1300),
     "runs": ("runs", 1100),
     "dataset": (f"dataset?name={SHOWCASE}", 1300),

@@ -32,11 +32,11 @@ GROWING_CODE = "StreamingRowsError"
 DAYS = 5
 #: What the growing errors say: most of them have one cause.
 _MESSAGES = (
-    "Cannot read the first rows: the file data/train-00000.parquet is answered with 403 Forbidden.",
-    "Cannot read the first rows: the file data/train-00000.parquet is answered with 403 Forbidden.",
+    "Cannot read the first rows: the file data/part-00000.parquet is answered with 403 Forbidden.",
+    "Cannot read the first rows: the file data/part-00000.parquet is answered with 403 Forbidden.",
     "Cannot read the first rows: the column 'image' of row 17 is no image.",
 )
-_TOO_BIG = "The split has 12,884,901,888 bytes. Statistics are made of at most 5,000,000,000."
+_TOO_BIG = "The split has 12.9 GB. Statistics are made of at most 5 GB."
 
 _NAMESPACES_WITH_ERRORS = ("allenai", "biomed-nlp", "jurists", "news-desk", "robotics.eu", "vision-lab")
 _GROWS_FOR = timedelta(hours=20)
@@ -69,9 +69,10 @@ def _let_errors_grow(cache: Database[Document]) -> None:
     """Let the first rows of the up-to-date datasets of some namespaces fail since yesterday."""
     names = {"$regex": f"^({'|'.join(_NAMESPACES_WITH_ERRORS)})/".replace(".", r"\.")}
     query = {"dataset": names, "kind": "split-first-rows", "http_status": 200}
-    for number, entry in enumerate(cache[CACHE].find(query).sort([("dataset", 1), ("config", 1)])):
+    entries = list(cache[CACHE].find(query).sort([("dataset", 1), ("config", 1)]))
+    for number, entry in enumerate(entries):
         as_error(entry, GROWING_CODE, failed_runs=number % 3, message=_MESSAGES[number % len(_MESSAGES)])
-        entry["updated_at"] = utc_now() - _GROWS_FOR * ((number % 20) / 20)
+        entry["updated_at"] = utc_now() - _GROWS_FOR * (1 - number / len(entries))
         cache[CACHE].replace_one({"_id": entry["_id"]}, entry)
 
 

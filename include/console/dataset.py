@@ -17,7 +17,6 @@ from httpx2 import HTTPError
 from include.actions.backfill.proofs import fingerprint
 from include.batches import rare_garbage_collection
 from include.console.matrix import Artifacts, State, Trouble, place_text
-from include.console.words import counted
 from include.databases.dataset_reader import MAX_ENTRIES, MAX_JOBS, DatasetReader, OwnRecords, Size
 from include.databases.dataset_reader import State as Stored
 from include.databases.error_messages import ErrorMessage
@@ -359,7 +358,7 @@ def _what_backfill_does(trouble: Trouble, outcome: Outcome, release: Release) ->
         return "not known"
     if trouble.state is State.ERROR:
         maximum = release.max_failed_runs.get(trouble.what)
-        why = "this error is not retried" if maximum is None else f"it has failed {counted(maximum, 'time')}"
+        why = "this error is not retried" if maximum is None else f"none of {maximum} retries is left"
         return f"nothing: {why}"
     if trouble.jobs == 0:
         return "nothing: a job is pending"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from include.databases.cache_reader import EntryTotal
-from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, Place
+from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, Place, Said
 from include.planning.artifact_name import ArtifactName
 from include.planning.processing_graph import Release
 
 ENTRIES_PER_PAGE = 50
-_MESSAGES_COUNTED = 5
+_CAUSES_SHOWN = 5
+#: What differs between messages of the same cause.
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +59,56 @@ class ErrorsView:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What several entries say in the same words, apart from numbers and from what is in quotation marks.
+
+    :param example: the newest of their messages.
+    """
+
+    example: str
+    entries: int
+    datasets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """The most frequent causes of so many entries, of so many datasets."""
+
+    first: Sequence[Cause]
+    entries: int
+    datasets: int
+
+    @classmethod
+    def of(cls, said: Sequence[Said]) -> Causes:
+        """Return the causes in what entries say."""
+        alike: dict[str, list[Said]] = defaultdict(list)
+        for each in said:
+            alike[_PARTICULARS.sub("…", each.text)].append(each)
+        groups = sorted(alike.values(), key=len, reverse=True)[:_CAUSES_SHOWN]
+        first = [Cause(group[0].text, len(group), _dataset_count(group)) for group in groups]
+        return cls(first, len(said), _dataset_count(said))
+
+
+def _dataset_count(said: Iterable[Said]) -> int:
+    return len({each.dataset for each in said})
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorEntriesView:
     """A page of the entries with an error code.
 
     :param code: None if the counts know no such code.
+    :param causes: the most frequent first; None if they are not known.
     """
 
     code: ErrorCodeView | None
     page: ErrorPage
+    causes: Causes | None
 
     @property
     def datasets(self) -> int:
         """How many datasets the entries on the page are of."""
         return len({entry.dataset for entry in self.page.entries})
-
-    @property
-    def messages(self) -> list[tuple[str, int]]:
-        """The messages on the page that several entries have, the most frequent first, and how many."""
-        texts = (entry.message.text or entry.message.cause_message for entry in self.page.entries)
-        counts = Counter(text for text in texts if text)
-        return [(text, count) for text, count in counts.most_common(_MESSAGES_COUNTED) if count > 1]
 
     @property
     def artifacts(self) -> list[ArtifactName]:
@@ -112,7 +145,9 @@ def read_error_entries(
     totals = reader.totals(code)
     wanted = ErrorFilter(code, totals, kind, job_runner_version)
     page = reader.page(wanted, ENTRIES_PER_PAGE, after=after, before=before)
-    return ErrorEntriesView(_code_view(totals, release) if totals else None, page)
+    said = reader.said(wanted)
+    causes = None if said is None else Causes.of(said)
+    return ErrorEntriesView(_code_view(totals, release) if totals else None, page, causes)
 
 
 def _code_view(totals: Iterable[EntryTotal], release: Release) -> ErrorCodeView:

@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 
-from include.databases.bounded import max_time_ms
+from include.databases.bounded import max_time_ms, unless_too_slow
 from include.databases.cache_reader import EntryTotal, entry_total
 from include.databases.error_messages import ErrorMessage, message_of, projected_message
 from include.databases.malformed import ANY_TEXT, ANY_TIME, is_number, is_text
@@ -24,6 +24,8 @@ Document = dict[str, Any]
 
 MAX_TOTALS = 20_000
 MESSAGE_CHARACTERS = 200
+#: Of so many entries with an error, the messages are compared.
+ENTRIES_READ = 1_000
 
 _MALFORMED_CHARACTERS = 100
 #: What a page shows of each entry.
@@ -92,6 +94,14 @@ class ErrorPage:
     entries: Sequence[FailedEntry]
     previous: Place | None
     next: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an entry with an error says, and of which dataset it is."""
+
+    dataset: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,19 @@ class ErrorReader:
             Place.of(entries[-1]) if has_next else None,
         )
 
+    def said(self, wanted: ErrorFilter) -> list[Said] | None:
+        """Return what the newest ``ENTRIES_READ`` entries say, but for those that say nothing.
+
+        :return: None if MongoDB would take too long.
+        """
+        if not wanted.totals:
+            return []
+        query = wanted.query() | {"updated_at": ANY_TIME}
+        fields = {"dataset": 1} | projected_message(MESSAGE_CHARACTERS)
+        found = self._entries.find(query, fields, limit=ENTRIES_READ, hint=_INDEX, max_time_ms=max_time_ms())
+        entries = unless_too_slow(lambda: list(found.sort("updated_at", DESCENDING)))
+        return None if entries is None else [said for entry in entries if (said := _said(entry))]
+
     def _next(self, query: Document, place: Place | None, way: int, count: int) -> list[FailedEntry]:
         """Read so many entries from a place on, by time and then by id."""
         further = "$gt" if way == ASCENDING else "$lt"
@@ -211,6 +234,12 @@ class ErrorReader:
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
+
+
+def _said(document: Document) -> Said | None:
+    message = message_of(document)
+    text = message.text or message.cause_message
+    return Said(_shown(document.get("dataset")) or "", text) if text else None
 
 
 def _failed_entry(document: Document) -> FailedEntry:

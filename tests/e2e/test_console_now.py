@@ -88,6 +88,9 @@ def test_the_charts_over_time_are_drawn_and_have_their_numbers(frame: FrameLocat
         expect(charts.first).to_be_visible()
         for chart in charts.all():
             expect(chart.locator("svg")).to_be_visible()
+        line = frame.locator("[data-chart*='/errors'] .mark-line path").first.bounding_box()
+        assert line is not None
+        assert line["width"] > (50 if span in ("24h", "7d") else 0)
 
     numbers = frame.get_by_text("Numbers", exact=True).first
     numbers.press("Enter")

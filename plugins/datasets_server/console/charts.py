@@ -41,6 +41,7 @@ _HEIGHT = 240
 _LABEL_WIDTH = 200
 _CHARACTER_WIDTH = 7
 _AXIS_WIDTH = 60
+_HEADROOM = 1.3
 _POWERS_OF_TEN = [0, *(10**power for power in range(10))]
 
 _bundling = threading.Lock()
@@ -78,6 +79,7 @@ def time_series(
     times: Sequence[datetime],
     series: Mapping[str, Sequence[float | None]],
     *,
+    span: tuple[datetime, datetime],
     shape: Shape = "line",
     states: Mapping[str, State] | None = None,
     marks: Sequence[datetime] = (),
@@ -87,6 +89,7 @@ def time_series(
 
     :param times: when the values were counted; their time zone must be known
     :param series: name → its value at each time; ``None`` leaves a gap
+    :param span: the time that the axis has, also where nothing was counted
     :param shape: ``bar`` for values that belong to a moment, not to the time between
     :param states: name → the state whose colour it has; the others take colours in their order
     :param marks: times of events, each a dashed line
@@ -105,11 +108,14 @@ def time_series(
         "data": {"values": rows},
         "mark": mark,
         "encoding": {
-            "y": _amount("value", is_logarithmic) | {"stack": None},
+            "y": _amount("value", _peak(series), is_logarithmic) | {"stack": None},
             "color": _color(series, states),
         },
     }
-    x = {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": None}
+    # As a domain, they would become an expression that the browser's interpreter cannot read.
+    first, last = ({"expr": f"toDate({time})"} for time in _milliseconds(span))
+    scale = {"type": "utc", "domainMin": first, "domainMax": last}
+    x = {"field": "time", "type": "temporal", "scale": scale, "title": None}
     axis = {
         "grid": False,
         "tickCount": {"expr": "max(2, floor(width / 110))"},
@@ -182,13 +188,18 @@ def _chart(chart: Chart, *, empty: bool) -> Chart:
     return {**chart, **size, "config": config, "usermeta": {"empty": empty}}
 
 
-def _amount(field: str, is_logarithmic: bool = False) -> Chart:
+def _peak(series: Mapping[str, Sequence[float | None]]) -> float:
+    return max((value for values in series.values() for value in values if value is not None), default=0)
+
+
+def _amount(field: str, peak: float, is_logarithmic: bool) -> Chart:
     axis: Chart = {"format": _WHOLE, "domain": False, "ticks": False}
     amount: Chart = {"field": field, "type": "quantitative", "title": None, "axis": axis}
     if not is_logarithmic:
         return amount | {"axis": axis | {"tickCount": {"expr": "width < 400 ? 3 : 5"}}}
-    # Unlike a logarithm, this scale has a zero.
-    return amount | {"scale": {"type": "symlog"}, "axis": axis | {"values": _POWERS_OF_TEN}}
+    # Unlike a logarithm, this scale has a zero. It is not rounded up by itself.
+    scale = {"type": "symlog", "domainMax": _HEADROOM * max(peak, 1)}
+    return amount | {"scale": scale, "axis": axis | {"values": _POWERS_OF_TEN}}
 
 
 def _color(names: Mapping[str, Any], states: Mapping[str, State] | None) -> Chart:

@@ -462,7 +462,9 @@ class ApproveRemovalsOperator(LastingApprovalOperator):
             shown = list(maintenance.removal_candidates(run, limit=NAMES_SHOWN))
             reasons = maintenance.removal_reasons(run)
             room = _removals_left(services, self.max_removals_per_day)
-            explanation = _text_for_approval(shown, number, room, reasons, self.hours_to_decide())
+            explanation = _text_for_approval(
+                shown, number, int(self.limit), room, reasons, self.hours_to_decide()
+            )
             end_turn(maintenance, WRITING, context)
         self.log.warning(
             "%s datasets to remove, above the limit of %s: a person has to approve.", number, self.limit
@@ -484,15 +486,22 @@ def _removals_left(services: Services, max_removals_per_day: int | str | None) -
 
 
 def _text_for_approval(
-    shown: Sequence[RemovalCandidate], number: int, room: int, reasons: Mapping[str, int], hours: int
+    shown: Sequence[RemovalCandidate],
+    number: int,
+    limit: int,
+    room: int,
+    reasons: Mapping[str, int],
+    hours: int,
 ) -> str:
     counts = [f"- {count:,}: {as_plain_text(reason)}" for reason, count in reasons.items()]
     names = (f"{as_plain_text(each.dataset)}: {as_plain_text(each.reason)}" for each in shown)
     going = "all" if room >= number else f"only {room:,}" if room else "none"
     return (
-        "If you approve, the run removes their waiting jobs, cache entries and files, after it has asked the"
-        f" Hub once more. The limit of 24 hours has room for {room:,} removals now, so {going} of these"
-        " datasets go.\n\nIf these datasets ought to be on the Hub, reject,"
+        f"The run asks because these are more than {limit:,}, its `removal_limit`. If you approve, it"
+        " removes their waiting jobs, cache entries and files, after it has asked the Hub once more. Unless"
+        " that is switched off, it archives the entries first, and `restore-datasets` puts them back. The"
+        f" limit of 24 hours has room for {room:,} removals now, so {going} of these datasets go.\n\n"
+        "If these datasets ought to be on the Hub, reject,"
         f" and check the token of the Connection `huggingface_hub`. If nobody decides within {hours} hours,"
         " nothing is removed, and the next run finds them again.\n\n"
         + "The reasons:\n\n"

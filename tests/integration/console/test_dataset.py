@@ -148,7 +148,7 @@ def test_an_error_that_stays_says_why(
 
     [trouble] = view_of().troubles
 
-    why = f"it has failed {maximum} times" if maximum else "this error is not retried"
+    why = f"none of {maximum} retries is left" if maximum else "this error is not retried"
     assert (trouble.trouble.state, trouble.backfill) == (State.ERROR, f"nothing: {why}")
 
 

@@ -74,17 +74,35 @@ def test_a_page_of_entries_names_their_artifacts(
     assert of_step.artifacts == [ArtifactName("a", "dataset-size")]
 
 
-def test_a_page_says_what_several_entries_say(stores: Stores, reader: ErrorReader, release: Release) -> None:
-    steps = ("dataset-info", "dataset-size", "dataset-parquet", "dataset-hub-cache")
-    insert(stores, *(("a", step, 500, "Odd") for step in steps), ("b", "dataset-size", 500, "Odd"))
-    for index, text in enumerate(("once", "again", "again", "again")):
+def test_entries_that_say_the_same_in_other_words_have_one_cause(
+    stores: Stores, reader: ErrorReader, release: Release
+) -> None:
+    insert(
+        stores,
+        ("a", "dataset-info", 500, "Odd"),
+        ("a", "dataset-size", 500, "Odd"),
+        ("b", "dataset-size", 500, "Odd"),
+        ("c", "dataset-size", 500, "Odd"),
+    )
+    texts = (
+        ("a", "dataset-info", "row 17 of 'train' is broken"),
+        ("a", "dataset-size", "row 3 of 'it' is broken"),
+        ("b", "dataset-size", 'row 4 of "test" is broken'),
+        ("c", "dataset-size", "the disk is full"),
+    )
+    for dataset, kind, text in texts:
         content = {"$set": {"content": {"error": text}}}
-        stores.databases.cache[CACHE].update_one({"dataset": "a", "kind": steps[index]}, content)
+        stores.databases.cache[CACHE].update_one({"dataset": dataset, "kind": kind}, content)
 
-    view = read_error_entries(reader, release, "Odd")
+    causes = read_error_entries(reader, release, "Odd").causes
 
-    assert view.messages == [("again", 3)]
-    assert view.datasets == 2
+    assert causes is not None
+    assert (causes.entries, causes.datasets) == (4, 3)
+    assert [(cause.entries, cause.datasets) for cause in causes.first] == [(3, 2), (1, 1)]
+    assert causes.first[1].example == "the disk is full"
+    of_step = read_error_entries(reader, release, "Odd", kind="dataset-info").causes
+    assert of_step is not None
+    assert (of_step.entries, of_step.datasets) == (1, 1)
 
 
 @pytest.mark.parametrize("change", [{"dataset": 5}, {"config": 5}, {"split": ["train"]}], ids=str)

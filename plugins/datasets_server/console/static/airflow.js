@@ -116,10 +116,10 @@ export async function listRuns(dagIds, limit, { states, offset = 0 } = {}) {
 }
 
 /**
- * Return the last run of a DAG, and the last good one: it succeeded, was no dry run, and if the DAG has a
+ * Return the last runs of a DAG, and the last good one: it succeeded, was no dry run, and if the DAG has a
  * schedule, did not only take some datasets.
  * @param {Dag} dag
- * @returns {Promise<{last: ?Run, good: ?Run}>} `good` is looked for among the last hundred runs that succeeded
+ * @returns {Promise<{runs: Run[], good: ?Run}>} `good` is looked for among the last hundred runs that succeeded
  */
 export async function lastRuns({ dag_id: dagId, timetable_summary: schedule }) {
   const isOfAll = ({ conf }) => !conf?.dry_run && !(schedule && conf?.datasets?.length);
@@ -130,7 +130,7 @@ export async function lastRuns({ dag_id: dagId, timetable_summary: schedule }) {
   if (!good && total > few) {
     good = (await listRuns([dagId], 10 * few, { states: ["success"] })).runs.find(isGood);
   }
-  return { last: runs[0], good };
+  return { runs, good };
 }
 
 /**

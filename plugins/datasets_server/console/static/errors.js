@@ -33,7 +33,7 @@ function showWhatIsChosen() {
 retryThese?.addEventListener("click", () => {
   const wanted = chosen().length > 0 ? chosen() : boxes;
   const conf = { artifacts: wanted.map((box) => box.value), error_codes: [retryThese.dataset.code] };
-  const about = "Computes these entries again, whether they have runs left or not. An entry that no longer has"
+  const about = "Computes these entries again, whether they have retries left or not. An entry that no longer has"
     + " this error is left alone.";
   ask("refresh-datasets", conf, about);
 });

@@ -41,8 +41,8 @@ const LEVELS = {
  * @typedef {import("./airflow.js").Run} Run
  * @typedef {import("./airflow.js").Dag} Dag
  * @typedef {import("./run_facts.js").Facts} Facts
- * @typedef {{dag: Dag, last: ?Run, facts: ?Facts, good: ?Run}} Health - of a DAG: its last run with what is
- *   known of it, and its last good one
+ * @typedef {{dag: Dag, runs: Run[], last: ?Run, facts: ?Facts, good: ?Run}} Health - of a DAG: its last runs,
+ *   the newest first, what is known of the last one, and its last good one
  * @typedef {{level: string, text: Array<string|Node>, toDo: Array<string|Node>|string}} Problem
  */
 
@@ -50,8 +50,8 @@ const LEVELS = {
 function healthOf(dags) {
   return Promise.all(
     dags.map(async (dag) => {
-      const { last, good } = await lastRuns(dag);
-      return { dag, last, facts: last ? await factsOf(last) : null, good };
+      const { runs, good } = await lastRuns(dag);
+      return { dag, runs, last: runs[0], facts: runs.length ? await factsOf(runs[0]) : null, good };
     }),
   );
 }
@@ -166,7 +166,7 @@ function item({ level, text, toDo }) {
 }
 
 function table(health) {
-  const names = ["Action", "Last good run", "Last run", "Next run"];
+  const names = ["Action", "Last good run", "Last run, and those before", "Next run"];
   const head = element("tr", {}, names.map((name) => element("th", { scope: "col" }, name)));
   const caption = element("caption", {}, "Maintenance");
   const rows = health.map((each) => row(each, names));
@@ -175,13 +175,22 @@ function table(health) {
   return made;
 }
 
-function row({ dag, last, facts, good }, names) {
+function row({ dag, runs, last, facts, good }, names) {
   const name = element("th", { scope: "row" }, element("a", { href: runsOf(dag.dag_id) }, dag.dag_id));
-  const cells = [good ? ended(good) : "none", last ? outcomeBadge(last, facts) : "none", next(dag)];
+  const cells = [good ? ended(good) : "none", last ? [outcomeBadge(last, facts), " ", strip(runs)] : "none", next(dag)];
   // On a phone, each cell says its column.
   const attributes = (index) => ({ "data-column": names[index + 1] });
   const columns = cells.map((cell, index) => element("td", attributes(index), element("span", {}, cell)));
   return element("tr", {}, name, columns);
+}
+
+/** The outcomes of the last runs, the oldest first, as Airflow's own pages have them. */
+function strip(runs) {
+  const bars = runs.toReversed().map((run) => element("span", { class: `outcome ${run.state}` }));
+  const counts = Map.groupBy(runs, (run) => run.state);
+  const said = [...counts].map(([state, those]) => `${those.length} ${state}`).join(", ");
+  const label = `The last ${counted(runs.length, "run")}: ${said}`;
+  return element("span", { class: "strip", role: "img", "aria-label": label, title: label }, bars);
 }
 
 function ended(run) {
@@ -194,10 +203,10 @@ function next(dag) {
     return badge("paused", "warn");
   }
   if (!dag.timetable_summary) {
-    return "by hand";
+    return "no schedule";
   }
   if (!areSchedulesOn) {
-    return "by hand: schedules are off";
+    return "schedules are off";
   }
   if (!due) {
     return "after the run that is at work";

@@ -83,7 +83,9 @@ function progressBar(run, { done, total, active }) {
   const tasks = active.map((task) => `${task.task_id} ${TASK_STATES[task.state] ?? `is ${task.state}`}`);
   const now = tasks.length ? `: ${[...new Set(tasks)].join(", ")}` : "";
   const bar = element("progress", { value: done, max: Math.max(total, 1), "aria-label": "Tasks done" });
-  return element("p", {}, bar, ` ${done} of ${counted(total, "task")} done${now}`);
+  const asks = active.some((task) => task.state === "awaiting_input");
+  const answer = asks ? [". ", element("a", { href: "now" }, "Answer it")] : null;
+  return element("p", {}, bar, ` ${done} of ${counted(total, "task")} done${now}`, answer);
 }
 
 function listOf(items, kind) {

@@ -63,6 +63,7 @@ class ChartOfPage:
         return time_series(
             lines.times,
             series,
+            span=(page.at - SPANS[page.span], _soon(page.at)),
             shape=self.shape,
             states=states,
             marks=[run.ended_at for run in page.runs] if self.has_marks else (),
@@ -140,6 +141,11 @@ def chart(name: ChartName, span: SpanName) -> JSONResponse:
 def _over_time(span: str) -> OverTime:
     with open_databases() as databases:
         return read_over_time(CacheReader(databases.cache), OwnReader(databases.own), datetime.now(UTC), span)
+
+
+def _soon(time: datetime) -> datetime:
+    """Return the end of the five minutes of a time. A chart is only drawn again when it changes."""
+    return datetime.fromtimestamp(-(-time.timestamp() // 300) * 300, UTC)
 
 
 def _rows(lines: Lines) -> Iterator[Sequence[str | int]]:
