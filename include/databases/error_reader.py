@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import takewhile
 from operator import itemgetter
 from typing import Any
@@ -24,7 +25,7 @@ Document = dict[str, Any]
 
 MAX_TOTALS = 20_000
 MESSAGE_CHARACTERS = 200
-#: Of so many entries with an error, the messages are compared.
+#: Of so many entries with an error, the messages are compared, and so many are retried together.
 ENTRIES_READ = 1_000
 
 _MALFORMED_CHARACTERS = 100
@@ -102,6 +103,14 @@ class Said:
 
     dataset: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """What the newest entries that match are of, without malformed names; whether no others match."""
+
+    artifacts: Sequence[ArtifactName]
+    are_all: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +195,22 @@ class ErrorReader:
 
         :return: None if MongoDB would take too long.
         """
+        fields = {"dataset": 1} | projected_message(MESSAGE_CHARACTERS)
+        entries = unless_too_slow(partial(self._newest, wanted, fields))
+        return None if entries is None else [said for entry in entries if (said := _said(entry))]
+
+    def matching(self, wanted: ErrorFilter) -> Matching:
+        """Return what the newest ``ENTRIES_READ`` entries are of."""
+        found = self._newest(wanted, {"_id": 0, "kind": 1, "dataset": 1, "config": 1, "split": 1})
+        artifacts = [artifact for document in found if (artifact := _artifact(document))]
+        return Matching(artifacts, len(found) < ENTRIES_READ)
+
+    def _newest(self, wanted: ErrorFilter, fields: Document) -> list[Document]:
         if not wanted.totals:
             return []
         query = wanted.query() | {"updated_at": ANY_TIME}
-        fields = {"dataset": 1} | projected_message(MESSAGE_CHARACTERS)
         found = self._entries.find(query, fields, limit=ENTRIES_READ, hint=_INDEX, max_time_ms=max_time_ms())
-        entries = unless_too_slow(lambda: list(found.sort("updated_at", DESCENDING)))
-        return None if entries is None else [said for entry in entries if (said := _said(entry))]
+        return list(found.sort("updated_at", DESCENDING))
 
     def _next(self, query: Document, place: Place | None, way: int, count: int) -> list[FailedEntry]:
         """Read so many entries from a place on, by time and then by id."""

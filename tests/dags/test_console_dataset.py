@@ -132,7 +132,7 @@ def test_hostile_names_are_text_on_the_pages_of_errors(
 
 
 def test_each_entry_with_an_error_can_be_chosen_by_the_text_that_a_refresh_takes(
-    databases: Databases, hub_server: HubServer, page: Callable[..., str]
+    databases: Databases, hub_server: HubServer, page: Callable[..., str], log_in: LogIn
 ) -> None:
     for name in HOSTILE_NAMES:
         put(databases, hub_server, name, {name: [name]})
@@ -147,6 +147,10 @@ def test_each_entry_with_an_error_can_be_chosen_by_the_text_that_a_refresh_takes
     assert {ArtifactName.parse(text) for text in texts} == wanted
     assert len(texts) == len(wanted)
     assert f"Retry these {len(wanted)}…" in html
+    query = {"code": shown["error_code"], "step": shown["kind"], "after": ""}
+    matching = log_in("viewer").get("/datasets-server/errors/artifacts", params=query).json()
+    assert {ArtifactName.parse(text) for text in matching["artifacts"]} == wanted
+    assert matching["are_all"] is True
 
 
 def test_the_rows_and_an_artifact_come_as_json(

@@ -104,8 +104,14 @@ def test_exactly_the_entries_that_are_chosen_are_retried(
     for number in (0, 3):
         boxes.nth(number).check()
 
-    frame.get_by_role("button", name="Retry the chosen 2…").click()
+    frame.get_by_role("button", name="Retry all that match…").click()
     dialog = frame.get_by_role("dialog", name=f"Trigger {REFRESH_DATASETS.id}")
+    wanted = dialog.get_by_label("Artifacts", exact=True).input_value().splitlines()
+    entries = {"error_code": GROWING_CODE, "kind": "split-first-rows"}
+    assert len(wanted) == databases[CACHE_DATABASE][CACHE].count_documents(entries) > boxes.count()
+    dialog.get_by_role("button", name="Cancel").click()
+
+    frame.get_by_role("button", name="Retry the chosen 2…").click()
     dialog.get_by_role("button", name="Trigger", exact=True).click()
 
     expect(frame.get_by_text(f"{REFRESH_DATASETS.id} was triggered")).to_be_visible()

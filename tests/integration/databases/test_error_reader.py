@@ -12,10 +12,12 @@ from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
 from dev.local_stack.documents import CACHE
+from include.databases import error_reader
 from include.databases.bounded import MAX_TIME_MS
 from include.databases.cache_reader import EntryTotal
 from include.databases.error_messages import ErrorMessage
 from include.databases.error_reader import ErrorFilter, ErrorPage, ErrorReader, Place
+from include.planning.artifact_name import ArtifactName
 from include.planning.processing_graph import DEFAULT_RELEASE
 from tests.builders import NOON
 from tests.integration.conftest import Stores
@@ -71,6 +73,27 @@ def test_the_totals_are_those_of_errors(stores: Stores, reader: ErrorReader) -> 
         (500, None, 1),
     }
     assert reader.totals("none") == []
+
+
+@pytest.mark.parametrize(("limit", "are_all"), [(3, True), (2, False)])
+def test_the_newest_entries_that_match_are_retried_together(
+    stores: Stores, reader: ErrorReader, monkeypatch: pytest.MonkeyPatch, limit: int, are_all: bool
+) -> None:
+    monkeypatch.setattr(error_reader, "ENTRIES_READ", limit)
+    insert(
+        stores,
+        *(
+            failed(number, kind="dataset-size", updated_at=NOON + timedelta(minutes=number))
+            for number in (1, 2)
+        ),
+        failed(3),
+        failed(4, kind="dataset-size", error_code="Another"),
+    )
+
+    found = reader.matching(wanted(reader, kind="dataset-size"))
+
+    assert found.artifacts == [ArtifactName(f"user/{number}", "dataset-size") for number in (2, 1)]
+    assert found.are_all == are_all
 
 
 def test_an_entry_with_what_it_says_about_its_error(stores: Stores, reader: ErrorReader) -> None:

@@ -1,6 +1,6 @@
 // The page of an error code: its buttons, which ask before they trigger a run.
 
-import { notice } from "./dom.js";
+import { counted, notice } from "./dom.js";
 import { askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const triggered = document.getElementById("triggered");
@@ -30,12 +30,27 @@ function showWhatIsChosen() {
   retryThese.textContent = count > 0 ? `Retry the chosen ${count}…` : `Retry these ${boxes.length}…`;
 }
 
+function retry(code, artifacts, which) {
+  const about = `Computes ${which} again, whether they have retries left or not. An entry that no longer has`
+    + " this error is left alone.";
+  return ask("refresh-datasets", { artifacts, error_codes: [code] }, about);
+}
+
 retryThese?.addEventListener("click", () => {
   const wanted = chosen().length > 0 ? chosen() : boxes;
-  const conf = { artifacts: wanted.map((box) => box.value), error_codes: [retryThese.dataset.code] };
-  const about = "Computes these entries again, whether they have retries left or not. An entry that no longer has"
-    + " this error is left alone.";
-  ask("refresh-datasets", conf, about);
+  retry(retryThese.dataset.code, wanted.map((box) => box.value), "these entries");
+});
+
+document.getElementById("retry-matching")?.addEventListener("click", async ({ target }) => {
+  const answer = await fetch(`errors/artifacts${location.search}`, { headers: { Accept: "application/json" } });
+  const found = await answer.json();
+  if (answer.ok) {
+    const count = counted(found.artifacts.length, "entry");
+    const which = found.are_all ? `the ${count} that match` : `the newest ${count} of those that match`;
+    retry(target.dataset.code, found.artifacts, which);
+  } else {
+    triggered.replaceChildren(notice(found.error));
+  }
 });
 
 document.getElementById("retry-all")?.addEventListener("click", ({ target }) => {

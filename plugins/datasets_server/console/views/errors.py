@@ -11,11 +11,12 @@ from datasets_server.console.answers import kept
 from datasets_server.console.databases import open_databases
 from datasets_server.console.pages import render
 from include.console.errors import ErrorEntriesView, ErrorsView, read_error_entries, read_errors
-from include.databases.error_reader import ErrorReader, Place
+from include.databases.error_reader import ErrorFilter, ErrorReader, Place
 
 router = APIRouter()
 
 _Text = Annotated[str, Query(max_length=1_000)]
+_Version = Annotated[str, Query(pattern=r"^\d{0,9}$")]
 
 
 @router.get("/errors")
@@ -23,7 +24,7 @@ def show(
     request: Request,
     code: _Text = "",
     step: _Text = "",
-    version: Annotated[str, Query(pattern=r"^\d{0,9}$")] = "",
+    version: _Version = "",
     after: _Text = "",
     before: _Text = "",
 ) -> HTMLResponse:
@@ -33,6 +34,15 @@ def show(
     entries = _entries(code, step, version, after, before)
     values: dict[str, Any] = {"code": code, "step": step, "version": version, "is_first": not after + before}
     return render(request, "errors.html", current="errors", errors=None, entries=entries, **values)
+
+
+@router.get("/errors/artifacts")
+def artifacts(code: _Text, step: _Text = "", version: _Version = "") -> dict[str, Any]:
+    """Return the artifacts of the newest entries that match, and whether these are all."""
+    with open_databases() as databases:
+        reader = ErrorReader(databases.cache)
+        found = reader.matching(ErrorFilter(code, reader.totals(code), step or None, _number(version)))
+    return {"artifacts": list(map(str, found.artifacts)), "are_all": found.are_all}
 
 
 @kept
@@ -50,9 +60,13 @@ def _entries(code: str, step: str, version: str, after: str, before: str) -> Err
             databases.release,
             code,
             kind=step or None,
-            job_runner_version=int(version) if version else None,
+            job_runner_version=_number(version),
             **places,
         )
+
+
+def _number(version: str) -> int | None:
+    return int(version) if version else None
 
 
 def _place(text: str) -> Place:
