@@ -1,7 +1,7 @@
 // The page of a dataset: its artifacts as matrices of which only the visible rows are drawn, and its buttons.
 
 import { refresh } from "./console.js";
-import { badge, element, notice } from "./dom.js";
+import { badge, element, enableButtons, notice } from "./dom.js";
 import { askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const ROW_PIXELS = 32;
@@ -362,3 +362,4 @@ for (const button of document.querySelectorAll("button[data-ask]")) {
   const conf = { datasets: [name], ...TO_CHOOSE[dag] };
   button.addEventListener("click", () => start(askAndTrigger(dag, conf)));
 }
+enableButtons();

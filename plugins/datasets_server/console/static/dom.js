@@ -21,6 +21,13 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Let the buttons be pressed that wait for the script of their page: it has made ready for them. */
+export function enableButtons() {
+  for (const button of document.querySelectorAll("button:disabled")) {
+    button.disabled = false;
+  }
+}
+
 /** @param {number} value @returns {string} `1,234` */
 export function number(value) {
   return value.toLocaleString("en", { maximumFractionDigits: 1 });

@@ -1,6 +1,6 @@
 // The page of an error code: its buttons, which ask before they trigger a run.
 
-import { counted, notice } from "./dom.js";
+import { counted, enableButtons, notice } from "./dom.js";
 import { askAndTrigger, triggeredNotice } from "./trigger.js";
 
 const triggered = document.getElementById("triggered");
@@ -70,3 +70,4 @@ if (retryThese) {
   }
   showWhatIsChosen(); // A browser may keep what was chosen when it loads the page again.
 }
+enableButtons();

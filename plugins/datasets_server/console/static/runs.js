@@ -7,6 +7,7 @@ import {
   counted,
   duration,
   element,
+  enableButtons,
   notice,
   number,
   refreshTimes,
@@ -252,3 +253,4 @@ document.addEventListener("click", ({ target }) => {
 document.getElementById("filter").addEventListener("change", (event) => event.currentTarget.requestSubmit());
 document.addEventListener("visibilitychange", () => document.hidden || update());
 update();
+enableButtons();
