@@ -41,15 +41,23 @@ retryThese?.addEventListener("click", () => {
   retry(retryThese.dataset.code, wanted.map((box) => box.value), "these entries");
 });
 
-document.getElementById("retry-matching")?.addEventListener("click", async ({ target }) => {
+async function matching() {
   const answer = await fetch(`errors/artifacts${location.search}`, { headers: { Accept: "application/json" } });
   const found = await answer.json();
-  if (answer.ok) {
-    const count = counted(found.artifacts.length, "entry");
-    const which = found.are_all ? `the ${count} that match` : `the newest ${count} of those that match`;
-    retry(target.dataset.code, found.artifacts, which);
-  } else {
-    triggered.replaceChildren(notice(found.error));
+  if (!answer.ok) {
+    throw new Error(found.error);
+  }
+  return found;
+}
+
+document.getElementById("retry-matching")?.addEventListener("click", async ({ target }) => {
+  try {
+    const { artifacts, are_all: areAll } = await matching();
+    const count = counted(artifacts.length, "entry");
+    const which = areAll ? `the ${count} that match` : `the newest ${count} of those that match`;
+    await retry(target.dataset.code, artifacts, which);
+  } catch (error) {
+    triggered.replaceChildren(notice(error));
   }
 });
 
