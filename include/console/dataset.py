@@ -356,6 +356,8 @@ def _what_backfill_does(trouble: Trouble, outcome: Outcome, release: Release) ->
         return "rebuilds the dataset"
     if outcome is Outcome.UNKNOWN:
         return "not known"
+    if outcome is Outcome.NOT_CACHED:
+        return "nothing: the dataset is not in the cache"
     if trouble.state is State.ERROR:
         maximum = release.max_failed_runs.get(trouble.what)
         why = "this error is not retried" if maximum is None else f"none of {maximum} retries is left"

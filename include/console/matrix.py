@@ -13,6 +13,7 @@ from enum import StrEnum
 from itertools import chain, groupby
 from operator import itemgetter
 
+from include.console.words import counted
 from include.planning.dataset_state import CachedDataset, Entry, Job
 from include.planning.plan import (
     ArtifactKey,
@@ -328,7 +329,8 @@ def _about_error(entry: Entry, release: Release) -> str:
     if maximum is None:
         return f"{failed} This error is not retried."
     left = max(0, maximum - entry.failed_runs)
-    return f"{failed} It has {entry.failed_runs} failed runs of at most {maximum}: {left} are left."
+    runs = counted(entry.failed_runs, "failed run")
+    return f"{failed} It has {runs} of at most {maximum}: {left} are left."
 
 
 def place_text(kind: str, config: str | None, split: str | None) -> str:

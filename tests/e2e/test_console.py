@@ -80,6 +80,19 @@ def test_airflows_address_follows_the_pages_of_the_console(console: Page) -> Non
     expect(console.frame_locator("iframe").get_by_role("heading", name=SHOWCASE)).to_be_visible()
 
 
+def test_nothing_covers_what_the_page_tells_about_an_artifact(console: Page, stack: Stack) -> None:
+    frame = open_page(console, stack, f"dataset?name={SHOWCASE}")
+    frame.locator("button[data-kind='split-first-rows']").first.click()
+    expect(frame.locator("#artifact-title")).to_be_visible()
+
+    is_on_top = """panel => [...panel.querySelectorAll("h3, dt")].every(part => {
+        part.scrollIntoView({ block: "nearest" });
+        const { left, top, height } = part.getBoundingClientRect();
+        return panel.contains(document.elementFromPoint(left + 2, top + height / 2));
+    })"""
+    assert frame.locator("#artifact").evaluate(is_on_top)
+
+
 def test_a_link_to_airflow_leaves_the_frame(console: Page, stack: Stack) -> None:
     frame = open_page(console, stack, "runs")
 

@@ -152,6 +152,14 @@ def test_an_error_that_stays_says_why(
     assert (trouble.trouble.state, trouble.backfill) == (State.ERROR, f"nothing: {why}")
 
 
+def test_a_backfill_does_nothing_about_a_dataset_that_is_not_cached(
+    shared_hub: HubServer, view_of: Any
+) -> None:
+    shared_hub.state.put(DATA)
+
+    assert {each.backfill for each in view_of().troubles} == {"nothing: the dataset is not in the cache"}
+
+
 def test_a_pending_job_is_why_a_backfill_does_nothing(
     stores: Stores, shared_hub: HubServer, release: Release, view_of: Any
 ) -> None:

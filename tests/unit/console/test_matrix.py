@@ -141,7 +141,7 @@ def test_an_outdated_artifact_names_the_parent_that_is_newer(release: Release) -
 @pytest.mark.parametrize(
     ("code", "failed_runs", "state", "why"),
     [
-        ("CreateCommitError", 1, State.ERROR_TO_RETRY, "It has 1 failed runs of at most 3: 2 are left."),
+        ("CreateCommitError", 1, State.ERROR_TO_RETRY, "It has 1 failed run of at most 3: 2 are left."),
         ("CreateCommitError", 3, State.ERROR, "It has 3 failed runs of at most 3: 0 are left."),
         ("EmptyDatasetError", 0, State.ERROR, "This error is not retried."),
     ],
