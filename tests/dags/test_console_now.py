@@ -109,6 +109,19 @@ def test_the_page_now_says_whether_airflow_starts_runs_by_itself(
     assert ("starts no run by itself" in text) == (schedules == "off")
 
 
+def test_schedules_that_are_off_are_part_of_the_verdict(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, maintenance: MaintenanceStore
+) -> None:
+    maintenance.run_records("backfill").note_good_run()
+    for action in ("collect-cache-metrics", "collect-queue-metrics"):
+        maintenance.add_metrics(action, [], timedelta(days=90))
+    assert 'data-level="ok"' in ask("now")
+
+    monkeypatch.setenv("AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE", "False")
+
+    assert 'data-level="warn"' in ask("now")
+
+
 def test_the_page_now_shows_the_sample(sample: None, ask: Ask, databases: Databases) -> None:
     text = ask("now")
 

@@ -45,6 +45,22 @@ export async function refresh() {
   document.dispatchEvent(new CustomEvent("refreshed"));
 }
 
+/**
+ * Ask the console for data.
+ * @param {string} address - relative to the console
+ * @param {Object|Array|string} parameters - of its query
+ * @throws {Error} with the sentence that the console says
+ */
+export async function getJson(address, parameters) {
+  const query = new URLSearchParams(parameters);
+  const answer = await fetch(`${address}?${query}`, { headers: { Accept: "application/json" } });
+  const content = await answer.json();
+  if (!answer.ok) {
+    throw new Error(content.error);
+  }
+  return content;
+}
+
 function keepOpen(part, fresh) {
   const before = part.querySelectorAll("details");
   fresh.querySelectorAll("details").forEach((details, index) => {

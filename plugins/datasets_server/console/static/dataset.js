@@ -1,6 +1,6 @@
 // The page of a dataset: its artifacts as matrices of which only the visible rows are drawn, and its buttons.
 
-import { refresh } from "./console.js";
+import { getJson, refresh } from "./console.js";
 import { badge, element, enableButtons, notice } from "./dom.js";
 import { askAndTrigger, triggeredNotice } from "./trigger.js";
 
@@ -17,16 +17,6 @@ const signs = new Map(
     return [state, { sign, look }];
   }),
 );
-
-async function get(address, parameters) {
-  const query = new URLSearchParams(parameters);
-  const answer = await fetch(`${address}?${query}`, { headers: { Accept: "application/json" } });
-  const content = await answer.json();
-  if (!answer.ok) {
-    throw new Error(content.error);
-  }
-  return content;
-}
 
 // Matrices
 
@@ -72,7 +62,7 @@ class Rows {
     parts.set(index, []);
     const place = [["name", name], ["level", this.level], ["first", index * ROWS_PER_REQUEST]];
     try {
-      const found = await get("dataset/rows", [...place, ["count", ROWS_PER_REQUEST], ...this.filter]);
+      const found = await getJson("dataset/rows", [...place, ["count", ROWS_PER_REQUEST], ...this.filter]);
       if (parts === this.parts) {
         parts.set(index, found.rows);
         this.total = found.total;
@@ -238,7 +228,7 @@ async function showArtifact(kind, config, split, opener) {
   const parts = [kind, config, split].filter((part) => part !== null && part !== undefined);
   title.replaceChildren(...joined(parts).filter((part) => part !== null));
   try {
-    text.replaceChildren(...artifactText(await get("dataset/artifact", key)));
+    text.replaceChildren(...artifactText(await getJson("dataset/artifact", key)));
   } catch (error) {
     text.replaceChildren(element("p", { class: "notice bad" }, error.message));
   }

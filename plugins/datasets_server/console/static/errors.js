@@ -1,5 +1,6 @@
 // The page of an error code: its buttons, which ask before they trigger a run.
 
+import { getJson } from "./console.js";
 import { counted, enableButtons, notice } from "./dom.js";
 import { askAndTrigger, triggeredNotice } from "./trigger.js";
 
@@ -41,18 +42,9 @@ retryThese?.addEventListener("click", () => {
   retry(retryThese.dataset.code, wanted.map((box) => box.value), "these entries");
 });
 
-async function matching() {
-  const answer = await fetch(`errors/artifacts${location.search}`, { headers: { Accept: "application/json" } });
-  const found = await answer.json();
-  if (!answer.ok) {
-    throw new Error(found.error);
-  }
-  return found;
-}
-
 document.getElementById("retry-matching")?.addEventListener("click", async ({ target }) => {
   try {
-    const { artifacts, are_all: areAll } = await matching();
+    const { artifacts, are_all: areAll } = await getJson("errors/artifacts", location.search);
     const count = counted(artifacts.length, "entry");
     const which = areAll ? `the ${count} that match` : `the newest ${count} of those that match`;
     await retry(target.dataset.code, artifacts, which);
